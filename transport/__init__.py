@@ -1,0 +1,1 @@
+"""Object stores and what geosync keeps in them."""
