@@ -1,0 +1,1 @@
+"""The tree on this site's disk: read without tearing, changed without losing anything."""

@@ -1,0 +1,292 @@
+"""What the engine asks of a disk: stable reads, staging, and changes that compare before they act.
+
+Paths are bytes relative to the root, separated by b"/", without empty, b"." and b".." parts;
+b"" is the root itself. Nothing here follows a symlink below the root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NewType, Protocol
+
+from conflict.errors import GeosyncError
+
+RelativePath = NewType("RelativePath", bytes)
+ROOT_PATH = RelativePath(b"")
+PRIVATE_DIRECTORY = b".geosync"  # at the root: stage, trash, conflicts, marker; never synced
+
+
+class DiskKind(Enum):
+    """What lies at a path. UNSUPPORTED (sockets, devices) is reported and otherwise left alone."""
+
+    DIRECTORY = "directory"
+    REGULAR = "regular"
+    SYMLINK = "symlink"
+    FIFO = "fifo"
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The part of stat that changes whenever content or metadata does."""
+
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """Metadata that is kept the same on all sites. Owner and group are names where known."""
+
+    mode: int  # permission bits with setuid, setgid and sticky: 0 to 0o7777
+    owner: bytes  # user name, or b"#" and the number in decimal
+    group: bytes
+    mtime_ns: int  # may be negative
+    extended: tuple[tuple[bytes, bytes], ...] = ()  # xattr name -> value, sorted by name
+
+
+@dataclass(frozen=True, slots=True)
+class DiskEntry:
+    """One name in a directory, as seen at one moment."""
+
+    name: bytes
+    kind: DiskKind
+    handle: bytes  # identity of the inode: survives renames, differs for a reused inode number
+    fingerprint: Fingerprint
+    attributes: Attributes
+    link_count: int
+    target: bytes = b""  # of a symlink
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryListing:
+    """All names of one directory at one moment, without the private directory of the root."""
+
+    directory: DiskEntry
+    entries: tuple[DiskEntry, ...]  # sorted by name
+    unreadable: tuple[tuple[bytes, str], ...] = ()  # names whose entry could not be read, and why
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What must be at a path for a change to go ahead. For directories only the handle counts."""
+
+    handle: bytes
+    fingerprint: Fingerprint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A finished entry in the stage, complete with attributes, not yet at its name."""
+
+    token: bytes
+    handle: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """An inode that a change displaced; kept in the trash until it is proven unwritten."""
+
+    token: bytes
+    entry: DiskEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The change was made. `entry` is what now lies at the path (None after a removal)."""
+
+    entry: DiskEntry | None
+    retired: Retired | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The disk held something else than expected: nothing was changed; capture it first."""
+
+    found: DiskEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """A program has the file open for writing (or mapped): nothing was changed; try later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The operating system refused: nothing was changed. `reason` is for the operator."""
+
+    reason: str
+    errno: int = field(default=0)
+
+
+Outcome = Applied | Mismatch | Busy | Failed
+
+
+class DiskError(GeosyncError):
+    """A read below the root went wrong in a way that the caller must tell apart."""
+
+
+class EntryVanished(DiskError):
+    """Nothing, or something of another kind or identity, is at the path now."""
+
+
+class EntryBusy(DiskError):
+    """The file is being written: a version of it can't be captured now."""
+
+
+class EntryUnreadable(DiskError):
+    """Permission, I/O error and the like: neither content nor absence is known."""
+
+
+class RootLost(DiskError):
+    """The root is not the directory it was: unmounted, replaced, or without its marker."""
+
+
+class StableReader(Protocol):
+    """One regular file while it holds still."""
+
+    entry: DiskEntry
+
+    def blocks(self, size_bytes: int) -> Iterator[bytes]:
+        """Yields the content in order, in pieces of `size_bytes` (the last may be shorter).
+
+        Raises:
+            EntryBusy: the file changed, or a writer came, since the reader was opened; what was
+                yielded so far is torn and must be thrown away. Raised at the latest at the end.
+            EntryUnreadable: an I/O error.
+        """
+        ...
+
+
+class StagingFile(Protocol):
+    """A regular file that is being written in the stage."""
+
+    def write(self, block: bytes) -> None:
+        """Appends. Raises OSError (ENOSPC and the like)."""
+        ...
+
+    def finish(self, attributes: Attributes) -> Staged:
+        """Sets the attributes and closes; `Disk.sync_stage` makes it durable."""
+        ...
+
+    def abandon(self) -> None:
+        """Removes the unfinished file. Never raises."""
+        ...
+
+
+class Disk(Protocol):
+    """A directory tree. Every method may be called from any thread; changes come from one."""
+
+    def check_root(self) -> None:
+        """Raises RootLost unless the root is the same directory, with the marker, as at the start."""
+        ...
+
+    def list_directory(self, directory: RelativePath) -> DirectoryListing:
+        """Raises EntryVanished, EntryUnreadable."""
+        ...
+
+    def observe(self, path: RelativePath) -> DiskEntry | None:
+        """Returns what lies at the path, None when its name is free. Raises EntryUnreadable."""
+        ...
+
+    def open_stable(
+        self, path: RelativePath, handle: bytes
+    ) -> AbstractContextManager[StableReader]:
+        """Opens a regular file that nobody writes. Raises EntryBusy, EntryVanished, EntryUnreadable."""
+        ...
+
+    def stage_file(self, size_bytes: int) -> StagingFile:
+        """Begins a regular file in the stage. Raises OSError."""
+        ...
+
+    def stage_symlink(self, target: bytes, attributes: Attributes) -> Staged:
+        """Raises OSError."""
+        ...
+
+    def stage_fifo(self, attributes: Attributes) -> Staged:
+        """Raises OSError."""
+        ...
+
+    def sync_stage(self) -> None:
+        """Makes all that is staged durable, with one syncfs. Raises OSError: discard the stage then."""
+        ...
+
+    def discard_staged(self, staged: Staged) -> None:
+        """Removes a staged entry that is not needed. Never raises when it is gone."""
+        ...
+
+    def clear_stage(self) -> None:
+        """At start: removes what a killed run left in the stage."""
+        ...
+
+    def place_new(self, staged: Staged, path: RelativePath) -> Outcome:
+        """Gives a staged entry its name, where the name is free."""
+        ...
+
+    def replace(self, staged: Staged, path: RelativePath, expected: Expected) -> Outcome:
+        """Swaps a staged file with the file at the path; the displaced one is retired.
+
+        Readers see the old or the new file, never none. A rename by an application in the window
+        is noticed: the swap is undone and Mismatch returned.
+        """
+        ...
+
+    def link(
+        self,
+        source: RelativePath,
+        source_expected: Expected,
+        target: RelativePath,
+        target_expected: Expected | None,
+    ) -> Outcome:
+        """Makes `target` another name of the file at `source`; None expects a free name."""
+        ...
+
+    def move(self, source: RelativePath, target: RelativePath, expected: Expected) -> Outcome:
+        """Renames a file or directory onto a free name."""
+        ...
+
+    def make_directory(self, path: RelativePath, attributes: Attributes) -> Outcome:
+        """Makes a directory where the name is free."""
+        ...
+
+    def remove_file(self, path: RelativePath, expected: Expected) -> Outcome:
+        """Takes a file from its name into the trash; a wrong one is put back (Mismatch)."""
+        ...
+
+    def remove_directory(self, path: RelativePath, expected: Expected) -> Outcome:
+        """Removes an empty directory; Failed with ENOTEMPTY when it is not."""
+        ...
+
+    def set_attributes(
+        self, path: RelativePath, expected: Expected, attributes: Attributes
+    ) -> Outcome:
+        """Sets mode, owner, group, extended attributes and, last, mtime."""
+        ...
+
+    def park(self, path: RelativePath, expected: Expected) -> Outcome:
+        """Moves an entry of any kind out of the way, to `parked_path(handle)`; breaks rename cycles."""
+        ...
+
+    def parked_path(self, handle: bytes) -> RelativePath:
+        """Where `park` puts an inode: a path below the private directory."""
+        ...
+
+    def sync_changes(self) -> None:
+        """Makes all changes of names since the last call durable. Raises OSError."""
+        ...
+
+    def retired(self) -> Iterator[Retired]:
+        """Yields what lies in the trash."""
+        ...
+
+    def open_retired(self, retired: Retired) -> AbstractContextManager[StableReader]:
+        """As `open_stable`, for a retired file whose fingerprint may have changed since."""
+        ...
+
+    def discard_retired(self, retired: Retired) -> Outcome:
+        """Unlinks a retired inode when nobody has it open for writing and it is as `retired` says."""
+        ...
