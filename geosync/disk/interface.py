@@ -9,66 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import NewType, Protocol
 
 from conflict.errors import GeosyncError
+from conflict.observation import Attributes, DirectoryListing, DiskEntry, Fingerprint
 
 RelativePath = NewType("RelativePath", bytes)
 ROOT_PATH = RelativePath(b"")
 PRIVATE_DIRECTORY = b".geosync"  # at the root: stage, trash, conflicts, marker; never synced
-
-
-class DiskKind(Enum):
-    """What lies at a path. UNSUPPORTED (sockets, devices) is reported and otherwise left alone."""
-
-    DIRECTORY = "directory"
-    REGULAR = "regular"
-    SYMLINK = "symlink"
-    FIFO = "fifo"
-    UNSUPPORTED = "unsupported"
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """The part of stat that changes whenever content or metadata does."""
-
-    size_bytes: int
-    mtime_ns: int
-    ctime_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """Metadata that is kept the same on all sites. Owner and group are names where known."""
-
-    mode: int  # permission bits with setuid, setgid and sticky: 0 to 0o7777
-    owner: bytes  # user name, or b"#" and the number in decimal
-    group: bytes
-    mtime_ns: int  # may be negative
-    extended: tuple[tuple[bytes, bytes], ...] = ()  # xattr name -> value, sorted by name
-
-
-@dataclass(frozen=True, slots=True)
-class DiskEntry:
-    """One name in a directory, as seen at one moment."""
-
-    name: bytes
-    kind: DiskKind
-    handle: bytes  # identity of the inode: survives renames, differs for a reused inode number
-    fingerprint: Fingerprint
-    attributes: Attributes
-    link_count: int
-    target: bytes = b""  # of a symlink
-
-
-@dataclass(frozen=True, slots=True)
-class DirectoryListing:
-    """All names of one directory at one moment, without the private directory of the root."""
-
-    directory: DiskEntry
-    entries: tuple[DiskEntry, ...]  # sorted by name
-    unreadable: tuple[tuple[bytes, str], ...] = ()  # names whose entry could not be read, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +130,7 @@ class Disk(Protocol):
     """A directory tree. Every method may be called from any thread; changes come from one."""
 
     def check_root(self) -> None:
-        """Raises RootLost unless the root is the same directory, with the marker, as at the start."""
+        """Raises RootLost unless the root is the directory, with the marker, that it was at first."""
         ...
 
     def list_directory(self, directory: RelativePath) -> DirectoryListing:
@@ -196,7 +144,11 @@ class Disk(Protocol):
     def open_stable(
         self, path: RelativePath, handle: bytes
     ) -> AbstractContextManager[StableReader]:
-        """Opens a regular file that nobody writes. Raises EntryBusy, EntryVanished, EntryUnreadable."""
+        """Opens a regular file that nobody writes.
+
+        Raises:
+            EntryBusy, EntryVanished, EntryUnreadable: see there.
+        """
         ...
 
     def stage_file(self, size_bytes: int) -> StagingFile:
@@ -212,7 +164,11 @@ class Disk(Protocol):
         ...
 
     def sync_stage(self) -> None:
-        """Makes all that is staged durable, with one syncfs. Raises OSError: discard the stage then."""
+        """Makes all that is staged durable, with one syncfs.
+
+        Raises:
+            OSError: nothing staged so far may be trusted; discard it.
+        """
         ...
 
     def discard_staged(self, staged: Staged) -> None:
@@ -268,7 +224,7 @@ class Disk(Protocol):
         ...
 
     def park(self, path: RelativePath, expected: Expected) -> Outcome:
-        """Moves an entry of any kind out of the way, to `parked_path(handle)`; breaks rename cycles."""
+        """Moves an entry of any kind to `parked_path(handle)`; this breaks cycles of renames."""
         ...
 
     def parked_path(self, handle: bytes) -> RelativePath:
@@ -288,5 +244,5 @@ class Disk(Protocol):
         ...
 
     def discard_retired(self, retired: Retired) -> Outcome:
-        """Unlinks a retired inode when nobody has it open for writing and it is as `retired` says."""
+        """Unlinks a retired inode that nobody has open for writing and that is as `retired` says."""
         ...
