@@ -130,7 +130,7 @@ class Disk(Protocol):
     """A directory tree. Every method may be called from any thread; changes come from one."""
 
     def check_root(self) -> None:
-        """Raises RootLost unless the root is the directory, with the marker, that it was at first."""
+        """Raises RootLost unless the root is the directory, with the marker, of the start."""
         ...
 
     def list_directory(self, directory: RelativePath) -> DirectoryListing:
@@ -244,5 +244,5 @@ class Disk(Protocol):
         ...
 
     def discard_retired(self, retired: Retired) -> Outcome:
-        """Unlinks a retired inode that nobody has open for writing and that is as `retired` says."""
+        """Unlinks a retired inode that nobody has open for writing and that is as told."""
         ...
