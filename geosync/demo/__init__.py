@@ -1,0 +1,1 @@
+"""What the demonstration runs besides geosync itself: a real Swift, and a slow, failing WAN."""
