@@ -155,7 +155,8 @@ class Delete:
 
     `context` names places of the link and contents of the node that were there; what is
     concurrent with it lives on. `aside` names losing versions the author saw beside the file:
-    they stay conflicts, but don't bring the file back.
+    they stay conflicts, but don't bring the file back. `is_last_name` tells that the author's disk
+    held no other name of the node, so that the contents were deleted, not just one name of them.
     """
 
     dot: Dot
@@ -164,6 +165,7 @@ class Delete:
     link: LinkId
     context: Context
     aside: Context = NOTHING
+    is_last_name: bool = True
 
     def __post_init__(self) -> None:
         check_id(self.node)

@@ -76,9 +76,3 @@ class HybridClock:
 def is_far_ahead(stamp: Stamp, now_ms: int) -> bool:
     """Tells whether the author's clock is so far ahead of ours that an operator should look."""
     return stamp.time_ms > now_ms + AHEAD_TOLERANCE_MS
-
-
-def require_later(stamp: Stamp, earlier: Stamp) -> None:
-    """Raises MalformedValueError when an operation claims to be older than what it replaces."""
-    if stamp <= earlier:
-        raise MalformedValueError(f"stamp {stamp} is not later than {earlier}, which it replaces")

@@ -1,0 +1,232 @@
+"""Writes operations: turns a change that was seen on this site's disk into what others can merge.
+
+Every context comes from the claims of the entry that was on the disk, never from what the site
+has merely received: a version that nobody here saw is not replaced by what is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from conflict.content import Content
+from conflict.merged_tree import MergedTree, NodeStore
+from conflict.node import Location, NodeState
+from conflict.operations import (
+    NOTHING,
+    ROOT,
+    AttributeChanges,
+    Context,
+    Delete,
+    Drop,
+    LinkId,
+    NodeId,
+    Operation,
+    Place,
+    Put,
+    SetAttributes,
+    Transaction,
+    id_of,
+)
+from conflict.rendering import Claim
+from conflict.stamp import HybridClock, Stamp
+from conflict.version import Dot, VersionVector
+
+
+class Author:
+    """Writes one transaction, and applies each operation to the merged tree as it is written."""
+
+    def __init__(
+        self, store: NodeStore, clock: HybridClock, received: VersionVector, now_ms: int
+    ) -> None:
+        """Begins a transaction.
+
+        Args:
+            store: holds the merged tree.
+            clock: of this site's actor; `self.clock` is its successor afterwards.
+            received: all that this site has received, its own operations included.
+            now_ms: the physical clock, milliseconds since 1970.
+        """
+        self.clock = clock
+        self.touched: set[Location] = set()
+        self._store = store
+        self._tree = MergedTree(store)
+        self._received = received
+        self._now_ms = now_ms
+        self._operations: list[Operation] = []
+
+    def transaction(self) -> Transaction | None:
+        """Returns what was written, None when nothing was."""
+        if not self._operations:
+            return None
+        return Transaction(tuple(self._operations), self._received)
+
+    def create_directory(self, parent: NodeId, name: bytes, attributes: AttributeChanges) -> Claim:
+        """Writes a new directory and returns what its entry on disk stands for."""
+        claim = self._create(parent, name, is_directory=True)
+        self.set_attributes((claim,), attributes)
+        return claim
+
+    def create_file(
+        self, parent: NodeId, name: bytes, content: Content, attributes: AttributeChanges
+    ) -> Claim:
+        """Writes a new file and returns what its entry on disk stands for."""
+        claim = self._create(parent, name, is_directory=False)
+        dot = self._put(claim, content, attributes, NOTHING)
+        return Claim(claim.node, claim.link, claim.place_dots, frozenset({dot}))
+
+    def write(
+        self, claims: tuple[Claim, ...], content: Content, attributes: AttributeChanges
+    ) -> tuple[Claim, ...]:
+        """Writes new content for an entry; files that had been one by equal content become one."""
+        first, *others = claims
+        dot = self._put(first, content, attributes, first.content_dots)
+        for claim in others:
+            if claim.node == first.node:
+                self._drop(claim.node, claim.content_dots)
+            else:
+                self._delete(claim, claim.content_dots, NOTHING, is_last_name=True)
+        return (Claim(first.node, first.link, first.place_dots, frozenset({dot})),)
+
+    def set_attributes(self, claims: tuple[Claim, ...], attributes: AttributeChanges) -> None:
+        """Writes attributes of a file or directory; does nothing when there are none."""
+        if attributes:
+            dot, stamp = self._next(claims[0].node)
+            self._emit(SetAttributes(dot, stamp, claims[0].node, attributes))
+
+    def set_root_attributes(self, attributes: AttributeChanges) -> None:
+        """Writes attributes of the root: its own, the volume's policies, the names of sites."""
+        dot, stamp = self._next(ROOT)
+        self._emit(SetAttributes(dot, stamp, ROOT, attributes))
+
+    def move(self, claims: tuple[Claim, ...], parent: NodeId, name: bytes) -> tuple[Claim, ...]:
+        """Writes a rename of all that an entry stands for."""
+        moved = []
+        for claim in claims:
+            dot, stamp = self._next(claim.node, parent)
+            state = self._state(claim.node)
+            self._emit(
+                Place(
+                    dot=dot,
+                    stamp=stamp,
+                    node=claim.node,
+                    link=claim.link,
+                    is_directory=state.is_directory,
+                    parent=parent,
+                    name=name,
+                    context=claim.place_dots,
+                )
+            )
+            moved.append(Claim(claim.node, claim.link, frozenset({dot}), claim.content_dots))
+        return tuple(moved)
+
+    def add_name(self, claim: Claim, parent: NodeId, name: bytes) -> Claim:
+        """Writes a hard link: one more name of a file."""
+        dot, stamp = self._next(claim.node, parent)
+        link = LinkId(NodeId(id_of(dot)))
+        self._emit(
+            Place(
+                dot=dot,
+                stamp=stamp,
+                node=claim.node,
+                link=link,
+                is_directory=False,
+                parent=parent,
+                name=name,
+            )
+        )
+        return Claim(claim.node, link, frozenset({dot}), claim.content_dots)
+
+    def delete(
+        self, claims: tuple[Claim, ...], losers: Iterable[Claim], *, is_last_name: bool
+    ) -> None:
+        """Writes the removal of an entry.
+
+        Args:
+            claims: what the entry stood for.
+            losers: conflicts that were shown with it: they stay conflicts, without a file.
+            is_last_name: the disk holds no other name of the same file.
+        """
+        seen = list(losers)
+        for claim in claims:
+            aside = _joined(loser.content_dots for loser in seen if loser.node == claim.node)
+            contents = claim.content_dots
+            self._delete(claim, contents, aside - contents, is_last_name=is_last_name)
+        self.set_aside([loser for loser in seen if all(loser.node != c.node for c in claims)])
+
+    def set_aside(self, losers: Iterable[Claim]) -> None:
+        """Takes other files that lost a name away from it, so that they don't spring up there."""
+        for loser in losers:
+            if loser.place_dots:
+                self._delete(loser, NOTHING, loser.content_dots, is_last_name=True)
+
+    def settle(self, claims: Iterable[Claim]) -> None:
+        """Writes that conflicting versions are no longer wanted."""
+        for claim in claims:
+            state = self._state(claim.node)
+            if {version.dot for version in state.visible_versions()} <= claim.content_dots:
+                self._delete(claim, claim.content_dots, NOTHING, is_last_name=True)
+            else:
+                self._drop(claim.node, claim.content_dots)
+
+    def _create(self, parent: NodeId, name: bytes, *, is_directory: bool) -> Claim:
+        dot, stamp = self._next(parent)
+        node = NodeId(id_of(dot))
+        self._emit(
+            Place(
+                dot=dot,
+                stamp=stamp,
+                node=node,
+                link=LinkId(node),
+                is_directory=is_directory,
+                parent=parent,
+                name=name,
+            )
+        )
+        return Claim(node, LinkId(node), frozenset({dot}))
+
+    def _put(
+        self, claim: Claim, content: Content, attributes: AttributeChanges, context: Context
+    ) -> Dot:
+        dot, stamp = self._next(claim.node)
+        self._emit(Put(dot, stamp, claim.node, claim.link, content, attributes, context))
+        return dot
+
+    def _drop(self, node: NodeId, context: Context) -> None:
+        dot, stamp = self._next(node)
+        self._emit(Drop(dot, stamp, node, context))
+
+    def _delete(
+        self, claim: Claim, contents: Context, aside: Context, *, is_last_name: bool
+    ) -> None:
+        dot, stamp = self._next(claim.node)
+        context = claim.place_dots | contents
+        self._emit(Delete(dot, stamp, claim.node, claim.link, context, aside, is_last_name))
+
+    def _next(self, *referred: NodeId) -> tuple[Dot, Stamp]:
+        """Returns the next dot, and a stamp later than all that the nodes have seen."""
+        actor = self.clock.actor
+        dot = Dot(actor, self._received.counter_of(actor) + len(self._operations) + 1)
+        states = (self._store.node(node) for node in referred)
+        after = [stamp for state in states if state is not None for stamp in _stamps(state)]
+        self.clock, stamp = self.clock.stamp(self._now_ms, after)
+        return dot, stamp
+
+    def _emit(self, operation: Operation) -> None:
+        self.touched |= self._tree.apply(operation)
+        self._operations.append(operation)
+
+    def _state(self, node: NodeId) -> NodeState:
+        state = self._store.node(node)
+        assert state is not None, "an entry on disk stands for a node that was received"
+        return state
+
+
+def _joined(contexts: Iterable[Context]) -> Context:
+    return frozenset().union(*contexts)
+
+
+def _stamps(state: NodeState) -> Iterable[Stamp]:
+    yield state.created
+    yield from (link.latest.stamp for link in state.links.values())
+    yield from (version.stamp for version in state.versions.values())
+    yield from (register.stamp for register in state.registers.values())

@@ -1,0 +1,207 @@
+"""The state of one node: which of its names, versions and attributes still count.
+
+Absorbing operations is independent of their order, as long as an operation comes after those in
+its context: each only ever takes away what it names, and adds itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from conflict.content import Content
+from conflict.operations import (
+    AttributeChanges,
+    AttributeValue,
+    Context,
+    Delete,
+    Drop,
+    LinkId,
+    NodeId,
+    Operation,
+    Place,
+    Put,
+    SetAttributes,
+)
+from conflict.stamp import Stamp
+from conflict.version import Dot
+
+
+class Location(NamedTuple):
+    """A name in a directory."""
+
+    parent: NodeId
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRecord:
+    """One place operation, as far as the tree still needs it."""
+
+    dot: Dot
+    stamp: Stamp
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """One name of a node."""
+
+    places: tuple[PlaceRecord, ...]  # neither replaced by a later place nor deleted
+    latest: PlaceRecord  # the one with the highest stamp of all that ever were
+
+    @property
+    def location(self) -> Location:
+        """Where the name is (or was): the latest place, one that still counts before others."""
+        return max(self.places or (self.latest,), key=lambda place: place.stamp).location
+
+    @property
+    def place_dots(self) -> Context:
+        """The places that a change of this name replaces."""
+        return frozenset(place.dot for place in self.places)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One content of a file that no later content has replaced."""
+
+    dot: Dot
+    stamp: Stamp
+    content: Content
+    attributes: AttributeChanges  # as set together with the content
+    via: LinkId
+    is_deleted: bool = False  # whoever deleted the file's last name had this version on disk
+    unlinked: frozenset[LinkId] = frozenset()  # names deleted, by somebody who kept another one
+    is_aside: bool = False  # whoever deleted the file saw this version as a conflict beside it
+
+    @property
+    def revives_file(self) -> bool:
+        """Tells whether the version was written by somebody who did not know of the deletion."""
+        return not self.is_deleted and not self.is_aside and self.via not in self.unlinked
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """The value of one attribute: the latest write wins."""
+
+    stamp: Stamp
+    dot: Dot
+    value: AttributeValue
+
+
+@dataclass(slots=True)
+class NodeState:
+    """All that the tree needs to know of one file or directory."""
+
+    node: NodeId
+    is_directory: bool
+    created: Stamp
+    links: dict[LinkId, LinkState] = field(default_factory=dict)
+    versions: dict[Dot, Version] = field(default_factory=dict)
+    registers: dict[bytes, Register] = field(default_factory=dict)
+    location: Location | None = None  # of a directory, after all moves in order of their stamps
+    live_child_count: int = 0  # of a directory
+
+    @property
+    def is_live_directory(self) -> bool:
+        """A directory lives while one of its places counts, or while anything below it lives."""
+        return self.live_child_count > 0 or any(link.places for link in self.links.values())
+
+    def presence(self) -> dict[LinkId, Location]:
+        """Returns the names under which the node is in the tree; empty when it is gone."""
+        if self.is_directory:
+            if not self.is_live_directory or self.location is None:
+                return {}
+            return dict.fromkeys(self.links, self.location)
+        return {link: self.links[link].location for link in self._live_links()}
+
+    def _live_links(self) -> set[LinkId]:
+        placed = {link for link, state in self.links.items() if state.places}
+        if placed:
+            return placed if self.versions else set()
+        return {version.via for version in self.versions.values() if version.revives_file}
+
+    def visible_versions(self) -> list[Version]:
+        """Returns the versions that compete for the node's names, in no particular order.
+
+        Deleted versions come back only where a concurrent move keeps a name alive and nothing
+        newer can take it (move beats delete).
+        """
+        if not self.presence():
+            return []
+        wanted = [version for version in self.versions.values() if not version.is_deleted]
+        if any(not version.is_aside for version in wanted):
+            return wanted
+        return list(self.versions.values())
+
+    def orphaned_versions(self) -> list[Version]:
+        """Returns unsettled conflicts of a file that is gone."""
+        if self.is_directory or self.presence():
+            return []
+        return [v for v in self.versions.values() if v.is_aside and not v.is_deleted]
+
+    def may_conflict(self) -> bool:
+        """Tells whether there is more than one version, or one without a file."""
+        return len(self.versions) > 1 or bool(self.orphaned_versions())
+
+    def value(self, key: bytes) -> AttributeValue:
+        """Returns an attribute, None when it was never set or was taken away."""
+        register = self.registers.get(key)
+        return register.value if register else None
+
+    def absorb(self, operation: Operation) -> None:
+        """Takes in one operation on this node."""
+        match operation:
+            case Place():
+                self._absorb_place(operation)
+            case Put():
+                self._replace_versions(operation.context)
+                self.versions[operation.dot] = Version(
+                    dot=operation.dot,
+                    stamp=operation.stamp,
+                    content=operation.content,
+                    attributes=operation.attributes,
+                    via=operation.via,
+                )
+                self._absorb_attributes(operation)
+            case SetAttributes():
+                self._absorb_attributes(operation)
+            case Delete():
+                self._absorb_delete(operation)
+            case Drop():
+                self._replace_versions(operation.context)
+
+    def _absorb_place(self, operation: Place) -> None:
+        record = PlaceRecord(
+            operation.dot, operation.stamp, Location(operation.parent, operation.name)
+        )
+        link = self.links.get(operation.link)
+        if link is None:
+            self.links[operation.link] = LinkState((record,), record)
+            return
+        kept = tuple(place for place in link.places if place.dot not in operation.context)
+        latest = max(link.latest, record, key=lambda place: place.stamp)
+        self.links[operation.link] = LinkState((*kept, record), latest)
+
+    def _absorb_delete(self, operation: Delete) -> None:
+        link = self.links[operation.link]
+        kept = tuple(place for place in link.places if place.dot not in operation.context)
+        self.links[operation.link] = replace(link, places=kept)
+        for dot, version in self.versions.items():
+            if dot in operation.context and operation.is_last_name:
+                self.versions[dot] = replace(version, is_deleted=True)
+            elif dot in operation.context:
+                unlinked = version.unlinked | {operation.link}
+                self.versions[dot] = replace(version, unlinked=unlinked)
+            elif dot in operation.aside:
+                self.versions[dot] = replace(version, is_aside=True)
+
+    def _replace_versions(self, context: Context) -> None:
+        for dot in context:
+            self.versions.pop(dot, None)
+
+    def _absorb_attributes(self, operation: Put | SetAttributes) -> None:
+        for key, value in operation.attributes:
+            register = self.registers.get(key)
+            if register is None or register.stamp < operation.stamp:
+                self.registers[key] = Register(operation.stamp, operation.dot, value)
