@@ -1,4 +1,4 @@
-"""What every object store promises, asked of each of them: memory, directory, retrying, Swift."""
+"""What every object store promises: memory, directory, retrying, simulated and real Swift."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import pytest
 
 from conflict.errors import MalformedValueError
 from geosync.demo.swift_server import SwiftServer
+from tests.simulation.simulated_clock import SimulatedTime
+from tests.simulation.simulated_store import SimulatedStore
 from transport.directory_store import DirectoryStore
 from transport.errors import CorruptObject, ObjectCollision, ObjectNotVisible
 from transport.memory_store import MemoryStore
@@ -26,7 +28,7 @@ SIZE_BYTES_MAX = 1 << 20
 EVERY_BYTE = bytes(range(256))
 
 
-@pytest.fixture(params=["memory", "directory", "retrying", "swift"])
+@pytest.fixture(params=["memory", "directory", "retrying", "simulated", "swift"])
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, fresh_swift_volume_name: str
 ) -> Iterator[ObjectStore]:
@@ -48,6 +50,7 @@ def store(
         "memory": MemoryStore,
         "directory": lambda: DirectoryStore(os.fsencode(tmp_path / "store")),
         "retrying": retrying_store,
+        "simulated": lambda: SimulatedStore(SimulatedTime(), random.Random(0)).client("a"),
         "swift": swift_store,
     }
     store = makers[request.param]()
