@@ -1,0 +1,437 @@
+"""The configuration of one volume on one site: read, checked as a whole, and written anew."""
+
+import os
+import re
+import secrets
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import NoReturn
+
+from geosync.configuration_table import TableReader, shown, shown_path, toml_string
+from geosync.errors import ConfigurationError, ConfigurationProblem, OperatorError
+from geosync.exit_codes import ExitCode
+
+CONFIGURATION_DIRECTORY = "/etc/geosync"
+CONFIGURATION_VARIABLE = "GEOSYNC_CONFIG"
+STATE_DIRECTORY = "/var/lib/geosync"
+DEFAULT_LISTEN = "127.0.0.1:8484"
+CONFIGURATION_BYTES_MAX = 1 << 20
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_TOP_LEVEL_KEYS = (
+    "volume", "site", "root", "state_dir", "mode", "store", "swift", "directory", "http", "tuning",
+)  # fmt: skip
+
+
+class Mode(StrEnum):
+    """What a site does with changes, of its own and of others."""
+
+    MULTI_MASTER = "multi-master"
+    REPLICA = "replica"
+    PRIMARY = "primary"
+    STANDBY = "standby"
+
+
+class StoreKind(StrEnum):
+    """Where the sites meet."""
+
+    SWIFT = "swift"
+    DIRECTORY = "directory"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where the HTTP server listens; port 0 lets the kernel choose one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Numbers that most operators never change.
+
+    Attributes:
+        settle_ms: how long a changed file must rest before it is captured.
+        poll_active_ms: time between two looks at the store while changes arrive.
+        poll_idle_ms: the same when nothing has arrived for a while.
+        rescan_s: time between two scans of the whole tree.
+        transfer_workers: how many transfers run at the same time.
+    """
+
+    settle_ms: int = 50
+    poll_active_ms: int = 200
+    poll_idle_ms: int = 2000
+    rescan_s: int = 3600
+    transfer_workers: int = 4
+
+
+_TUNING_RULES: dict[str, tuple[int, int, str]] = {
+    "settle_ms": (0, 600_000, "How long a changed file must rest before it is captured."),
+    "poll_active_ms": (10, 3_600_000, "Time between two looks at the store while changes arrive."),
+    "poll_idle_ms": (10, 3_600_000, "The same when nothing has arrived for a while."),
+    "rescan_s": (1, 31_536_000, "Time between two scans of the whole tree."),
+    "transfer_workers": (1, 64, "How many transfers run at the same time."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A configuration that passed every check; made by the functions of this module only.
+
+    Attributes:
+        root: absolute path of the directory that is synced.
+        state_dir: absolute path of the journal and the caches; outside of `root`.
+        swift: the [swift] table as it stands, which the Swift store checks; it holds secrets.
+        directory_path: where the directory store lies; None unless configured.
+        http_listen: None turns HTTP off.
+        source: the file (or other origin) it came from, for messages.
+    """
+
+    volume: str
+    site: str
+    root: bytes
+    state_dir: bytes
+    mode: Mode
+    store: StoreKind
+    swift: dict[str, str] = field(repr=False)
+    directory_path: bytes | None
+    http_listen: ListenAddress | None
+    tuning: Tuning
+    source: str = field(compare=False)
+
+
+def default_configuration_path(volume: str) -> str:
+    """Where the configuration of a volume is looked for when no file is named."""
+    return f"{CONFIGURATION_DIRECTORY}/{volume}.toml"
+
+
+def load_configuration(
+    path: str | None,
+    environment: Mapping[str, str],
+    directory: str = CONFIGURATION_DIRECTORY,
+) -> Configuration:
+    """Reads and checks a configuration file.
+
+    Args:
+        path: the file; None takes the one in GEOSYNC_CONFIG, else the only one in `directory`.
+        environment: the process environment.
+        directory: where files are looked for when none is named.
+
+    Raises:
+        ConfigurationError: the file breaks rules; the error lists all of them.
+        OperatorError: no file, several to choose from, or one that cannot be read (exit code 2).
+    """
+    chosen = path or environment.get(CONFIGURATION_VARIABLE) or _only_file_in(directory)
+    return parse_configuration(_read_toml(chosen), chosen)
+
+
+def parse_configuration(document: Mapping[str, object], source: str) -> Configuration:
+    """Checks a parsed TOML document, or a like mapping that `geosync init` made of its options.
+
+    Symbolic links on the disk are followed to see whether one directory lies inside another.
+
+    Raises:
+        ConfigurationError: the document breaks rules; the error lists all of them.
+    """
+    reader = TableReader("", document, [], _TOP_LEVEL_KEYS)
+    reader.refuse_unknown(_TOP_LEVEL_KEYS)
+    volume = reader.name("volume", "the same on every site")
+    root = reader.path("root", "the directory that is synced")
+    state_dir = reader.path("state_dir", "the journal's", f"{STATE_DIRECTORY}/{volume}")
+    store = reader.choice("store", StoreKind.SWIFT)
+    configuration = Configuration(
+        volume=volume,
+        site=reader.name("site", "different on every site"),
+        root=root,
+        state_dir=state_dir,
+        mode=reader.choice("mode", Mode.MULTI_MASTER),
+        store=store,
+        swift=_swift(reader.table("swift")),
+        directory_path=_directory_path(reader.table("directory"), store),
+        http_listen=_http_listen(reader.table("http")),
+        tuning=_tuning(reader.table("tuning")),
+        source=source,
+    )
+    _refuse_nesting(reader, configuration)
+    if reader.problems:
+        raise ConfigurationError(source, reader.problems)
+    return configuration
+
+
+def _swift(reader: TableReader) -> dict[str, str]:
+    for key, value in reader.values.items():
+        if not isinstance(value, str):
+            # The value is not shown: it may be a password that happens to be a number.
+            found = f"a value of type {type(value).__name__}"
+            reader.report(key, found, "a text", "write the value between quotes")
+    return {key: value for key, value in reader.values.items() if isinstance(value, str)}
+
+
+def _directory_path(reader: TableReader, store: StoreKind) -> bytes | None:
+    reader.refuse_unknown(["path"])
+    if "path" not in reader.values and store != StoreKind.DIRECTORY:
+        return None
+    return reader.path("path", "where the directory store lies")
+
+
+def _http_listen(reader: TableReader) -> ListenAddress | None:
+    reader.refuse_unknown(["listen"])
+    expected = f'"host:port" such as "{DEFAULT_LISTEN}" or "[::1]:8484", or "" for no HTTP'
+    value = reader.text("listen", expected, DEFAULT_LISTEN)
+    if not value:
+        return None
+    host, _, port = value.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if is_bracketed else host
+    is_port = port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535
+    if is_port and host.isprintable() and host.strip() and (is_bracketed or ":" not in host):
+        return ListenAddress(host, int(port))
+    reader.report("listen", shown(value), expected, "write the address and the port")
+    return None
+
+
+def _tuning(reader: TableReader) -> Tuning:
+    reader.refuse_unknown([each.name for each in fields(Tuning)])
+    default = Tuning()
+    tuning = Tuning(
+        **{
+            key: reader.number(key, getattr(default, key), minimum, maximum)
+            for key, (minimum, maximum, _) in _TUNING_RULES.items()
+        }
+    )
+    if tuning.poll_idle_ms < tuning.poll_active_ms:
+        expected = f"at least poll_active_ms, which is {tuning.poll_active_ms}"
+        reader.report("poll_idle_ms", str(tuning.poll_idle_ms), expected, "raise it")
+    return tuning
+
+
+def _refuse_nesting(reader: TableReader, configuration: Configuration) -> None:
+    """A journal or store inside the volume would be synced itself, and feed on its own changes."""
+    root = os.path.realpath(configuration.root)
+    others = {
+        "state_dir": configuration.state_dir,
+        "[directory] path": configuration.directory_path,
+    }
+    for key, path in others.items():
+        if not path or not configuration.root:
+            continue
+        other = os.path.realpath(path)
+        outer = os.path.commonpath((root, other))
+        if outer == root:
+            found, expected = f"{shown_path(other)} inside root", "a directory outside of root"
+        elif outer == other:
+            found, expected = f"{shown_path(other)} around root", "a directory without root in it"
+        else:
+            continue
+        problem = ConfigurationProblem(key, found, expected, f"move {key} or root elsewhere")
+        reader.problems.append(problem)
+
+
+def _only_file_in(directory: str) -> str:
+    try:
+        names = sorted(each for each in os.listdir(directory) if each.endswith(".toml"))
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            _refuse_unreadable(directory, error)
+        names = []
+    if len(names) == 1:
+        return f"{directory}/{names[0]}"
+    naming = f"name the file with --config FILE or in {CONFIGURATION_VARIABLE}"
+    if not names:
+        text = f"no configuration: there is no *.toml in {directory}; {naming}, "
+        raise OperatorError(text + "or make one with: geosync init", ExitCode.BAD_USAGE)
+    listed = "\n".join(f"  {directory}/{name}" for name in names)
+    text = f"{directory} holds {len(names)} configurations; {naming}. They are:\n{listed}"
+    raise OperatorError(text, ExitCode.BAD_USAGE)
+
+
+def _read_toml(path: str) -> dict[str, object]:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(CONFIGURATION_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        _refuse_unreadable(path, error)
+    if len(content) > CONFIGURATION_BYTES_MAX:
+        _refuse_toml(path, f"more than {CONFIGURATION_BYTES_MAX} bytes")
+    try:
+        return tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        _refuse_toml(path, f"byte 0x{content[error.start]:02x} at offset {error.start}")
+    except (ValueError, RecursionError) as error:
+        _refuse_toml(path, str(error))
+
+
+def _refuse_unreadable(path: str, error: OSError | ValueError) -> NoReturn:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    advice = "check the path and who may read it"
+    if isinstance(error, FileNotFoundError):
+        advice = "check the path, or make the file with: geosync init"
+    text = f"cannot read the configuration {path}: {reason}; {advice}"
+    raise OperatorError(text, ExitCode.BAD_USAGE) from error
+
+
+def _refuse_toml(path: str, found: str) -> NoReturn:
+    problem = ConfigurationProblem(
+        "the file as a whole", found, "a TOML file in UTF-8", "correct the place that is named"
+    )
+    raise ConfigurationError(path, [problem])
+
+
+def default_configuration_text(configuration: Configuration) -> str:
+    """A commented configuration file that reads back as the given configuration.
+
+    Everything that has its default value is written too, commented out where it is tuning, so
+    that the file explains every key.
+    """
+    listen = "" if configuration.http_listen is None else str(configuration.http_listen)
+    return _TEMPLATE.format(
+        volume=toml_string(configuration.volume),
+        container=configuration.volume,
+        site=toml_string(configuration.site),
+        root=toml_string(os.fsdecode(configuration.root)),
+        state_dir=toml_string(os.fsdecode(configuration.state_dir)),
+        mode=toml_string(configuration.mode),
+        store=toml_string(configuration.store),
+        swift=_swift_lines(configuration.swift),
+        directory_path=_directory_line(configuration.directory_path),
+        listen=toml_string(listen),
+        tuning=_tuning_lines(configuration.tuning),
+    )
+
+
+_TEMPLATE = """\
+# geosync: one volume on one site. Unknown keys are errors; `geosync doctor` checks the rest.
+
+# The name of the volume, the same on every site. Its Swift containers are named after it:
+# geosync-{container}-… (1 to 63 of a-z, 0-9 and -, of which the first is no hyphen).
+volume = {volume}
+
+# The name of this site, different on every site (same rule as for the volume).
+site = {site}
+
+# The directory that is synced. It must exist: geosync never creates it, because an empty
+# directory where a file system was not mounted looks like one whose files were all deleted.
+root = {root}
+
+# The journal and the caches, outside of root, on a local disk; created when missing.
+state_dir = {state_dir}
+
+# What this site does: "multi-master" captures and applies changes, "replica" only applies them,
+# "primary" publishes to sites that are "standby" (see geosync promote and geosync demote).
+mode = {mode}
+
+# Where the sites meet: "swift" (OpenStack Swift), or "directory" (one that all sites can reach).
+store = {store}
+
+[swift]
+# How to log in to Swift. What is not written here is taken from the environment (OS_* or ST_*
+# variables); cloud names an entry of clouds.yaml. Keep this file secret if it holds a key.
+{swift}
+
+[directory]
+# Where the store lies when store = "directory".
+{directory_path}
+
+[http]
+# Where health, metrics and the status page are served, as "host:port"; "" turns them off.
+# There is no password: listen on a loopback or a trusted address only.
+listen = {listen}
+
+[tuning]
+# Numbers that most operators never change; the ones behind a # are the defaults.
+{tuning}
+"""
+
+
+_SWIFT_EXAMPLES = """\
+# cloud = "…"
+# auth_url = "https://…/auth/v1.0"
+# user = "…"
+# key = "…\""""
+
+
+def _swift_lines(swift: Mapping[str, str]) -> str:
+    if not swift:
+        return _SWIFT_EXAMPLES
+    return "\n".join(
+        f"{key if _BARE_KEY.fullmatch(key) else toml_string(key)} = {toml_string(value)}"
+        for key, value in swift.items()
+    )
+
+
+def _directory_line(path: bytes | None) -> str:
+    return (
+        '# path = "/srv/geosync-store"'
+        if path is None
+        else f"path = {toml_string(os.fsdecode(path))}"
+    )
+
+
+def _tuning_lines(tuning: Tuning) -> str:
+    default = Tuning()
+    lines = []
+    for key, (minimum, maximum, meaning) in _TUNING_RULES.items():
+        value = getattr(tuning, key)
+        lines.append(f"# {meaning} ({minimum} to {maximum})")
+        lines.append(f"{'# ' if value == getattr(default, key) else ''}{key} = {value}")
+    return "\n".join(lines)
+
+
+def write_new_configuration(path: str, text: str) -> None:
+    """Writes a configuration file where there is none; complete and on the disk, or not at all.
+
+    Its mode is 0640, because it may hold a key. Missing directories are created.
+
+    Raises:
+        OperatorError: there is a file already (it is left alone), or it cannot be written.
+    """
+    directory = os.path.dirname(path) or "."
+    temporary = f"{directory}/.geosync-{secrets.token_hex(8)}.new"
+    try:
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+        # CRASH: a file is left whose name does not end in .toml, so that nothing reads it.
+        _write_durably(temporary, text.encode())
+        try:
+            _link_new(temporary, path)
+        finally:
+            os.unlink(temporary)
+        _sync_directory(directory)
+    except OSError as error:
+        refusal = f"cannot write {path}: {error.strerror}; check who may write there and the disk"
+        raise OperatorError(refusal) from error
+
+
+def _link_new(temporary: str, path: str) -> None:
+    try:
+        # Unlike rename, link refuses to replace a file that is already there.
+        os.link(temporary, path)
+    except FileExistsError as error:
+        refusal = f"did not write {path}: it is there already and was left as it is; "
+        raise OperatorError(refusal + "edit it, or move it away first") from error
+
+
+def _write_durably(path: str, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o640)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError:
+        os.unlink(path)
+        raise
+
+
+def _sync_directory(directory: str) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

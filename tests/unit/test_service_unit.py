@@ -1,0 +1,42 @@
+"""The files for systemd are such as systemd takes."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SYSTEMD = Path(__file__).parents[2] / "systemd"
+
+
+def _run(*command) -> subprocess.CompletedProcess[str]:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_unit_is_one_that_systemd_takes_without_a_warning(tmp_path):
+    text = (SYSTEMD / "geosync@.service").read_text()
+    assert "ExecStart=/usr/bin/geosync run " in text
+    instance = tmp_path / "geosync@redmine.service"
+    # The verifier wants the program to be there.
+    instance.write_text(text.replace("/usr/bin/geosync", "/bin/true"))
+    verified = _run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(instance))
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory to another user")
+@pytest.mark.parametrize("kind", ["sysusers", "tmpfiles"])
+def test_users_and_directories_are_declared_as_systemd_takes_them(tmp_path, kind):
+    (tmp_path / "etc").mkdir()
+    for name in ("sysusers", "tmpfiles")[: 1 + (kind == "tmpfiles")]:
+        arguments = [f"--root={tmp_path}"] + (["--create"] if name == "tmpfiles" else [])
+        made = _run(f"systemd-{name}", *arguments, str(SYSTEMD / f"geosync.{name}"))
+        assert made.returncode == 0, made.stderr
+    if kind == "sysusers":
+        assert "geosync:" in (tmp_path / "etc" / "passwd").read_text()
+    else:
+        assert (tmp_path / "etc" / "geosync").stat().st_mode & 0o7777 == 0o2750
+        assert (tmp_path / "var" / "lib" / "geosync").stat().st_mode & 0o7777 == 0o755

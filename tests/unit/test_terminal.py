@@ -1,0 +1,142 @@
+"""What a person sees on a terminal."""
+
+import io
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geosync.terminal import (
+    display_name,
+    escape_unprintable,
+    human_duration,
+    human_size,
+    plain_table,
+    progress,
+)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "shown"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1_258_291, "1.2 MiB"),
+        (1024**2 - 1, "1.0 MiB"),
+        (-2048, "-2.0 KiB"),
+        (5 * 1024**6, "5.0 EiB"),
+        (2048 * 1024**6, "2048.0 EiB"),
+    ],
+)
+def test_sizes_have_binary_units(size_bytes, shown):
+    assert human_size(size_bytes) == shown
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "shown"),
+    [
+        (0, "0 ms"),
+        (0.0042, "4 ms"),
+        (0.9996, "1 s"),
+        (2.5, "2.5 s"),
+        (9.96, "10 s"),
+        (59.7, "1 min"),
+        (184, "3 min 4 s"),
+        (3600, "1 h"),
+        (3605, "1 h"),
+        (90_000, "1 d 1 h"),
+        (-184, "-3 min 4 s"),
+    ],
+)
+def test_durations_have_their_two_largest_units(duration_s, shown):
+    assert human_duration(duration_s) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"report 2.pdf", "report 2.pdf"),
+        ("città/日本".encode(), "città/日本"),
+        (b"a\nb\tc\rd\x1b[31m\x00", r"a\nb\tc\rd\x1b[31m\x00"),
+        (b"caf\xe9", r"caf\xe9"),
+        (rb"caf\xe9", r"caf\\xe9"),
+        ("\u202egpj.exe".encode(), r"\u202egpj.exe"),
+        ("\x85\u2028\u00a0\U000e0001".encode(), r"\u0085\u2028\u00a0\U000e0001"),
+    ],
+)
+def test_a_name_is_shown_without_what_could_deceive(name, shown):
+    assert display_name(name) == shown
+
+
+@given(st.binary(), st.binary())
+def test_names_that_differ_are_shown_differently_on_one_printable_line(name, other):
+    assert display_name(name).isprintable()
+    assert (display_name(name) == display_name(other)) == (name == other)
+
+
+def test_escaping_keeps_printable_text_and_backslashes():
+    assert escape_unprintable("a\\b é") == "a\\b é"
+    assert escape_unprintable("a\\\n\udcff") == r"a\\n\xff"
+
+
+def test_a_table_aligns_numbers_to_the_right_and_wide_characters_by_their_width():
+    table = plain_table(
+        ["site", "lag", "state"],
+        [["bari", "7", "ok"], ["日本", "1200", ""], ["e\u0301\n", "12", "late"]],
+        right_aligned=["lag"],
+    )
+    assert table.splitlines() == [
+        "site   lag  state",
+        "bari     7  ok",
+        "日本  1200",
+        "e\u0301\\n     12  late",
+    ]
+
+
+def test_a_table_without_rows_shows_its_headers():
+    assert plain_table(["a", "b"], []) == "a  b"
+
+
+def test_no_progress_is_drawn_where_nobody_watches():
+    stream = io.StringIO()
+    with progress("Uploading", total=3, stream=stream) as advance:
+        advance(3)
+    assert stream.getvalue() == ""
+
+
+def _drawn_on_a_terminal(**arguments) -> str:
+    leader, follower = pty.openpty()
+    try:
+        with os.fdopen(follower, "w") as stream:
+            with progress("Uploading [red]x\n", 2048, stream=stream, **arguments) as advance:
+                advance(2048)
+            stream.flush()
+            return os.read(leader, 65536).decode()
+    finally:
+        os.close(leader)
+
+
+def test_progress_is_drawn_on_a_terminal_with_its_text_as_it_is(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    drawn = _drawn_on_a_terminal(unit="bytes")
+    assert r"Uploading [red]x\n" in drawn
+    assert "2.0/2.0 KiB" in drawn
+    assert "2048/2048" in _drawn_on_a_terminal()
+
+
+@pytest.mark.parametrize(("no_color", "has_colours"), [("", True), ("1", False)])
+def test_no_color_is_honoured(monkeypatch, no_color, has_colours):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    assert ("\x1b[3" in _drawn_on_a_terminal()) == has_colours
+
+
+def test_rich_is_not_imported_before_it_draws():
+    program = "import sys, geosync.terminal; sys.exit('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
