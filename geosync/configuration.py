@@ -143,7 +143,9 @@ def parse_configuration(document: Mapping[str, object], source: str) -> Configur
     reader.refuse_unknown(_TOP_LEVEL_KEYS)
     volume = reader.name("volume", "the same on every site")
     root = reader.path("root", "the directory that is synced")
-    state_dir = reader.path("state_dir", "the journal's", f"{STATE_DIRECTORY}/{volume}")
+    state_dir = b""
+    if volume or "state_dir" in document:
+        state_dir = reader.path("state_dir", "the journal's", f"{STATE_DIRECTORY}/{volume}")
     store = reader.choice("store", StoreKind.SWIFT)
     configuration = Configuration(
         volume=volume,

@@ -19,8 +19,8 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 class TableReader:
     """Takes values out of one TOML table; gathers problems instead of stopping at the first.
 
-    A value with a problem is replaced by a valid placeholder, which nobody sees, because the
-    problem is reported instead of the configuration.
+    A value with a problem is replaced by its default or an empty one, which nobody sees, because
+    the problem is reported instead of the configuration.
 
     Attributes:
         prefix: what names this table in front of a key, such as `[http] `.
@@ -79,15 +79,15 @@ class TableReader:
         return value
 
     def name(self, key: str, meaning: str) -> str:
-        """The name of a volume or a site, which also serves in object names and units' names."""
+        """The name of a volume or a site; empty when there is a problem."""
         expected = f"a name, {meaning}: {_NAME_RULE}"
         value = self.text(key, expected)
         if value is None or _NAME.fullmatch(value):
-            return value or "placeholder"
+            return value or ""
         close = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")[:63]
         remedy = f'choose another, such as "{close}"' if close else "choose another name"
         self.report(key, shown(value), expected, remedy)
-        return "placeholder"
+        return ""
 
     def path(self, key: str, meaning: str, default: str | None = None) -> bytes:
         """An absolute path without doubled slashes; empty when there is a problem."""

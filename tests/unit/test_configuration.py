@@ -103,6 +103,11 @@ def test_all_problems_are_reported_at_once_with_what_was_found():
     assert '"store"' in problems["stor"].remedy
 
 
+def test_a_bad_volume_does_not_make_its_default_state_directory_a_problem():
+    assert list(_problems(volume="Bad", root="/var/lib")) == ["volume"]
+    assert list(_problems(root="/var/lib")) == ["state_dir"]
+
+
 def test_a_password_is_never_shown():
     assert "12345" not in str(_problems(swift={"key": 12345}))
     shown = repr(parse_configuration(MINIMAL | {"swift": {"key": "secret"}}, "f"))

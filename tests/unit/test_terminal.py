@@ -5,6 +5,8 @@ import os
 import pty
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -111,14 +113,24 @@ def test_no_progress_is_drawn_where_nobody_watches():
 
 def _drawn_on_a_terminal(**arguments) -> str:
     leader, follower = pty.openpty()
-    try:
-        with os.fdopen(follower, "w") as stream:
-            with progress("Uploading [red]x\n", 2048, stream=stream, **arguments) as advance:
-                advance(2048)
-            stream.flush()
-            return os.read(leader, 65536).decode()
-    finally:
-        os.close(leader)
+    with ThreadPoolExecutor(1) as pool:
+        # Read meanwhile: a terminal that nobody reads holds up who writes to it.
+        reading = pool.submit(_read_to_the_end, leader)
+        with (
+            os.fdopen(follower, "w") as stream,
+            progress("Uploading [red]x\n", 2048, stream=stream, **arguments) as advance,
+        ):
+            advance(2048)
+        return reading.result()
+
+
+def _read_to_the_end(terminal: int) -> str:
+    drawn = b""
+    with os.fdopen(terminal, "rb", buffering=0) as stream, suppress(OSError):
+        # EIO is how Linux says that the other side was closed.
+        while part := stream.read(65536):
+            drawn += part
+    return drawn.decode()
 
 
 def test_progress_is_drawn_on_a_terminal_with_its_text_as_it_is(monkeypatch):
