@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from geosync.demo.swift_server import SwiftServer
+from geosync.demo.wan_relay import WanRelay
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +23,14 @@ def swift_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwiftServ
 def fresh_swift_volume_name() -> str:
     """A volume name, and so container names, that no other test of this Swift uses."""
     return f"volume-{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def wan_relay() -> Iterator[Callable[..., WanRelay]]:
+    """Starts relays, with the arguments of WanRelay; they stop when the test ends."""
+    with ExitStack() as stack:
+
+        def start(upstream: tuple[str, int], **options: float) -> WanRelay:
+            return stack.enter_context(WanRelay(upstream, **options))
+
+        yield start

@@ -93,6 +93,7 @@ def keystone_filters(authtoken_options: Options) -> Sections:
             "delay_auth_decision": "true",
             "include_service_catalog": "true",
             "service_type": "object-store",
+            "cache": "swift.cache",
             **authtoken_options,
         },
         "keystoneauth": {"use": "egg:swift#keystoneauth", "operator_roles": "admin, member"},

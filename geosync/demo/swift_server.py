@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import secrets
-import select
-import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Literal, Self
 
-from conflict.errors import GeosyncError
+from geosync.demo.loopback_port import HOST, choose_ports, listen
+from geosync.demo.server_process import ServerProcess, ServerStartError, child_environment
 from geosync.demo.swift_configuration import (
     SwiftLayout,
     keystone_filters,
@@ -27,19 +23,6 @@ from geosync.demo.swift_configuration import (
     tempauth_filters,
     write_configuration,
 )
-
-HOST = "127.0.0.1"
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 5.0
-LOG_LINES_QUOTED = 20
-LISTEN_BACKLOG = 1024
-# Below the range from which the kernel takes ports for outgoing connections: while a server is
-# stopped, no connection, not even one to the stopped server itself, can take its port.
-PORTS = range(20_000, 32_000)
-
-
-class SwiftServerError(GeosyncError):
-    """The real Swift of the tests and the demonstration could not be started."""
 
 
 class SwiftServer:
@@ -79,7 +62,7 @@ class SwiftServer:
         self._keystone_options = keystone_options
         self._processes = processes
         self._layout: SwiftLayout | None = None
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[str, ServerProcess] = {}
 
     def __enter__(self) -> Self:
         self.start()
@@ -97,11 +80,12 @@ class SwiftServer:
         """Starts what does not run, and returns when every server answers.
 
         Raises:
-            SwiftServerError: Swift is not installed, a port is taken, or a server did not come
-                up; then its last log lines are quoted, and no server of this object runs.
+            ServerStartError: Swift is not installed, or a server did not come up; its last log
+                lines are quoted, and no server of this object runs.
+            PortTakenError: another process took one of the ports.
         """
         if importlib.util.find_spec("swift") is None:
-            raise SwiftServerError(
+            raise ServerStartError(
                 "cannot start Swift: the package `swift` is not installed for "
                 f"{sys.executable}; run: pip install 'geosync[demo]'"
             )
@@ -114,7 +98,7 @@ class SwiftServer:
             for name, servers in missing.items():
                 self._running[name] = self._spawn(name, servers)
             for name in missing:
-                self._await_ready(name)
+                self._running[name].await_ready()
         except BaseException:
             self.stop()
             raise
@@ -122,36 +106,30 @@ class SwiftServer:
     def stop(self) -> None:
         """Ends every server process; does nothing for those that do not run. Never raises."""
         for process in self._running.values():
-            process.send_signal(signal.SIGCONT)
-            process.terminate()
-        for process in self._running.values():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_TIMEOUT_S)
-            _kill(process)
-        self._running.clear()
+            process.ask_to_end()
+        while self._running:
+            self._running.popitem()[1].stop()
 
     def kill(self, name: str | None = None) -> None:
         """Ends one process of `process_ids`, or all, by SIGKILL. `start` starts it again."""
         for each in self._chosen(name):
-            _kill(self._running.pop(each))
+            self._running.pop(each).kill()
 
     def pause(self, name: str | None = None) -> None:
         """Stops one process, or all, by SIGSTOP: connections stay open and nothing answers."""
         for each in self._chosen(name):
-            process_id = self._running[each].pid
-            os.kill(process_id, signal.SIGSTOP)
-            os.waitid(os.P_PID, process_id, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            self._running[each].pause()
 
     def resume(self, name: str | None = None) -> None:
         """Lets one paused process, or all, run on."""
         for each in self._chosen(name):
-            self._running[each].send_signal(signal.SIGCONT)
+            self._running[each].resume()
 
     @property
     def process_ids(self) -> dict[str, int]:
         """Process id of each running process: of `swift`, or of `object-1`, ... `proxy-1`."""
         self._forget_dead()
-        return {name: process.pid for name, process in self._running.items()}
+        return {name: process.process_id for name, process in self._running.items()}
 
     def proxy_address(self, region: int = 1) -> tuple[str, int]:
         """Host and port of the proxy of a region, for a client or a relay. Regions start at 1."""
@@ -182,7 +160,7 @@ class SwiftServer:
 
     def _started_layout(self) -> SwiftLayout:
         if self._layout is None:
-            raise SwiftServerError(f"Swift in {self.directory} has no address before its start")
+            raise ServerStartError(f"Swift in {self.directory} has no address before its start")
         return self._layout
 
     def _prepare_directory(self) -> SwiftLayout:
@@ -190,9 +168,9 @@ class SwiftServer:
         try:
             layout = SwiftLayout.load(self.directory)
         except FileNotFoundError:
-            layout = SwiftLayout.new(
-                self._region_count, _choose_ports(server_names(self._region_count))
-            )
+            servers = server_names(self._region_count)
+            ports = dict(zip(servers, choose_ports(len(servers)), strict=True))
+            layout = SwiftLayout.new(self._region_count, ports)
             layout.save(self.directory)
         if self._keystone_options is None:
             auth_filters = tempauth_filters(self.user, self.key, layout.fernet_key)
@@ -213,105 +191,16 @@ class SwiftServer:
 
     def _forget_dead(self) -> None:
         for name, process in list(self._running.items()):
-            if process.poll() is not None:
-                _kill(self._running.pop(name))
+            if not process.is_running():
+                self._running.pop(name).kill()
 
-    def _spawn(self, name: str, servers: Iterable[str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, name: str, servers: Iterable[str]) -> ServerProcess:
         ports = self._started_layout().ports
-        listeners = {}
-        try:
-            for server in servers:
-                listeners[server] = _listen(ports[server])
-            module = f"{__package__}.swift_serving"
-            arguments = [f"{server}:{each.fileno()}" for server, each in listeners.items()]
-            with open(self.log_path(name), "ab") as log:
-                return subprocess.Popen(
-                    [sys.executable, "-m", module, self.directory, *arguments],
-                    stdin=subprocess.PIPE,  # its end tells the child that this process is gone
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    pass_fds=[each.fileno() for each in listeners.values()],
-                    env=_environment(),
-                    # Of its own, so that Ctrl-C reaches us alone. Not a session of its own: in
-                    # ours, the kernel wakes and ends even a paused child when we are killed.
-                    process_group=0,
-                )
-        finally:
-            for listener in listeners.values():
-                listener.close()
-
-    def _await_ready(self, name: str) -> None:
-        process = self._running[name]
-        assert process.stdout is not None
-        readable, _, _ = select.select([process.stdout], [], [], START_TIMEOUT_S)
-        if readable and process.stdout.read(1):
-            return
-        found = "ended" if readable else f"was not ready within {START_TIMEOUT_S:g} s"
-        raise SwiftServerError(
-            f"tried to start Swift in {self.directory}; the process `{name}` {found}. "
-            f"The end of {self.log_path(name)}:\n{self._log_end(name)}"
-        )
-
-    def _log_end(self, name: str) -> str:
-        with open(self.log_path(name), encoding="utf-8", errors="replace") as log:
-            return "".join(log.readlines()[-LOG_LINES_QUOTED:])
-
-
-def _environment() -> dict[str, str]:
-    """Ours, without what slows each start down; and Swift wants its times in UTC."""
-    environment = {**os.environ, "TZ": "UTC+0", "PYTHONWARNINGS": "ignore"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    return environment
-
-
-def _listen(port: int) -> socket.socket:
-    """Makes a listening socket here, because only here a taken port has an error of its own."""
-    listener = socket.socket()
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.bind((HOST, port))
-        listener.listen(LISTEN_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise SwiftServerError(
-            f"tried to listen on {HOST} port {port} for Swift: {error}; "
-            "end the process that uses the port, or start in a new directory"
-        ) from error
-    return listener
-
-
-def _choose_ports(servers: Iterable[str]) -> dict[str, int]:
-    """Takes a free port for each server.
-
-    RACE: another process may take one before `_listen` does; the start then fails and says so.
-    """
-    probes: dict[str, socket.socket] = {}
-    try:
-        for server in servers:
-            probes[server] = _bind_any()
-        return {server: probe.getsockname()[1] for server, probe in probes.items()}
-    finally:
-        for probe in probes.values():
-            probe.close()
-
-
-def _bind_any() -> socket.socket:
-    for _ in PORTS:
-        probe = socket.socket()
-        try:
-            probe.bind((HOST, secrets.choice(PORTS)))
-        except OSError:
-            probe.close()
-        else:
-            return probe
-    raise SwiftServerError(f"tried ports {PORTS.start} to {PORTS.stop} of {HOST}: none is free")
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Ends the process if it still runs, and lets go of everything that belongs to it."""
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
+        with ExitStack() as stack:
+            listeners = {server: stack.enter_context(listen(ports[server])) for server in servers}
+            return ServerProcess(
+                [sys.executable, "-m", f"{__package__}.swift_serving", self.directory],
+                listeners=listeners,
+                log_path=self.log_path(name),
+                environment=child_environment(TZ="UTC+0"),  # the time zone of Swift's own start
+            )

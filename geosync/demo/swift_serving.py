@@ -2,8 +2,8 @@
 
 `geosync.demo.swift_server` starts it as a child with, as arguments, the directory and one
 `server:descriptor` for each server to serve, the descriptor of its listening socket. The child
-says `ready` on its standard output, and ends when its standard input ends: a parent that was
-killed leaves no server behind.
+writes a byte to its standard output when it is ready, and ends when its standard input ends: a
+parent that was killed leaves no server behind.
 
 The servers are Swift's own WSGI applications, loaded by Swift's own loader from paste files and
 spoken to through Swift's own HTTP protocol class. Only the process around them is ours: what
@@ -41,7 +41,7 @@ COPIES_MAX = 3
 PARTITION_POWER = 3
 CONNECTIONS_MAX = 1024
 CLIENT_TIMEOUT_S = 60.0
-READY = b"ready"
+READY = b"!"
 STANDARD_INPUT, STANDARD_OUTPUT = 0, 1
 
 

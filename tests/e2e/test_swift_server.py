@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from geosync.demo.swift_server import SwiftServer, SwiftServerError
+from geosync.demo.loopback_port import PortTakenError
+from geosync.demo.server_process import ServerStartError
+from geosync.demo.swift_server import SwiftServer
 from tests.support.swift_account import SwiftAccount
 
 REPOSITORY = Path(__file__).parents[2]
@@ -146,6 +148,7 @@ def test_swift_ends_with_a_parent_that_was_killed(tmp_path: Path, is_paused: boo
     """A paused Swift cannot see the end of its parent by itself: the kernel has to end it."""
     program = f"""
 import sys, time
+from geosync.demo.loopback_port import PortTakenError
 from geosync.demo.swift_server import SwiftServer
 server = SwiftServer({str(tmp_path)!r}, processes="each")
 server.start()
@@ -168,7 +171,7 @@ def test_a_failed_start_quotes_the_log_and_leaves_no_process(tmp_path: Path) -> 
     with SwiftServer(str(tmp_path), processes="each") as server:
         pass
     (tmp_path / "etc" / "object.ring.gz").write_bytes(b"no ring")
-    with pytest.raises(SwiftServerError, match=r"(?s)`proxy-1` ended.*zlib.error") as raised:
+    with pytest.raises(ServerStartError, match=r"(?s)it ended.*zlib.error") as raised:
         server.start()
     assert server.log_path("proxy-1") in str(raised.value)
     assert server.process_ids == {}
@@ -177,7 +180,7 @@ def test_a_failed_start_quotes_the_log_and_leaves_no_process(tmp_path: Path) -> 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with SwiftServer(str(tmp_path)) as server:
         account = account_of(server)
-        with pytest.raises(SwiftServerError, match=r"port \d+ .*in use"):
+        with pytest.raises(PortTakenError, match=r"port \d+: .*in use"):
             SwiftServer(str(tmp_path)).start()
         account.request("PUT", "container")
 
@@ -186,5 +189,5 @@ def test_a_missing_swift_package_names_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(SwiftServerError, match=r"pip install 'geosync\[demo\]'"):
+    with pytest.raises(ServerStartError, match=r"pip install 'geosync\[demo\]'"):
         SwiftServer(str(tmp_path)).start()
