@@ -6,8 +6,10 @@ import errno
 import os
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Concatenate, ParamSpec
 
 from conflict.observation import Attributes, DirectoryListing, DiskEntry, DiskKind
 from geosync.disk.interface import (
@@ -34,9 +36,13 @@ STAGE = PRIVATE_DIRECTORY + b"/stage"
 TRASH = PRIVATE_DIRECTORY + b"/trash"
 PARKED = PRIVATE_DIRECTORY + b"/parked"
 MARKER = PRIVATE_DIRECTORY + b"/marker"
+UNFINISHED = b"unfinished"
+REMOVED = b"removed"
+SYMLINK_MODE = 0o777  # whatever is asked for
 PRIVATE_ATTRIBUTES = Attributes(0o700, b"root", b"root", 0)
 
 Window = Callable[[str, bytes], None]
+Arguments = ParamSpec("Arguments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,25 @@ class DiskFaults:
 NO_FAULTS = DiskFaults()
 
 
+def _outcome(
+    change: Callable[Concatenate[SimulatedDisk, Arguments], Outcome],
+) -> Callable[Concatenate[SimulatedDisk, Arguments], Outcome]:
+    """Turns what the operating system refuses, by its rules or by the dice, into `Failed`."""
+
+    @wraps(change)
+    def attempt(
+        self: SimulatedDisk, /, *args: Arguments.args, **named: Arguments.kwargs
+    ) -> Outcome:
+        if self.is_refused():
+            return Failed(os.strerror(errno.EIO), errno.EIO)
+        try:
+            return change(self, *args, **named)
+        except OSError as error:
+            return Failed(os.strerror(error.errno or 0), error.errno or 0)
+
+    return attempt
+
+
 def no_window(_operation: str, _path: bytes) -> None:
     """Nobody acts between the compare and the act of a change."""
 
@@ -60,9 +85,9 @@ def no_window(_operation: str, _path: bytes) -> None:
 class SimulatedStagingFile:
     """A file in the stage; writes to it may find the disk full."""
 
-    def __init__(self, disk: SimulatedDisk, token: bytes, file: OpenFile) -> None:
+    def __init__(self, disk: SimulatedDisk, path: bytes, file: OpenFile) -> None:
         self._disk = disk
-        self._token = token
+        self._path = path
         self._file = file
 
     def write(self, block: bytes) -> None:
@@ -73,12 +98,11 @@ class SimulatedStagingFile:
     def finish(self, attributes: Attributes) -> Staged:
         """Sets the attributes and closes. Raises OSError (EBADF) after a crash."""
         self._file.append(b"")
-        return self._disk.finish_staged(self._token, self._file, attributes)
+        return self._disk.finish_staged(self._path, self._file, attributes)
 
     def abandon(self) -> None:
         """Removes the unfinished file. Never raises."""
-        self._file.close()
-        self._disk.discard_staged(Staged(self._token, b""))
+        self._disk.abandon_staged(self._path, self._file)
 
 
 class SimulatedReader:
@@ -198,26 +222,31 @@ class SimulatedDisk:
 
     def stage_file(self, size_bytes: int) -> SimulatedStagingFile:
         """Begins a regular file. Raises OSError (ENOSPC)."""
-        token, inode = self._stage(DiskKind.REGULAR)
+        path, inode = self._stage(DiskKind.REGULAR)
         file = OpenFile(self.file_system, inode.number)
         self._open.append(file)
-        return SimulatedStagingFile(self, token, file)
+        return SimulatedStagingFile(self, path, file)
 
     def stage_symlink(self, target: bytes, attributes: Attributes) -> Staged:
         """Raises OSError (ENOSPC)."""
-        token, inode = self._stage(DiskKind.SYMLINK, target)
-        return self._with_attributes(token, inode, attributes)
+        return self._finish(*self._stage(DiskKind.SYMLINK, target), attributes)
 
     def stage_fifo(self, attributes: Attributes) -> Staged:
         """Raises OSError (ENOSPC)."""
-        token, inode = self._stage(DiskKind.FIFO)
-        return self._with_attributes(token, inode, attributes)
+        return self._finish(*self._stage(DiskKind.FIFO), attributes)
 
-    def finish_staged(self, token: bytes, file: OpenFile, attributes: Attributes) -> Staged:
+    def finish_staged(self, path: bytes, file: OpenFile, attributes: Attributes) -> Staged:
         """Closes a staging file."""
-        file.close()
         self._open.remove(file)
-        return self._with_attributes(token, self.file_system.inodes[file.number], attributes)
+        file.close()
+        return self._finish(path, self.file_system.inodes[file.number], attributes)
+
+    def abandon_staged(self, path: bytes, file: OpenFile) -> None:
+        """Removes a staging file, unless a crash came first."""
+        if file in self._open:
+            self._open.remove(file)
+            file.close()
+            self.file_system.unlink(path)
 
     def sync_stage(self) -> None:
         """Makes everything durable. Raises OSError (EIO)."""
@@ -227,28 +256,68 @@ class SimulatedDisk:
     def discard_staged(self, staged: Staged) -> None:
         """Removes a staged entry, if it is still there."""
         path = STAGE + b"/" + staged.token
-        if self.file_system.find(path) is not None:
-            self.file_system.unlink(path)
+        inode = self.file_system.find(path)
+        if inode is not None:
+            self._remove(path, inode)
 
     def clear_stage(self) -> None:
-        """Removes all that is in the stage."""
-        for token in sorted(self.file_system.lookup(STAGE).names):
-            path = STAGE + b"/" + token
-            if self.file_system.lookup(path).kind is DiskKind.DIRECTORY:
-                self.file_system.remove_directory(path)
-            else:
-                self.file_system.unlink(path)
+        """Removes what was never named, in the stage or on its way through the trash."""
+        for directory in (STAGE, TRASH):
+            for token, number in sorted(self.file_system.lookup(directory).names.items()):
+                inode = self.file_system.inodes[number]
+                if directory == STAGE or _is_made_for(token, inode.handle):
+                    self._remove(directory + b"/" + token, inode)
 
     # Changes
 
+    @_outcome
     def place_new(self, staged: Staged, path: RelativePath) -> Outcome:
         """Names a staged entry where the name is free."""
-        return self._attempt(lambda: self._place_new(staged, path))
+        self.window("place_new", path)
+        return self._rename_to_free_name(STAGE + b"/" + staged.token, path)
 
+    @_outcome
     def replace(self, staged: Staged, path: RelativePath, expected: Expected) -> Outcome:
         """Exchanges a staged file with the one at the path, and looks at what came out."""
-        return self._attempt(lambda: self._replace(staged, path, expected))
+        found = self._compare(path, expected)
+        if not isinstance(found, Inode):
+            return found
+        return self._exchange("replace", staged, path, found)
 
+    def _exchange(
+        self, operation: str, staged: Staged, path: RelativePath, found: Inode
+    ) -> Outcome:
+        """Swaps a staged entry with what is at the path, and back when that was another.
+
+        CRASH: the staged entry is brought to the trash first, so what a swap displaces is there at
+        once; a token there that is made for its own inode tells that no swap was done.
+        """
+        held = TRASH + b"/" + staged.token
+        self.file_system.rename(STAGE + b"/" + staged.token, held, RenameMode.NO_REPLACE)
+        self.window(operation, path)
+        with suppress(FileNotFoundError):
+            self.file_system.rename(held, path, RenameMode.EXCHANGE)
+            placed = self._entry(path)
+            self.window(operation, path)
+            if _is_untouched(self.file_system.lookup(held), found):
+                return Applied(placed, self._retired(held))
+            self._undo_exchange(held, path, staged.handle)
+        if self._holds(held, staged.handle):
+            self.file_system.rename(held, STAGE + b"/" + staged.token, RenameMode.NO_REPLACE)
+        return Mismatch(self._entry(path))
+
+    def _undo_exchange(self, held: bytes, path: RelativePath, ours: bytes) -> None:
+        """Puts back what a wrong swap took out. Raises FileNotFoundError when ours was removed.
+
+        RACE: an application may have renamed a third file over ours. What it did last stays as it
+        is; the file that we hold stays in the trash, where it is found.
+        """
+        wrong = self.file_system.lookup(held).handle
+        self.file_system.rename(held, path, RenameMode.EXCHANGE)
+        if self.file_system.lookup(held).handle not in {ours, wrong}:
+            self.file_system.rename(held, path, RenameMode.EXCHANGE)
+
+    @_outcome
     def link(
         self,
         source: RelativePath,
@@ -257,35 +326,113 @@ class SimulatedDisk:
         target_expected: Expected | None,
     ) -> Outcome:
         """Makes `target` another name of the file at `source`."""
-        return self._attempt(lambda: self._link(source, source_expected, target, target_expected))
+        found = self._compare(source, source_expected)
+        if not isinstance(found, Inode):
+            return found
+        displaced = None if target_expected is None else self._compare(target, target_expected)
+        if isinstance(displaced, Mismatch | Busy):
+            return displaced
+        self.window("link", source)
+        if displaced is not None and displaced.number == found.number:
+            return Applied(self._entry(target))
+        staged = Staged(self._free_token(found.handle.hex().encode()), found.handle)
+        held = STAGE + b"/" + staged.token
+        self.file_system.link(source, held)
+        if not self._holds(held, found.handle):
+            self.file_system.unlink(held)
+            return Mismatch(self._entry(source))
+        if displaced is None:
+            outcome = self._rename_to_free_name(held, target)
+        else:
+            outcome = self._exchange("link", staged, target, displaced)
+        if not isinstance(outcome, Applied):
+            self.discard_staged(staged)
+        return outcome
 
+    @_outcome
     def move(self, source: RelativePath, target: RelativePath, expected: Expected) -> Outcome:
         """Renames onto a free name; a wrong inode goes back."""
-        return self._attempt(lambda: self._move("move", source, target, expected))
+        return self._move("move", source, target, expected)
 
+    @_outcome
+    def park(self, path: RelativePath, expected: Expected) -> Outcome:
+        """Moves an entry to `parked_path`."""
+        return self._move("park", path, self.parked_path(expected.handle), expected)
+
+    def _move(
+        self, operation: str, source: RelativePath, target: RelativePath, expected: Expected
+    ) -> Outcome:
+        found = self._compare(source, expected)
+        if not isinstance(found, Inode):
+            return found
+        self.window(operation, source)
+        outcome = self._rename_to_free_name(source, target)
+        if not isinstance(outcome, Applied) or outcome.entry is None:
+            return outcome
+        self.window(operation, source)
+        if outcome.entry.handle == found.handle:
+            return outcome
+        self.file_system.rename(target, source, RenameMode.NO_REPLACE)
+        return Mismatch(self._entry(source))
+
+    @_outcome
     def make_directory(self, path: RelativePath, attributes: Attributes) -> Outcome:
         """Makes a directory, complete, where the name is free."""
-        return self._attempt(lambda: self._make_directory(path, attributes))
+        staged = STAGE + b"/" + self._finish(*self._stage(DiskKind.DIRECTORY), attributes).token
+        self.window("make_directory", path)
+        outcome = self._rename_to_free_name(staged, path)
+        if not isinstance(outcome, Applied):
+            self.file_system.remove_directory(staged)
+        return outcome
 
+    @_outcome
     def remove_file(self, path: RelativePath, expected: Expected) -> Outcome:
         """Takes a file into the trash; a wrong one goes back."""
-        return self._attempt(lambda: self._remove_file(path, expected))
+        found = self._compare(path, expected)
+        if not isinstance(found, Inode):
+            return found
+        if found.kind is DiskKind.DIRECTORY:
+            return Failed(os.strerror(errno.EISDIR), errno.EISDIR)
+        held = TRASH + b"/" + self._free_token(REMOVED)
+        self.window("remove_file", path)
+        try:
+            self.file_system.rename(path, held, RenameMode.NO_REPLACE)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return Mismatch(None)
+            raise
+        self.window("remove_file", path)
+        if _is_untouched(self.file_system.lookup(held), found):
+            return Applied(None, self._retired(held))
+        # RACE: when the name is taken again, the wrong file stays in the trash and is found there.
+        self._rename_to_free_name(held, path)
+        return Mismatch(self._entry(path))
 
+    @_outcome
     def remove_directory(self, path: RelativePath, expected: Expected) -> Outcome:
         """Removes an empty directory."""
-        return self._attempt(lambda: self._remove_directory(path, expected))
+        found = self._compare(path, expected)
+        if not isinstance(found, Inode):
+            return found
+        self.window("remove_directory", path)
+        # RACE: another empty directory may have taken the name; nothing is lost with it.
+        self.file_system.remove_directory(path)
+        return Applied(None)
 
+    @_outcome
     def set_attributes(
         self, path: RelativePath, expected: Expected, attributes: Attributes
     ) -> Outcome:
         """Sets all attributes of an inode that is still what was compared."""
-        return self._attempt(lambda: self._set_attributes(path, expected, attributes))
-
-    def park(self, path: RelativePath, expected: Expected) -> Outcome:
-        """Moves an entry to `parked_path`."""
-        return self._attempt(
-            lambda: self._move("park", path, self.parked_path(expected.handle), expected)
-        )
+        found = self._compare(path, expected)
+        if not isinstance(found, Inode):
+            return found
+        self.window("set_attributes", path)
+        present = self.file_system.find(path)
+        if present is None or not _is_untouched(present, found):
+            return Mismatch(self._entry(path))
+        self._apply_attributes(present, attributes)
+        return Applied(self._entry(path))
 
     def parked_path(self, handle: bytes) -> RelativePath:
         """Where `park` puts an inode."""
@@ -302,7 +449,7 @@ class SimulatedDisk:
         """Yields the trash in the order of tokens."""
         for token in sorted(self.file_system.lookup(TRASH).names):
             entry = self._entry(TRASH + b"/" + token)
-            if entry is not None:
+            if entry is not None and not _is_made_for(token, entry.handle):
                 yield Retired(token, entry)
 
     @contextmanager
@@ -312,11 +459,22 @@ class SimulatedDisk:
         with self.open_stable(path, retired.entry.handle) as reader:
             yield reader
 
+    @_outcome
     def discard_retired(self, retired: Retired) -> Outcome:
         """Unlinks a retired inode that is as it was and that nobody writes."""
-        return self._attempt(lambda: self._discard_retired(retired))
+        path = RelativePath(TRASH + b"/" + retired.token)
+        entry = retired.entry
+        found = self._compare(path, Expected(entry.handle, entry.fingerprint))
+        if not isinstance(found, Inode):
+            return found
+        self.file_system.unlink(path)
+        return Applied(None)
 
     # What faults do
+
+    def is_refused(self) -> bool:
+        """Tells whether the dice let a change fail."""
+        return self._hits(self.faults.refused)
 
     def raise_when_full(self) -> None:
         """Raises OSError (ENOSPC) when the dice say so."""
@@ -337,167 +495,6 @@ class SimulatedDisk:
 
     def _is_busy(self, inode: Inode) -> bool:
         return self.file_system.writers[inode.number] > 0 or self._hits(self.faults.busy)
-
-    # The acts
-
-    def _attempt(self, act: Callable[[], Outcome]) -> Outcome:
-        if self._hits(self.faults.refused):
-            return Failed(os.strerror(errno.EIO), errno.EIO)
-        try:
-            return act()
-        except OSError as error:
-            return Failed(os.strerror(error.errno or 0), error.errno or 0)
-
-    def _place_new(self, staged: Staged, path: RelativePath) -> Outcome:
-        self.window("place_new", path)
-        return self._rename_to_free_name(STAGE + b"/" + staged.token, path)
-
-    def _replace(self, staged: Staged, path: RelativePath, expected: Expected) -> Outcome:
-        found = self._compare(path, expected)
-        if not isinstance(found, Inode):
-            return found
-        held = TRASH + b"/" + self._free_token(TRASH)
-        self.file_system.rename(STAGE + b"/" + staged.token, held, RenameMode.NO_REPLACE)
-        outcome = self._exchange("replace", held, path, found)
-        if not isinstance(outcome, Applied):
-            self._return_to_stage(held, staged)
-        return outcome
-
-    def _exchange(self, operation: str, held: bytes, path: RelativePath, found: Inode) -> Outcome:
-        """Swaps what is held in the trash with what is at the path, unless that is another."""
-        ours = self.file_system.lookup(held).handle
-        self.window(operation, path)
-        try:
-            self.file_system.rename(held, path, RenameMode.EXCHANGE)
-            displaced = self.file_system.lookup(held)
-            if _is_untouched(displaced, found):
-                return Applied(self._entry(path), self._retired(held))
-            self._undo_exchange(operation, held, path, ours)
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
-        return Mismatch(self._entry(path))
-
-    def _undo_exchange(self, operation: str, held: bytes, path: RelativePath, ours: bytes) -> None:
-        """Puts back what a wrong swap took out. Raises OSError when the path is gone meanwhile.
-
-        RACE: an application may rename a third file over ours before it is back. That file came
-        last and stays at the path; the one that we hold stays in the trash, where it is found.
-        """
-        wrong = self.file_system.lookup(held).handle
-        self.window(operation, path)
-        self.file_system.rename(held, path, RenameMode.EXCHANGE)
-        if self.file_system.lookup(held).handle not in {ours, wrong}:
-            self.file_system.rename(held, path, RenameMode.EXCHANGE)
-
-    def _return_to_stage(self, held: bytes, staged: Staged) -> None:
-        inode = self.file_system.find(held)
-        if inode is not None and inode.handle == staged.handle:
-            self.file_system.rename(held, STAGE + b"/" + staged.token, RenameMode.NO_REPLACE)
-
-    def _link(
-        self,
-        source: RelativePath,
-        source_expected: Expected,
-        target: RelativePath,
-        target_expected: Expected | None,
-    ) -> Outcome:
-        found = self._compare(source, source_expected)
-        if not isinstance(found, Inode):
-            return found
-        displaced = None if target_expected is None else self._compare(target, target_expected)
-        if isinstance(displaced, Mismatch | Busy):
-            return displaced
-        self.window("link", source)
-        held = TRASH + b"/" + self._free_token(TRASH)
-        self.file_system.link(source, held)
-        if self.file_system.lookup(held).handle != source_expected.handle:
-            self.file_system.unlink(held)
-            return Mismatch(self._entry(source))
-        if displaced is None:
-            outcome = self._rename_to_free_name(held, target)
-        else:
-            outcome = self._exchange("link", held, target, displaced)
-        if not isinstance(outcome, Applied) and self._holds(held, source_expected.handle):
-            self.file_system.unlink(held)
-        return outcome
-
-    def _move(
-        self, operation: str, source: RelativePath, target: RelativePath, expected: Expected
-    ) -> Outcome:
-        found = self._compare(source, expected)
-        if not isinstance(found, Inode):
-            return found
-        self.window(operation, source)
-        outcome = self._rename_to_free_name(source, target)
-        if isinstance(outcome, Applied) and not self._holds(target, expected.handle):
-            self.window(operation, source)
-            self.file_system.rename(target, source, RenameMode.NO_REPLACE)
-            return Mismatch(self._entry(source))
-        return outcome
-
-    def _make_directory(self, path: RelativePath, attributes: Attributes) -> Outcome:
-        token, inode = self._stage(DiskKind.DIRECTORY)
-        self.file_system.set_attributes(inode.number, attributes)
-        self.window("make_directory", path)
-        staged = STAGE + b"/" + token
-        try:
-            return self._rename_to_free_name(staged, path)
-        finally:
-            if self.file_system.find(staged) is not None:
-                self.file_system.remove_directory(staged)
-
-    def _remove_file(self, path: RelativePath, expected: Expected) -> Outcome:
-        found = self._compare(path, expected)
-        if not isinstance(found, Inode):
-            return found
-        if found.kind is DiskKind.DIRECTORY:
-            return Failed(os.strerror(errno.EISDIR), errno.EISDIR)
-        held = TRASH + b"/" + self._free_token(TRASH)
-        self.window("remove_file", path)
-        try:
-            self.file_system.rename(path, held, RenameMode.NO_REPLACE)
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return Mismatch(None)
-            raise
-        if _is_untouched(self.file_system.lookup(held), found):
-            return Applied(None, self._retired(held))
-        self.window("remove_file", path)
-        # RACE: when the name is taken again, the wrong file stays in the trash and is found there.
-        self._rename_to_free_name(held, path)
-        return Mismatch(self._entry(path))
-
-    def _remove_directory(self, path: RelativePath, expected: Expected) -> Outcome:
-        found = self._compare(path, expected)
-        if not isinstance(found, Inode):
-            return found
-        self.window("remove_directory", path)
-        # RACE: another empty directory may have taken the name; nothing is lost with it.
-        self.file_system.remove_directory(path)
-        return Applied(None)
-
-    def _set_attributes(
-        self, path: RelativePath, expected: Expected, attributes: Attributes
-    ) -> Outcome:
-        found = self._compare(path, expected)
-        if not isinstance(found, Inode):
-            return found
-        self.window("set_attributes", path)
-        present = self.file_system.find(path)
-        if present is None or not _is_untouched(present, found):
-            return Mismatch(self._entry(path))
-        self.file_system.set_attributes(found.number, attributes)
-        return Applied(self._entry(path))
-
-    def _discard_retired(self, retired: Retired) -> Outcome:
-        path = RelativePath(TRASH + b"/" + retired.token)
-        entry = retired.entry
-        found = self._compare(path, Expected(entry.handle, entry.fingerprint))
-        if not isinstance(found, Inode):
-            return found
-        self.file_system.unlink(path)
-        return Applied(None)
 
     # Parts
 
@@ -524,18 +521,34 @@ class SimulatedDisk:
 
     def _stage(self, kind: DiskKind, target: bytes = b"") -> tuple[bytes, Inode]:
         self.raise_when_full()
-        token = self._free_token(STAGE)
-        return token, self.file_system.make(STAGE + b"/" + token, kind, PRIVATE_ATTRIBUTES, target)
+        path = STAGE + b"/" + self._free_token(UNFINISHED)
+        return path, self.file_system.make(path, kind, PRIVATE_ATTRIBUTES, target)
 
-    def _with_attributes(self, token: bytes, inode: Inode, attributes: Attributes) -> Staged:
+    def _finish(self, path: bytes, inode: Inode, attributes: Attributes) -> Staged:
+        """Gives a staged entry its attributes, and a name that tells which inode it is."""
+        self._apply_attributes(inode, attributes)
+        staged = Staged(self._free_token(inode.handle.hex().encode()), inode.handle)
+        self.file_system.rename(path, STAGE + b"/" + staged.token, RenameMode.NO_REPLACE)
+        return staged
+
+    def _apply_attributes(self, inode: Inode, attributes: Attributes) -> None:
+        if inode.kind is DiskKind.SYMLINK:
+            attributes = replace(attributes, mode=SYMLINK_MODE, extended=())
         self.file_system.set_attributes(inode.number, attributes)
-        return Staged(token, inode.handle)
 
-    def _free_token(self, directory: bytes) -> bytes:
-        self._tokens += 1
-        while self.file_system.find(directory + b"/%d" % self._tokens) is not None:
+    def _free_token(self, purpose: bytes) -> bytes:
+        """Returns a name that is free in stage and trash and ends with what it is for."""
+        while True:
             self._tokens += 1
-        return b"%d" % self._tokens
+            token = b"%08d-" % self._tokens + purpose
+            if not any(self.file_system.find(d + b"/" + token) for d in (STAGE, TRASH)):
+                return token
+
+    def _remove(self, path: bytes, inode: Inode) -> None:
+        if inode.kind is DiskKind.DIRECTORY:
+            self.file_system.remove_directory(path)
+        else:
+            self.file_system.unlink(path)
 
     def _retired(self, held: bytes) -> Retired:
         token = _last_name(held)
@@ -552,6 +565,10 @@ class SimulatedDisk:
 
 def _last_name(path: bytes) -> bytes:
     return path.rpartition(b"/")[2]
+
+
+def _is_made_for(token: bytes, handle: bytes) -> bool:
+    return token.endswith(handle.hex().encode())
 
 
 def _is_untouched(present: Inode, compared: Inode) -> bool:

@@ -9,6 +9,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -36,6 +37,8 @@ from tests.simulation.simulated_store import SimulatedStore, SimulatedStoreClien
 from transport.errors import CorruptObject, ObjectCollision, ObjectNotVisible, StoreUnavailable
 
 PATH = RelativePath(b"file")
+OTHER = RelativePath(b"other")
+LINKED = RelativePath(b"linked")
 ATTRIBUTES = Attributes(0o640, b"www", b"www", 5)
 NAME = "log/a/1"
 
@@ -303,6 +306,48 @@ def test_a_crash_of_the_process_keeps_all_and_closes_what_it_staged(site: Site) 
         unfinished.write(b"y")
     assert site.file_system.lookup(b".geosync/stage").names
     site.disk.clear_stage()
+    assert not site.file_system.lookup(b".geosync/stage").names
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+CHANGES: dict[str, Callable[[Site, Expected], object]] = {
+    "place_new": lambda site, _: site.disk.place_new(site.staged(b"ours"), OTHER),
+    "replace": lambda site, old: site.disk.replace(site.staged(b"ours"), PATH, old),
+    "link": lambda site, old: site.disk.link(LINKED, site.expected(LINKED), PATH, old),
+    "move": lambda site, old: site.disk.move(PATH, OTHER, old),
+    "park": lambda site, old: site.disk.park(PATH, old),
+    "remove_file": lambda site, old: site.disk.remove_file(PATH, old),
+    "make_directory": lambda site, _: site.disk.make_directory(OTHER, ATTRIBUTES),
+    "set_attributes": lambda site, old: site.disk.set_attributes(PATH, old, ATTRIBUTES),
+}
+
+
+@pytest.mark.parametrize("windows", [0, 1])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_kill_in_any_window_loses_nothing_and_leaves_nothing_of_ours(
+    site: Site, change: str, windows: int
+) -> None:
+    site.application.write(PATH, b"old")
+    site.application.write(LINKED, b"linked")
+    passed = iter(range(windows))
+
+    def kill(_operation: str, _path: bytes) -> None:
+        if next(passed, None) is None:
+            raise Killed
+
+    site.disk.window = kill
+    with suppress(Killed):
+        CHANGES[change](site, site.expected())
+    site.disk.crash()
+    site.disk.clear_stage()
+    contents = [inode.content for inode in site.application.tree().values()] + site.trash()
+    parked = site.file_system.lookup(b".geosync/parked").names
+    assert contents.count(b"old") + len(parked) == 1
+    assert b"linked" in contents
+    assert b"ours" not in site.trash()
     assert not site.file_system.lookup(b".geosync/stage").names
 
 
