@@ -29,7 +29,9 @@ class MemoryCache:
         return json.loads(value) if time.monotonic() < end else None
 
     def set(self, key: str, value: object, *, time: float = 0, **_options: object) -> None:
-        """Keeps the value for `time` seconds (Swift's name for it)."""
+        """Keeps the value for `time` seconds (Swift's name for it). Bytes come back as text."""
+        if isinstance(value, bytes):
+            value = value.decode()
         if len(self._entries) >= ENTRIES_MAX:
             self._entries.clear()
         self._entries[key] = (_seconds_from_now(time or LIFE_MAX_S), json.dumps(value))

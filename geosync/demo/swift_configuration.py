@@ -163,6 +163,11 @@ def _write(directory: str, name: str, sections: Sections) -> None:
     lines = []
     for section, options in sections.items():
         lines.append(f"[{section}]")
-        lines += [f"{option} = {value.replace('%', '%%')}" for option, value in options.items()]
+        lines += [f"{option} = {_escaped(value)}" for option, value in options.items()]
     with open(configuration_path(directory, name), "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
+
+
+def _escaped(value: str) -> str:
+    """Swift replaces `%%` and `%(name)s`, but only in a value that has the latter somewhere."""
+    return value.replace("%", "%%") if "%(" in value else value
