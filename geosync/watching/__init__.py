@@ -1,0 +1,1 @@
+"""What changed on disk: a watcher that turns kernel events into a set of dirty directories."""

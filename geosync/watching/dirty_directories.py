@@ -1,0 +1,161 @@
+"""The set of directories worth looking at: bounded, coalescing, filled and emptied by threads."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+ROOT = b""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DirtyDirectory:
+    """A directory to rescan: relative to the root, `b""` is the root itself."""
+
+    directory: bytes
+    recursive: bool
+    """Whether everything below is to be rescanned as well."""
+
+
+@dataclass(slots=True)
+class _Mark:
+    first_s: float
+    last_s: float
+    recursive: bool
+
+
+class SettlingMarks:
+    """Marks and the times they were made. Pure: the time is an argument, in seconds.
+
+    A directory is ready once it was quiet for `settle_s`, or `settle_s_max` after its first mark,
+    so that a writer that never pauses cannot hide its directory.
+    """
+
+    def __init__(self, *, settle_s: float, settle_s_max: float, directories_max: int) -> None:
+        assert 0 <= settle_s <= settle_s_max
+        assert directories_max >= 1
+        self._settle_s = settle_s
+        self._settle_s_max = settle_s_max
+        self._directories_max = directories_max
+        self._marks: dict[bytes, _Mark] = {}
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    def mark(self, directory: bytes, *, recursive: bool, now_s: float) -> None:
+        """Adds a directory; a mark that is there already becomes younger, never less recursive."""
+        mark = self._marks.get(directory)
+        if mark is None:
+            self._marks[directory] = _Mark(now_s, now_s, recursive)
+            if len(self._marks) > self._directories_max:
+                self._collapse(now_s)
+        else:
+            mark.last_s = now_s
+            mark.recursive = mark.recursive or recursive
+
+    def ready_at_s(self) -> float | None:
+        """When the first directory becomes ready; None when nothing is marked."""
+        return min(map(self._mark_ready_at_s, self._marks.values()), default=None)
+
+    def take(self, now_s: float) -> tuple[DirtyDirectory, ...]:
+        """Removes and returns what is ready, parents first; what a parent covers is left out."""
+        ready = {
+            directory: self._marks[directory].recursive
+            for directory, mark in self._marks.items()
+            if self._mark_ready_at_s(mark) <= now_s
+        }
+        for directory in ready:
+            del self._marks[directory]
+        return tuple(
+            DirtyDirectory(directory, recursive)
+            for directory, recursive in sorted(ready.items())
+            if not any(ready.get(ancestor, False) for ancestor in _ancestors(directory))
+        )
+
+    def _mark_ready_at_s(self, mark: _Mark) -> float:
+        return min(mark.last_s + self._settle_s, mark.first_s + self._settle_s_max)
+
+    def _collapse(self, now_s: float) -> None:
+        first_s = min(mark.first_s for mark in self._marks.values())
+        self._marks = {ROOT: _Mark(first_s, now_s, recursive=True)}
+
+
+def _ancestors(directory: bytes) -> Iterable[bytes]:
+    while directory:
+        directory = directory.rpartition(b"/")[0]
+        yield directory
+
+
+class DirtyDirectories:
+    """What the watcher saw and the engine has not yet looked at. Every method is thread-safe.
+
+    Args:
+        settle_s: how long a directory has to be quiet before it is handed out.
+        settle_s_max: how long a restless directory may be held back.
+        directories_max: beyond this many, one recursive mark of the root stands for all.
+        clock: monotonic time in seconds; the `now_s` of `take` comes from the same clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        settle_s: float = 0.05,
+        settle_s_max: float = 1.0,
+        directories_max: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._marks = SettlingMarks(
+            settle_s=settle_s, settle_s_max=settle_s_max, directories_max=directories_max
+        )
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._woken = False
+
+    def __len__(self) -> int:
+        with self._changed:
+            return len(self._marks)
+
+    def mark(self, directory: bytes, *, recursive: bool) -> None:
+        """Says that `directory` (relative to the root, without a slash at either end) changed."""
+        assert not directory.startswith(b"/")
+        assert not directory.endswith(b"/")
+        with self._changed:
+            # A further mark never makes an earlier one ready sooner: only the first one wakes.
+            is_first = len(self._marks) == 0
+            self._marks.mark(directory, recursive=recursive, now_s=self._clock())
+            if is_first:
+                self._changed.notify_all()
+
+    def take(self, now_s: float) -> tuple[DirtyDirectory, ...]:
+        """Removes and returns the directories that have settled, parents before children.
+
+        A directory that changes after this call is marked anew, so a scan that begins after the
+        call misses nothing. A caller that could not scan a directory marks it again.
+        """
+        with self._changed:
+            return self._marks.take(now_s)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Blocks until a directory is ready to be taken, `wake` is called, or the time is over.
+
+        Returns:
+            Whether a directory is ready.
+        """
+        with self._changed:
+            deadline_s = self._clock() + timeout_s
+            while True:
+                now_s = self._clock()
+                ready_at_s = self._marks.ready_at_s()
+                if ready_at_s is not None and ready_at_s <= now_s:
+                    return True
+                if self._woken or now_s >= deadline_s:
+                    self._woken = False
+                    return False
+                wake_at_s = deadline_s if ready_at_s is None else min(ready_at_s, deadline_s)
+                self._changed.wait(wake_at_s - now_s)
+
+    def wake(self) -> None:
+        """Ends the current `wait`, or the next one when none is under way."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
