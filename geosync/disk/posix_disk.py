@@ -1,0 +1,352 @@
+"""The disk of a real machine: a directory on a POSIX file system of Linux."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+
+from conflict.observation import Attributes, DirectoryListing, DiskEntry
+from geosync.disk.capabilities import DiskCapabilities, probe
+from geosync.disk.changes import Changes
+from geosync.disk.displacement import Displacement
+from geosync.disk.interface import (
+    PRIVATE_DIRECTORY,
+    Applied,
+    DiskError,
+    EntryBusy,
+    EntryUnreadable,
+    EntryVanished,
+    Expected,
+    Outcome,
+    RelativePath,
+    Retired,
+    RootLost,
+    StableReader,
+    Staged,
+    StagingFile,
+)
+from geosync.disk.listing import list_directory
+from geosync.disk.outcomes import attempt
+from geosync.disk.private_directory import (
+    PrivateDirectory,
+    create_marker,
+    open_private_directory,
+    parked_path,
+    read_marker,
+)
+from geosync.disk.stable_read import stable_reader
+from geosync.disk.staging import Stage
+from geosync.disk.syscalls import sync_file_system
+from geosync.disk.trash import Trash
+from geosync.disk.tree import GONE, Pinned, Tree
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What exists once the private directory does."""
+
+    private: PrivateDirectory
+    marker: bytes
+    capabilities: DiskCapabilities
+    tree: Tree
+    stage: Stage
+    trash: Trash
+    displacement: Displacement
+    changes: Changes
+
+
+class PosixDisk:
+    """Implements `Disk`. The root is opened once; everything is resolved beneath that descriptor.
+
+    Programs that are not told of geosync read and write below the root at any time; each change
+    says what may race with it. Another geosync must not use the same root.
+
+    Args:
+        root: path of the directory; it may be a symlink, unlike anything below it.
+        capabilities: which protocols to use, instead of the best ones that are found by trying.
+
+    Raises:
+        RootLost: there is no such directory, or it may not be read.
+    """
+
+    def __init__(self, root: bytes, capabilities: DiskCapabilities | None = None) -> None:
+        self._root_path = root
+        self._wanted_capabilities = capabilities
+        self._opened: _Opened | None = None
+        self._has_unsynced_changes = False
+        try:
+            self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise RootLost(
+                f"can't open the directory {os.fsdecode(root)}: {error.strerror}; "
+                "mount it, or correct the configuration"
+            ) from error
+
+    def initialise(self, known_marker: bytes | None = None) -> bytes:
+        """Opens the private directory; call this before anything else.
+
+        Args:
+            known_marker: the token that an earlier call returned. With it nothing is created, as
+                a directory without that marker is not the one that was initialised, for instance
+                because its file system is not mounted.
+
+        Returns:
+            The token in the marker, which is made when there is none.
+
+        Raises:
+            RootLost: the marker is not `known_marker`, or the private directory can't be used.
+        """
+        try:
+            if known_marker is not None:
+                self._require_marker(known_marker)
+            private = open_private_directory(self._root)
+            marker = read_marker(private.itself) or create_marker(private)
+            self._opened = self._open_parts(private, marker)
+        except OSError as error:
+            raise RootLost(
+                f"can't prepare {self._shown(PRIVATE_DIRECTORY)}: {error.strerror}; "
+                "make the directory writable"
+            ) from error
+        return marker
+
+    def _open_parts(self, private: PrivateDirectory, marker: bytes) -> _Opened:
+        capabilities = self._wanted_capabilities or probe(private.stage)
+        tree = Tree(self._root, has_handles=capabilities.handles)
+        stage = Stage(tree, private.stage)
+        trash = Trash(tree, private.trash, may_lease=capabilities.leases)
+        displacement = Displacement(tree, stage, trash, capabilities)
+        changes = Changes(tree, stage, displacement, private.parked, capabilities)
+        return _Opened(private, marker, capabilities, tree, stage, trash, displacement, changes)
+
+    def close(self) -> None:
+        """Closes all descriptors; the disk can't be used any more."""
+        if self._opened is not None:
+            self._opened.private.close()
+            self._opened = None
+        os.close(self._root)
+
+    @property
+    def capabilities(self) -> DiskCapabilities:
+        """Which protocols are used."""
+        return self._parts.capabilities
+
+    @property
+    def _parts(self) -> _Opened:
+        assert self._opened is not None, "PosixDisk.initialise comes first"
+        return self._opened
+
+    def _shown(self, path: bytes) -> str:
+        return os.fsdecode(os.path.join(self._root_path, path))
+
+    def check_root(self) -> None:
+        """See `Disk.check_root`."""
+        try:
+            there = os.stat(self._root_path)
+        except OSError as error:
+            raise RootLost(
+                f"{self._shown(b'')} can't be found any more: {error.strerror}; mount it again"
+            ) from error
+        ours = os.fstat(self._root)
+        if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+            raise RootLost(
+                f"{self._shown(b'')} is another directory than at the start: "
+                "restore it, or restart to use the new one"
+            )
+        self._require_marker(self._parts.marker)
+
+    def _require_marker(self, token: bytes) -> None:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            private = os.open(PRIVATE_DIRECTORY, flags, dir_fd=self._root)
+            try:
+                found = read_marker(private)
+            finally:
+                os.close(private)
+        except OSError as error:
+            raise RootLost(
+                f"can't read the marker of {self._shown(b'')}: {error.strerror}; mount the right "
+                "file system, or restore the private directory"
+            ) from error
+        if found != token:
+            raise RootLost(
+                f"{self._shown(b'')} has {'another' if found else 'no'} marker: mount the right "
+                "file system, or initialise this directory as a new one"
+            )
+
+    def list_directory(self, directory: RelativePath) -> DirectoryListing:
+        """See `Disk.list_directory`."""
+        try:
+            return list_directory(self._parts.tree, directory)
+        except OSError as error:
+            if error.errno in GONE:
+                raise EntryVanished(
+                    f"{self._shown(directory)} is no directory any more: look at its parent again"
+                ) from error
+            raise self._unreadable(directory, error) from error
+
+    def observe(self, path: RelativePath) -> DiskEntry | None:
+        """See `Disk.observe`."""
+        try:
+            with self._parts.tree.pinned_path(path) as pin:
+                return pin.entry
+        except OSError as error:
+            if error.errno in GONE:
+                return None
+            raise self._unreadable(path, error) from error
+
+    def _unreadable(self, path: bytes, error: OSError) -> EntryUnreadable:
+        return EntryUnreadable(
+            f"can't look at {self._shown(path)}: {error.strerror}; check its permissions and the "
+            "disk"
+        )
+
+    def open_stable(
+        self, path: RelativePath, handle: bytes
+    ) -> AbstractContextManager[StableReader]:
+        """See `Disk.open_stable`."""
+        return self._stable(path, handle, lambda: self._parts.tree.pinned_path(path))
+
+    @contextmanager
+    def _stable(
+        self, path: bytes, handle: bytes, pinned: Callable[[], AbstractContextManager[Pinned]]
+    ) -> Iterator[StableReader]:
+        parts = self._parts
+        with ExitStack() as stack:
+            try:
+                pin = stack.enter_context(pinned())
+                reader = stack.enter_context(
+                    stable_reader(parts.tree, pin, handle, may_lease=parts.capabilities.leases)
+                )
+            except OSError as error:
+                raise self._not_opened(path, error) from error
+            yield reader
+
+    def _not_opened(self, path: bytes, error: OSError) -> DiskError:
+        if error.errno in GONE:
+            return EntryVanished(
+                f"{self._shown(path)} is no file any more: look at its directory again"
+            )
+        if error.errno == errno.EAGAIN:
+            return EntryBusy(
+                f"can't capture {self._shown(path)} now: a program holds it for itself alone; "
+                "try again later"
+            )
+        return self._unreadable(path, error)
+
+    def stage_file(self, size_bytes: int) -> StagingFile:
+        """See `Disk.stage_file`; raises OSError, ENOSPC at once if it can't fit."""
+        return self._parts.stage.begin_file(size_bytes)
+
+    def stage_symlink(self, target: bytes, attributes: Attributes) -> Staged:
+        """See `Disk.stage_symlink`."""
+        return self._parts.stage.symlink(target, attributes)
+
+    def stage_fifo(self, attributes: Attributes) -> Staged:
+        """See `Disk.stage_fifo`."""
+        return self._parts.stage.fifo(attributes)
+
+    def sync_stage(self) -> None:
+        """See `Disk.sync_stage`."""
+        self._parts.stage.sync()
+
+    def discard_staged(self, staged: Staged) -> None:
+        """See `Disk.discard_staged`."""
+        self._parts.stage.discard(staged.token)
+
+    def clear_stage(self) -> None:
+        """See `Disk.clear_stage`; also clears from the trash what was not swapped."""
+        self._parts.stage.clear()
+        self._parts.trash.clear_unplaced()
+
+    def _change(self, action: str, path: bytes, change: Callable[[], Applied]) -> Outcome:
+        outcome = attempt(action, path, change)
+        if isinstance(outcome, Applied):
+            self._has_unsynced_changes = True
+        return outcome
+
+    def place_new(self, staged: Staged, path: RelativePath) -> Outcome:
+        """See `Disk.place_new`."""
+        changes = self._parts.changes
+        return self._change("create", path, lambda: changes.place_new(staged, path))
+
+    def replace(self, staged: Staged, path: RelativePath, expected: Expected) -> Outcome:
+        """See `Disk.replace`."""
+        displacement = self._parts.displacement
+        return self._change("replace", path, lambda: displacement.replace(staged, path, expected))
+
+    def link(
+        self,
+        source: RelativePath,
+        source_expected: Expected,
+        target: RelativePath,
+        target_expected: Expected | None,
+    ) -> Outcome:
+        """See `Disk.link`."""
+        changes = self._parts.changes
+        named = (source, source_expected)
+        return self._change("link", target, lambda: changes.link(named, target, target_expected))
+
+    def move(self, source: RelativePath, target: RelativePath, expected: Expected) -> Outcome:
+        """See `Disk.move`."""
+        changes = self._parts.changes
+        return self._change("move", source, lambda: changes.move(source, target, expected))
+
+    def make_directory(self, path: RelativePath, attributes: Attributes) -> Outcome:
+        """See `Disk.make_directory`."""
+        changes = self._parts.changes
+        return self._change(
+            "make the directory", path, lambda: changes.make_directory(path, attributes)
+        )
+
+    def remove_file(self, path: RelativePath, expected: Expected) -> Outcome:
+        """See `Disk.remove_file`."""
+        displacement = self._parts.displacement
+        return self._change("remove", path, lambda: displacement.remove_file(path, expected))
+
+    def remove_directory(self, path: RelativePath, expected: Expected) -> Outcome:
+        """See `Disk.remove_directory`."""
+        changes = self._parts.changes
+        return self._change(
+            "remove the directory", path, lambda: changes.remove_directory(path, expected)
+        )
+
+    def set_attributes(
+        self, path: RelativePath, expected: Expected, attributes: Attributes
+    ) -> Outcome:
+        """See `Disk.set_attributes`; what this process may not set stays, as the entry shows."""
+        changes = self._parts.changes
+        return self._change(
+            "set attributes of", path, lambda: changes.set_attributes(path, expected, attributes)
+        )
+
+    def park(self, path: RelativePath, expected: Expected) -> Outcome:
+        """See `Disk.park`."""
+        changes = self._parts.changes
+        target = parked_path(expected.handle)
+        return self._change("park", path, lambda: changes.move(path, target, expected))
+
+    def parked_path(self, handle: bytes) -> RelativePath:
+        """See `Disk.parked_path`."""
+        return parked_path(handle)
+
+    def sync_changes(self) -> None:
+        """See `Disk.sync_changes`; one syncfs, none when nothing was changed."""
+        if self._has_unsynced_changes:
+            sync_file_system(self._root)
+            self._has_unsynced_changes = False
+
+    def retired(self) -> Iterator[Retired]:
+        """See `Disk.retired`; raises OSError when the trash can't be read."""
+        return self._parts.trash.retired()
+
+    def open_retired(self, retired: Retired) -> AbstractContextManager[StableReader]:
+        """See `Disk.open_retired`."""
+        parts = self._parts
+        place = parts.trash.place_of(retired.token)
+        return self._stable(retired.token, retired.entry.handle, lambda: parts.tree.pinned(place))
+
+    def discard_retired(self, retired: Retired) -> Outcome:
+        """See `Disk.discard_retired`; without leases the fingerprint alone decides."""
+        trash = self._parts.trash
+        return attempt("discard", retired.token, lambda: trash.discard(retired))

@@ -1,0 +1,158 @@
+"""Making entries in the stage: complete, with attributes, before anybody can see them."""
+
+import contextlib
+import errno
+import os
+import stat
+
+from conflict.observation import Attributes
+from geosync.disk.attributes import apply_attributes
+from geosync.disk.interface import Staged
+from geosync.disk.private_directory import fresh_token, fresh_unfinished_name
+from geosync.disk.syscalls import sync_file_system
+from geosync.disk.tree import Pinned, Place, Tree
+
+_HOLE_BYTES_MIN = 4096
+
+
+class Stage:
+    """The stage directory, which a descriptor holds.
+
+    What was displaced never comes here, so whatever a killed run left is ours to remove.
+    """
+
+    def __init__(self, tree: Tree, directory: int) -> None:
+        self._tree = tree
+        self._directory = directory
+
+    def begin_file(self, size_bytes: int) -> "PosixStagingFile":
+        """Begins a regular file. Raises OSError, ENOSPC when there is no room for all of it."""
+        self._require_space(size_bytes)
+        name = fresh_unfinished_name()
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        return PosixStagingFile(self, name, os.open(name, flags, 0o600, dir_fd=self._directory))
+
+    def _require_space(self, size_bytes: int) -> None:
+        """Refuses early: a file that can't fit must not fill the applications' disk first."""
+        space = os.fstatvfs(self._directory)
+        if size_bytes > space.f_bavail * space.f_frsize:
+            raise OSError(errno.ENOSPC, f"no room for a file of {size_bytes} bytes", b"stage")
+
+    def symlink(self, target: bytes, attributes: Attributes) -> Staged:
+        """Makes a symlink. Raises OSError."""
+        name = fresh_unfinished_name()
+        os.symlink(target, name, dir_fd=self._directory)
+        return self._finish_named(name, attributes)
+
+    def fifo(self, attributes: Attributes) -> Staged:
+        """Makes a FIFO. Raises OSError."""
+        name = fresh_unfinished_name()
+        os.mkfifo(name, 0o600, dir_fd=self._directory)
+        return self._finish_named(name, attributes)
+
+    def directory(self, attributes: Attributes) -> Staged:
+        """Makes a directory. Raises OSError."""
+        name = fresh_unfinished_name()
+        os.mkdir(name, 0o700, dir_fd=self._directory)
+        return self._finish_named(name, attributes)
+
+    def link(self, pin: Pinned) -> Staged:
+        """Makes another name of a pinned inode. Raises OSError."""
+        token = fresh_token(pin.entry.handle)
+        os.link(
+            f"/proc/self/fd/{pin.descriptor}",
+            token,
+            dst_dir_fd=self._directory,
+            follow_symlinks=True,
+        )
+        return Staged(token, pin.entry.handle)
+
+    def _finish_named(self, name: bytes, attributes: Attributes) -> Staged:
+        with self._tree.pinned(Place(self._directory, name)) as pin:
+            apply_attributes(pin.descriptor, attributes)
+            return self.finish(name, pin.entry.handle)
+
+    def finish(self, name: bytes, handle: bytes) -> Staged:
+        """Renames what is complete to a token that tells its inode. Raises OSError."""
+        token = fresh_token(handle)
+        os.rename(name, token, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        return Staged(token, handle)
+
+    def handle_of(self, name: bytes) -> bytes:
+        """Returns the identity of an inode in the stage. Raises OSError."""
+        return self._tree.handle_at(Place(self._directory, name))
+
+    def place_of(self, staged: Staged) -> Place:
+        """Returns where a staged entry lies."""
+        return Place(self._directory, staged.token)
+
+    def sync(self) -> None:
+        """Makes everything in the stage durable.
+
+        Raises:
+            OSError: a write failed since the last call. The stage's descriptor is used for
+                nothing else, so no other call can be told of the failure instead.
+        """
+        sync_file_system(self._directory)
+
+    def discard(self, name: bytes) -> None:
+        """Removes an entry from the stage. Never raises when it is gone."""
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                os.rmdir(name, dir_fd=self._directory)
+            else:
+                os.unlink(name, dir_fd=self._directory)
+
+    def clear(self) -> None:
+        """Removes everything from the stage. Raises OSError."""
+        for name in os.listdir(self._directory):
+            self.discard(os.fsencode(name))
+
+
+class PosixStagingFile:
+    """A regular file that is being written in the stage; blocks of zeros become holes."""
+
+    def __init__(self, stage: Stage, name: bytes, descriptor: int) -> None:
+        self._stage = stage
+        self._name = name
+        self._descriptor: int | None = descriptor
+        self._size_bytes = 0
+
+    def write(self, block: bytes) -> None:
+        """Appends. Raises OSError (ENOSPC and the like)."""
+        descriptor = self._open_descriptor()
+        if len(block) >= _HOLE_BYTES_MIN and block.count(0) == len(block):
+            os.lseek(descriptor, len(block), os.SEEK_CUR)
+        else:
+            _write_all(descriptor, block)
+        self._size_bytes += len(block)
+
+    def finish(self, attributes: Attributes) -> Staged:
+        """Sets size and attributes and closes. Raises OSError; `abandon` remains possible."""
+        descriptor = self._open_descriptor()
+        os.ftruncate(descriptor, self._size_bytes)
+        apply_attributes(descriptor, attributes)
+        self._close()
+        return self._stage.finish(self._name, self._stage.handle_of(self._name))
+
+    def abandon(self) -> None:
+        """Removes the unfinished file. Never raises; a finished one is left alone."""
+        with contextlib.suppress(OSError):  # what remains is removed at the next start
+            self._close()
+            self._stage.discard(self._name)
+
+    def _open_descriptor(self) -> int:
+        assert self._descriptor is not None, "a staging file is written until it is finished"
+        return self._descriptor
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+
+
+def _write_all(descriptor: int, block: bytes) -> None:
+    remaining = memoryview(block)
+    while remaining:
+        remaining = remaining[os.write(descriptor, remaining) :]

@@ -1,0 +1,31 @@
+"""A `PosixDisk` on a directory of its own, with the application beside it."""
+
+import os
+
+from geosync.disk.capabilities import DiskCapabilities
+from geosync.disk.interface import Disk
+from geosync.disk.posix_disk import PosixDisk
+from tests.support.disk_application import DiskWorld, RealApplication
+
+NOTHING_SPECIAL = DiskCapabilities(exchange=False, leases=False, reflink=False, handles=False)
+
+
+def posix_world(root: bytes, capabilities: DiskCapabilities | None = None) -> DiskWorld:
+    """Makes a disk in a fresh directory; `capabilities` limits the protocols that it uses."""
+    os.mkdir(root)
+    disk = PosixDisk(root, capabilities)
+    marker = disk.initialise()
+
+    def restart() -> Disk:
+        disk.close()
+        again = PosixDisk(root, capabilities)
+        again.initialise(marker)
+        return again
+
+    return DiskWorld(
+        disk=disk,
+        application=RealApplication(root),
+        sees_writers=disk.capabilities.leases,
+        lose_marker=lambda: os.unlink(os.path.join(root, b".geosync", b"marker")),
+        restart=restart,
+    )
