@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Self
 
 from conflict.observation import Attributes, DiskEntry, DiskKind, Fingerprint
 from geosync.clock import Clock
@@ -100,17 +101,24 @@ class OpenFile:
         file_system.writers[number] += 1
         file_system.writer_visits[number] += 1
 
-    def write(self, content: bytes) -> None:
-        """Replaces the whole content. Raises OSError (EBADF) after close or a power cut."""
-        self._require_open()
-        self._file_system.write(self.number, content)
+    def __enter__(self) -> Self:
+        return self
 
-    def append(self, content: bytes) -> None:
-        """Adds to the content, even of an inode that has no name any more. Raises OSError."""
-        self._require_open()
-        self._file_system.write(
-            self.number, self._file_system.inodes[self.number].content + content
-        )
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def write(self, content: bytes) -> None:
+        """Appends, even to an inode that has no name any more.
+
+        Raises:
+            OSError: EBADF after `close` or a power cut.
+        """
+        self.rewrite(self._content() + content)
+
+    def rewrite(self, content: bytes) -> None:
+        """Replaces the whole content; raises as `write`."""
+        self._content()
+        self._file_system.write(self.number, content)
 
     def close(self) -> None:
         """Ends the writing; an inode without a name is gone then. Harmless when repeated."""
@@ -119,9 +127,10 @@ class OpenFile:
             self._file_system.forget_unreachable(self.number)
         self._is_open = False
 
-    def _require_open(self) -> None:
+    def _content(self) -> bytes:
         if not self._is_open or self._boot != self._file_system.boot:
             raise OSError(errno.EBADF, "the file is not open any more")
+        return self._file_system.inodes[self.number].content
 
 
 def failure(code: int, path: bytes) -> OSError:

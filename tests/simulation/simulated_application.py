@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from dataclasses import replace
 
 from conflict.observation import Attributes, DiskKind
@@ -21,21 +22,28 @@ class SimulatedApplication:
         self._file_system = file_system
 
     def write(self, path: bytes, content: bytes) -> None:
-        """Writes a file in place, or makes it."""
-        file = self.open_for_writing(path)
-        file.write(content)
-        file.close()
+        """Rewrites a file in place, or makes it."""
+        if not self.exists(path):
+            self._file_system.make(path, DiskKind.REGULAR, FILE_ATTRIBUTES)
+        with self.open_for_writing(path) as file:
+            file.rewrite(content)
 
     def append(self, path: bytes, content: bytes) -> None:
-        """Adds to a file, or makes it."""
+        """Adds to a file."""
+        self.begin_append(path, content)()
+
+    def begin_append(self, path: bytes, content: bytes) -> Callable[[], None]:
+        """Opens a file, which tells a reader to give way; writes when the result is called."""
         file = self.open_for_writing(path)
-        file.append(content)
-        file.close()
+
+        def finish() -> None:
+            with file:
+                file.write(content)
+
+        return finish
 
     def open_for_writing(self, path: bytes) -> OpenFile:
         """Keeps a file open: it is busy, and what is written goes to this inode for ever."""
-        if self._file_system.find(path) is None:
-            self._file_system.make(path, DiskKind.REGULAR, FILE_ATTRIBUTES)
         inode = self._file_system.lookup(path)
         if inode.kind is not DiskKind.REGULAR:
             raise failure(errno.EINVAL, path)
@@ -52,18 +60,17 @@ class SimulatedApplication:
         self.rename(temporary, path)
 
     def remove(self, path: bytes) -> None:
-        """As unlink(2)."""
-        self._file_system.unlink(path)
+        """As remove(3): a name of a file, or an empty directory."""
+        if self._file_system.lookup(path).kind is DiskKind.DIRECTORY:
+            self._file_system.remove_directory(path)
+        else:
+            self._file_system.unlink(path)
 
     def make_directory(self, path: bytes) -> None:
         """As mkdir(2)."""
         self._file_system.make(path, DiskKind.DIRECTORY, DIRECTORY_ATTRIBUTES)
 
-    def remove_directory(self, path: bytes) -> None:
-        """As rmdir(2)."""
-        self._file_system.remove_directory(path)
-
-    def make_symlink(self, path: bytes, target: bytes) -> None:
+    def symlink(self, target: bytes, path: bytes) -> None:
         """As symlink(2)."""
         self._file_system.make(path, DiskKind.SYMLINK, LINK_ATTRIBUTES, target)
 
@@ -71,11 +78,11 @@ class SimulatedApplication:
         """As mkfifo(3)."""
         self._file_system.make(path, DiskKind.FIFO, FILE_ATTRIBUTES)
 
-    def link(self, source: bytes, target: bytes) -> None:
+    def hard_link(self, source: bytes, path: bytes) -> None:
         """As link(2)."""
-        self._file_system.link(source, target)
+        self._file_system.link(source, path)
 
-    def set_mode(self, path: bytes, mode: int) -> None:
+    def chmod(self, path: bytes, mode: int) -> None:
         """As chmod(2)."""
         inode = self._file_system.lookup(path)
         self._file_system.set_attributes(inode.number, replace(inode.attributes, mode=mode))
@@ -108,3 +115,7 @@ class SimulatedApplication:
                     if seen[path].kind is DiskKind.DIRECTORY:
                         directories.append(path)
         return dict(sorted(seen.items()))
+
+    def list_tree(self) -> set[bytes]:
+        """Returns all paths that the application can see."""
+        return set(self.tree())

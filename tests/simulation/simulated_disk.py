@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
@@ -18,7 +18,6 @@ from geosync.disk.interface import (
     Applied,
     Busy,
     EntryBusy,
-    EntryUnreadable,
     EntryVanished,
     Expected,
     Failed,
@@ -30,33 +29,25 @@ from geosync.disk.interface import (
     StableReader,
     Staged,
 )
-from tests.simulation.inode_file_system import FileSystem, Inode, OpenFile, RenameMode
+from tests.simulation.disk_dice import DiskDice
+from tests.simulation.inode_file_system import FileSystem, Inode, RenameMode, failure
+from tests.simulation.simulated_stage import (
+    MARKER,
+    PARKED,
+    PRIVATE_ATTRIBUTES,
+    STAGE,
+    TRASH,
+    SimulatedStage,
+    SimulatedStagingFile,
+    is_made_for,
+    parked_name,
+)
 
-STAGE = PRIVATE_DIRECTORY + b"/stage"
-TRASH = PRIVATE_DIRECTORY + b"/trash"
-PARKED = PRIVATE_DIRECTORY + b"/parked"
-MARKER = PRIVATE_DIRECTORY + b"/marker"
-UNFINISHED = b"unfinished"
 REMOVED = b"removed"
-SYMLINK_MODE = 0o777  # whatever is asked for
-PRIVATE_ATTRIBUTES = Attributes(0o700, b"root", b"root", 0)
+UNDO_ATTEMPTS = 10
 
 Window = Callable[[str, bytes], None]
 Arguments = ParamSpec("Arguments")
-
-
-@dataclass(frozen=True, slots=True)
-class DiskFaults:
-    """How likely each fault is at each chance it has, from 0 (never) to 1."""
-
-    stage_full: float = 0.0  # ENOSPC from a write into the stage
-    read_error: float = 0.0  # EIO from a listing, an entry or a block of content
-    busy: float = 0.0  # another program has the file open
-    refused: float = 0.0  # EIO from a change
-    sync_error: float = 0.0  # EIO from a sync
-
-
-NO_FAULTS = DiskFaults()
 
 
 def _outcome(
@@ -68,41 +59,18 @@ def _outcome(
     def attempt(
         self: SimulatedDisk, /, *args: Arguments.args, **named: Arguments.kwargs
     ) -> Outcome:
-        if self.is_refused():
-            return Failed(os.strerror(errno.EIO), errno.EIO)
         try:
+            self.dice.require_granted()
             return change(self, *args, **named)
         except OSError as error:
-            return Failed(os.strerror(error.errno or 0), error.errno or 0)
+            paths = os.fsdecode(b", ".join(arg for arg in args if isinstance(arg, bytes)))
+            return Failed(f"can't {change.__name__} {paths}: {error.strerror}", error.errno or 0)
 
     return attempt
 
 
 def no_window(_operation: str, _path: bytes) -> None:
     """Nobody acts between the compare and the act of a change."""
-
-
-class SimulatedStagingFile:
-    """A file in the stage; writes to it may find the disk full."""
-
-    def __init__(self, disk: SimulatedDisk, path: bytes, file: OpenFile) -> None:
-        self._disk = disk
-        self._path = path
-        self._file = file
-
-    def write(self, block: bytes) -> None:
-        """Appends. Raises OSError (ENOSPC; EBADF after a crash)."""
-        self._disk.raise_when_full()
-        self._file.append(block)
-
-    def finish(self, attributes: Attributes) -> Staged:
-        """Sets the attributes and closes. Raises OSError (EBADF) after a crash."""
-        self._file.append(b"")
-        return self._disk.finish_staged(self._path, self._file, attributes)
-
-    def abandon(self) -> None:
-        """Removes the unfinished file. Never raises."""
-        self._disk.abandon_staged(self._path, self._file)
 
 
 class SimulatedReader:
@@ -118,7 +86,7 @@ class SimulatedReader:
         """See `StableReader.blocks`; the window opens before each block and at the end."""
         for begin in range(0, len(self._inode.content), size_bytes):
             self._require_still()
-            self._disk.raise_when_unreadable(self.entry.name)
+            self._disk.dice.require_readable(self.entry.name)
             yield self._inode.content[begin : begin + size_bytes]
         self._require_still()
 
@@ -140,34 +108,45 @@ class SimulatedDisk:
 
     Attributes:
         file_system: outlives the process.
-        faults: may be exchanged at any time; `NO_FAULTS` ends them.
+        dice: decide about faults.
         window: called with the operation and the path between the compare and the act of every
             change, and between the blocks of a read, so that an application can race there.
     """
 
-    def __init__(
-        self, file_system: FileSystem, fate: random.Random, faults: DiskFaults = NO_FAULTS
-    ) -> None:
+    def __init__(self, file_system: FileSystem, dice: DiskDice) -> None:
         self.file_system = file_system
-        self.faults = faults
+        self.dice = dice
         self.window: Window = no_window
-        self._fate = fate
-        self._open: list[OpenFile] = []
-        self._tokens = 0
-        for path in (PRIVATE_DIRECTORY, STAGE, TRASH, PARKED):
-            if file_system.find(path) is None:
-                file_system.make(path, DiskKind.DIRECTORY, PRIVATE_ATTRIBUTES)
-        if file_system.find(MARKER) is None:
-            file_system.make(MARKER, DiskKind.REGULAR, PRIVATE_ATTRIBUTES)
+        self._stage = SimulatedStage(file_system, dice)
         self._root_handle = file_system.lookup(ROOT_PATH).handle
+        self._marker = b""
+
+    def initialise(self, known_marker: bytes | None = None) -> bytes:
+        """Makes the private directory and its marker, unless the marker is known already.
+
+        Returns:
+            The token in the marker.
+
+        Raises:
+            RootLost: `known_marker` is not the one that is there.
+        """
+        if known_marker is not None:
+            self._require_marker(known_marker)
+        for path in (PRIVATE_DIRECTORY, STAGE, TRASH, PARKED):
+            if self.file_system.find(path) is None:
+                self.file_system.make(path, DiskKind.DIRECTORY, PRIVATE_ATTRIBUTES)
+        if self.file_system.find(MARKER) is None:
+            marker = self.file_system.make(MARKER, DiskKind.REGULAR, PRIVATE_ATTRIBUTES)
+            self.file_system.write(marker.number, self.dice.fate.randbytes(16))
+            self.file_system.sync_all()
+        self._marker = self.file_system.lookup(MARKER).content
+        return self._marker
 
     # Death
 
     def crash(self) -> None:
         """The process dies and the kernel lives on: all is as it is, open files are closed."""
-        for file in self._open:
-            file.close()
-        self._open.clear()
+        self._stage.close_all()
         self.window = no_window
 
     def power_cut(self, fate: random.Random) -> None:
@@ -181,12 +160,16 @@ class SimulatedDisk:
         """Raises RootLost when another root, or no marker, is there."""
         if self.file_system.lookup(ROOT_PATH).handle != self._root_handle:
             raise RootLost("the root is another directory than at first; mount the right one")
-        if self.file_system.find(MARKER) is None:
-            raise RootLost("the root has lost its marker; mount the right one")
+        self._require_marker(self._marker)
+
+    def _require_marker(self, token: bytes) -> None:
+        found = self.file_system.find(MARKER)
+        if found is None or found.content != token:
+            raise RootLost("the root has not the marker that it had; mount the right one")
 
     def list_directory(self, directory: RelativePath) -> DirectoryListing:
         """Lists in the order of names. Raises EntryVanished, EntryUnreadable."""
-        self.raise_when_unreadable(directory)
+        self.dice.require_readable(directory)
         inode = self.file_system.find(directory)
         if inode is None or inode.kind is not DiskKind.DIRECTORY:
             raise EntryVanished(f"{directory!r} is no directory now; list its parent again")
@@ -194,7 +177,7 @@ class SimulatedDisk:
         for name in sorted(inode.names):
             if directory == ROOT_PATH and name == PRIVATE_DIRECTORY:
                 continue
-            if self._hits(self.faults.read_error):
+            if self.dice.fails_to_read():
                 unreadable.append((name, os.strerror(errno.EIO)))
             else:
                 entries.append(self.file_system.inodes[inode.names[name]].entry(name))
@@ -204,13 +187,13 @@ class SimulatedDisk:
 
     def observe(self, path: RelativePath) -> DiskEntry | None:
         """Returns what is at the path. Raises EntryUnreadable."""
-        self.raise_when_unreadable(path)
+        self.dice.require_readable(path)
         return self._entry(path)
 
     @contextmanager
     def open_stable(self, path: RelativePath, handle: bytes) -> Iterator[StableReader]:
         """Opens a regular file that nobody writes; see `Disk.open_stable`."""
-        self.raise_when_unreadable(path)
+        self.dice.require_readable(path)
         inode = self.file_system.find(path)
         if inode is None or inode.handle != handle or inode.kind is not DiskKind.REGULAR:
             raise EntryVanished(f"{path!r} is not the file that was seen; list its parent again")
@@ -222,51 +205,28 @@ class SimulatedDisk:
 
     def stage_file(self, size_bytes: int) -> SimulatedStagingFile:
         """Begins a regular file. Raises OSError (ENOSPC)."""
-        path, inode = self._stage(DiskKind.REGULAR)
-        file = OpenFile(self.file_system, inode.number)
-        self._open.append(file)
-        return SimulatedStagingFile(self, path, file)
+        return self._stage.begin_file()
 
     def stage_symlink(self, target: bytes, attributes: Attributes) -> Staged:
         """Raises OSError (ENOSPC)."""
-        return self._finish(*self._stage(DiskKind.SYMLINK, target), attributes)
+        return self._stage.make(DiskKind.SYMLINK, attributes, target)
 
     def stage_fifo(self, attributes: Attributes) -> Staged:
         """Raises OSError (ENOSPC)."""
-        return self._finish(*self._stage(DiskKind.FIFO), attributes)
-
-    def finish_staged(self, path: bytes, file: OpenFile, attributes: Attributes) -> Staged:
-        """Closes a staging file."""
-        self._open.remove(file)
-        file.close()
-        return self._finish(path, self.file_system.inodes[file.number], attributes)
-
-    def abandon_staged(self, path: bytes, file: OpenFile) -> None:
-        """Removes a staging file, unless a crash came first."""
-        if file in self._open:
-            self._open.remove(file)
-            file.close()
-            self.file_system.unlink(path)
+        return self._stage.make(DiskKind.FIFO, attributes)
 
     def sync_stage(self) -> None:
         """Makes everything durable. Raises OSError (EIO)."""
-        self._raise_when_sync_fails()
+        self.dice.require_synced()
         self.file_system.sync_all()
 
     def discard_staged(self, staged: Staged) -> None:
         """Removes a staged entry, if it is still there."""
-        path = STAGE + b"/" + staged.token
-        inode = self.file_system.find(path)
-        if inode is not None:
-            self._remove(path, inode)
+        self._stage.discard(staged)
 
     def clear_stage(self) -> None:
         """Removes what was never named, in the stage or on its way through the trash."""
-        for directory in (STAGE, TRASH):
-            for token, number in sorted(self.file_system.lookup(directory).names.items()):
-                inode = self.file_system.inodes[number]
-                if directory == STAGE or _is_made_for(token, inode.handle):
-                    self._remove(directory + b"/" + token, inode)
+        self._stage.clear()
 
     # Changes
 
@@ -279,9 +239,11 @@ class SimulatedDisk:
     @_outcome
     def replace(self, staged: Staged, path: RelativePath, expected: Expected) -> Outcome:
         """Exchanges a staged file with the one at the path, and looks at what came out."""
-        found = self._compare(path, expected)
+        found = self._lease(path, expected)
         if not isinstance(found, Inode):
             return found
+        if found.kind is DiskKind.DIRECTORY:
+            raise failure(errno.EISDIR, path)
         return self._exchange("replace", staged, path, found)
 
     def _exchange(
@@ -307,15 +269,22 @@ class SimulatedDisk:
         return Mismatch(self._entry(path))
 
     def _undo_exchange(self, held: bytes, path: RelativePath, ours: bytes) -> None:
-        """Puts back what a wrong swap took out. Raises FileNotFoundError when ours was removed.
+        """Exchanges until what comes back is what was put there the time before.
 
-        RACE: an application may have renamed a third file over ours. What it did last stays as it
-        is; the file that we hold stays in the trash, where it is found.
+        RACE: an application may rename one file after the other over the path. Its last one ends
+        there; another one that it replaced itself ends in the trash, where it is found.
+
+        Raises:
+            FileNotFoundError: the application removed what was at the path.
         """
-        wrong = self.file_system.lookup(held).handle
-        self.file_system.rename(held, path, RenameMode.EXCHANGE)
-        if self.file_system.lookup(held).handle not in {ours, wrong}:
+        awaited = ours
+        for _ in range(UNDO_ATTEMPTS):
+            put = self.file_system.lookup(held).handle
+            self.window("undo", path)
             self.file_system.rename(held, path, RenameMode.EXCHANGE)
+            if self._holds(held, awaited):
+                return
+            awaited = put
 
     @_outcome
     def link(
@@ -329,24 +298,30 @@ class SimulatedDisk:
         found = self._compare(source, source_expected)
         if not isinstance(found, Inode):
             return found
-        displaced = None if target_expected is None else self._compare(target, target_expected)
+        if found.kind is DiskKind.DIRECTORY:
+            raise failure(errno.EISDIR, source)
+        if target_expected is not None and target_expected.handle == found.handle:
+            linked = self._compare(target, target_expected)
+            return Applied(self._entry(target)) if isinstance(linked, Inode) else linked
+        displaced = None if target_expected is None else self._lease(target, target_expected)
         if isinstance(displaced, Mismatch | Busy):
             return displaced
         self.window("link", source)
-        if displaced is not None and displaced.number == found.number:
-            return Applied(self._entry(target))
-        staged = Staged(self._free_token(found.handle.hex().encode()), found.handle)
-        held = STAGE + b"/" + staged.token
-        self.file_system.link(source, held)
-        if not self._holds(held, found.handle):
-            self.file_system.unlink(held)
+        staged = self._stage.link(source, found)
+        if staged is None:
             return Mismatch(self._entry(source))
+        return self._place_link(staged, target, found, displaced)
+
+    def _place_link(
+        self, staged: Staged, target: RelativePath, found: Inode, displaced: Inode | None
+    ) -> Outcome:
         if displaced is None:
-            outcome = self._rename_to_free_name(held, target)
+            outcome = self._rename_to_free_name(STAGE + b"/" + staged.token, target)
         else:
             outcome = self._exchange("link", staged, target, displaced)
-        if not isinstance(outcome, Applied):
-            self.discard_staged(staged)
+        if isinstance(outcome, Applied) and outcome.entry is not None:
+            return Applied(_known(found, outcome.entry), outcome.retired)
+        self._stage.discard(staged)
         return outcome
 
     @_outcome
@@ -371,29 +346,28 @@ class SimulatedDisk:
             return outcome
         self.window(operation, source)
         if outcome.entry.handle == found.handle:
-            return outcome
+            return Applied(_known(found, outcome.entry))
         self.file_system.rename(target, source, RenameMode.NO_REPLACE)
         return Mismatch(self._entry(source))
 
     @_outcome
     def make_directory(self, path: RelativePath, attributes: Attributes) -> Outcome:
         """Makes a directory, complete, where the name is free."""
-        staged = STAGE + b"/" + self._finish(*self._stage(DiskKind.DIRECTORY), attributes).token
+        staged = self._stage.make(DiskKind.DIRECTORY, attributes)
         self.window("make_directory", path)
-        outcome = self._rename_to_free_name(staged, path)
-        if not isinstance(outcome, Applied):
-            self.file_system.remove_directory(staged)
+        outcome = self._rename_to_free_name(STAGE + b"/" + staged.token, path)
+        self._stage.discard(staged)
         return outcome
 
     @_outcome
     def remove_file(self, path: RelativePath, expected: Expected) -> Outcome:
         """Takes a file into the trash; a wrong one goes back."""
-        found = self._compare(path, expected)
+        found = self._lease(path, expected)
         if not isinstance(found, Inode):
             return found
         if found.kind is DiskKind.DIRECTORY:
-            return Failed(os.strerror(errno.EISDIR), errno.EISDIR)
-        held = TRASH + b"/" + self._free_token(REMOVED)
+            raise failure(errno.EISDIR, path)
+        held = TRASH + b"/" + self._stage.free_token(REMOVED)
         self.window("remove_file", path)
         try:
             self.file_system.rename(path, held, RenameMode.NO_REPLACE)
@@ -424,23 +398,23 @@ class SimulatedDisk:
         self, path: RelativePath, expected: Expected, attributes: Attributes
     ) -> Outcome:
         """Sets all attributes of an inode that is still what was compared."""
-        found = self._compare(path, expected)
+        found = self._lease(path, expected)
         if not isinstance(found, Inode):
             return found
         self.window("set_attributes", path)
         present = self.file_system.find(path)
         if present is None or not _is_untouched(present, found):
             return Mismatch(self._entry(path))
-        self._apply_attributes(present, attributes)
+        self._stage.apply_attributes(present, attributes)
         return Applied(self._entry(path))
 
     def parked_path(self, handle: bytes) -> RelativePath:
         """Where `park` puts an inode."""
-        return RelativePath(PARKED + b"/" + handle.hex().encode())
+        return RelativePath(parked_name(handle))
 
     def sync_changes(self) -> None:
         """Makes names durable. Raises OSError (EIO)."""
-        self._raise_when_sync_fails()
+        self.dice.require_synced()
         self.file_system.sync_names()
 
     # The trash
@@ -449,7 +423,7 @@ class SimulatedDisk:
         """Yields the trash in the order of tokens."""
         for token in sorted(self.file_system.lookup(TRASH).names):
             entry = self._entry(TRASH + b"/" + token)
-            if entry is not None and not _is_made_for(token, entry.handle):
+            if entry is not None and not is_made_for(token, entry.handle):
                 yield Retired(token, entry)
 
     @contextmanager
@@ -464,41 +438,15 @@ class SimulatedDisk:
         """Unlinks a retired inode that is as it was and that nobody writes."""
         path = RelativePath(TRASH + b"/" + retired.token)
         entry = retired.entry
-        found = self._compare(path, Expected(entry.handle, entry.fingerprint))
+        found = self._lease(path, Expected(entry.handle, entry.fingerprint))
         if not isinstance(found, Inode):
             return found
         self.file_system.unlink(path)
         return Applied(None)
 
-    # What faults do
-
-    def is_refused(self) -> bool:
-        """Tells whether the dice let a change fail."""
-        return self._hits(self.faults.refused)
-
-    def raise_when_full(self) -> None:
-        """Raises OSError (ENOSPC) when the dice say so."""
-        if self._hits(self.faults.stage_full):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def raise_when_unreadable(self, path: bytes) -> None:
-        """Raises EntryUnreadable (EIO) when the dice say so."""
-        if self._hits(self.faults.read_error):
-            raise EntryUnreadable(f"cannot read {path!r}: {os.strerror(errno.EIO)}; check the disk")
-
-    def _raise_when_sync_fails(self) -> None:
-        if self._hits(self.faults.sync_error):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    def _hits(self, rate: float) -> bool:
-        return rate > 0 and self._fate.random() < rate
-
-    def _is_busy(self, inode: Inode) -> bool:
-        return self.file_system.writers[inode.number] > 0 or self._hits(self.faults.busy)
-
     # Parts
 
-    def _compare(self, path: RelativePath, expected: Expected) -> Inode | Mismatch | Busy:
+    def _compare(self, path: RelativePath, expected: Expected) -> Inode | Mismatch:
         inode = self.file_system.find(path)
         if inode is None or inode.handle != expected.handle:
             return Mismatch(self._entry(path))
@@ -506,7 +454,15 @@ class SimulatedDisk:
             return inode
         if expected.fingerprint not in {None, inode.fingerprint()}:
             return Mismatch(self._entry(path))
-        if inode.kind is DiskKind.REGULAR and self._is_busy(inode):
+        return inode
+
+    def _is_busy(self, inode: Inode) -> bool:
+        return self.file_system.writers[inode.number] > 0 or self.dice.is_busy()
+
+    def _lease(self, path: RelativePath, expected: Expected) -> Inode | Mismatch | Busy:
+        """As `_compare`, for changes that must keep writers out."""
+        inode = self._compare(path, expected)
+        if isinstance(inode, Inode) and inode.kind is DiskKind.REGULAR and self._is_busy(inode):
             return Busy()
         return inode
 
@@ -518,37 +474,6 @@ class SimulatedDisk:
                 return Mismatch(self._entry(target))
             raise
         return Applied(self._entry(target))
-
-    def _stage(self, kind: DiskKind, target: bytes = b"") -> tuple[bytes, Inode]:
-        self.raise_when_full()
-        path = STAGE + b"/" + self._free_token(UNFINISHED)
-        return path, self.file_system.make(path, kind, PRIVATE_ATTRIBUTES, target)
-
-    def _finish(self, path: bytes, inode: Inode, attributes: Attributes) -> Staged:
-        """Gives a staged entry its attributes, and a name that tells which inode it is."""
-        self._apply_attributes(inode, attributes)
-        staged = Staged(self._free_token(inode.handle.hex().encode()), inode.handle)
-        self.file_system.rename(path, STAGE + b"/" + staged.token, RenameMode.NO_REPLACE)
-        return staged
-
-    def _apply_attributes(self, inode: Inode, attributes: Attributes) -> None:
-        if inode.kind is DiskKind.SYMLINK:
-            attributes = replace(attributes, mode=SYMLINK_MODE, extended=())
-        self.file_system.set_attributes(inode.number, attributes)
-
-    def _free_token(self, purpose: bytes) -> bytes:
-        """Returns a name that is free in stage and trash and ends with what it is for."""
-        while True:
-            self._tokens += 1
-            token = b"%08d-" % self._tokens + purpose
-            if not any(self.file_system.find(d + b"/" + token) for d in (STAGE, TRASH)):
-                return token
-
-    def _remove(self, path: bytes, inode: Inode) -> None:
-        if inode.kind is DiskKind.DIRECTORY:
-            self.file_system.remove_directory(path)
-        else:
-            self.file_system.unlink(path)
 
     def _retired(self, held: bytes) -> Retired:
         token = _last_name(held)
@@ -567,8 +492,13 @@ def _last_name(path: bytes) -> bytes:
     return path.rpartition(b"/")[2]
 
 
-def _is_made_for(token: bytes, handle: bytes) -> bool:
-    return token.endswith(handle.hex().encode())
+def _known(before: Inode, now: DiskEntry) -> DiskEntry:
+    """Returns `now` with the size and mtime of `before`, so that a write in between will show."""
+    if now.kind is not DiskKind.REGULAR:
+        return now
+    fingerprint = replace(before.fingerprint(), ctime_ns=now.fingerprint.ctime_ns)
+    attributes = replace(now.attributes, mtime_ns=fingerprint.mtime_ns)
+    return replace(now, fingerprint=fingerprint, attributes=attributes)
 
 
 def _is_untouched(present: Inode, compared: Inode) -> bool:

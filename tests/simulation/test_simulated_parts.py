@@ -29,10 +29,11 @@ from geosync.disk.interface import (
     RootLost,
     Staged,
 )
+from tests.simulation.disk_dice import NO_FAULTS, DiskDice, DiskFaults
 from tests.simulation.inode_file_system import WRITEBACK_S, FileSystem, Inode
 from tests.simulation.simulated_application import SimulatedApplication
 from tests.simulation.simulated_clock import NS_PER_S, SimulatedClock, SimulatedTime
-from tests.simulation.simulated_disk import NO_FAULTS, DiskFaults, SimulatedDisk
+from tests.simulation.simulated_disk import SimulatedDisk
 from tests.simulation.simulated_store import SimulatedStore, SimulatedStoreClient, StoreFaults
 from transport.errors import CorruptObject, ObjectCollision, ObjectNotVisible, StoreUnavailable
 
@@ -49,7 +50,8 @@ class Site:
     def __init__(self, seed: int = 0) -> None:
         self.clock = SimulatedClock(SimulatedTime())
         self.file_system = FileSystem(self.clock)
-        self.disk = SimulatedDisk(self.file_system, random.Random(seed))
+        self.disk = SimulatedDisk(self.file_system, DiskDice(random.Random(seed)))
+        self.marker = self.disk.initialise()
         self.application = SimulatedApplication(self.file_system)
 
     def staged(self, content: bytes) -> Staged:
@@ -168,7 +170,7 @@ def test_an_impossible_rename_changes_nothing(
     for directory in (b"d", b"d/child", b"e"):
         site.application.make_directory(directory)
     site.application.write(b"f", b"content")
-    site.application.make_symlink(b"link", b"d")
+    site.application.symlink(b"d", b"link")
     before = site.application.tree()
     with pytest.raises(OSError, match=re.escape(os.strerror(code))):
         site.application.rename(source, target)
@@ -187,9 +189,8 @@ def test_link_counts_are_right_after_random_calls(site: Site) -> None:
                 partial(application.write, path, b"content"),
                 partial(application.make_directory, path),
                 partial(application.rename, path, other),
-                partial(application.link, path, other),
+                partial(application.hard_link, path, other),
                 partial(application.remove, path),
-                partial(application.remove_directory, path),
             ]
         )
         try:
@@ -199,6 +200,10 @@ def test_link_counts_are_right_after_random_calls(site: Site) -> None:
         tree = application.tree()
         assert {p: i.link_count for p, i in tree.items()} == _link_counts(tree)
     assert 0 < refused < 500
+    private = site.file_system.lookup(b".geosync")
+    reachable = {2, private.number, *private.names.values()}
+    reachable.update(inode.number for inode in application.tree().values())
+    assert set(site.file_system.inodes) == reachable
 
 
 def _random_path(application: SimulatedApplication, chance: random.Random) -> bytes:
@@ -221,9 +226,10 @@ def _link_counts(tree: dict[bytes, Inode]) -> dict[bytes, int]:
 
 
 def test_a_file_that_was_removed_lives_as_long_as_it_is_open(site: Site) -> None:
+    site.application.write(PATH, b"")
     file = site.application.open_for_writing(PATH)
     site.application.remove(PATH)
-    file.append(b"late")
+    file.write(b"late")
     assert site.file_system.inodes[file.number].content == b"late"
     file.close()
     assert file.number not in site.file_system.inodes
@@ -244,6 +250,9 @@ def test_a_root_that_is_not_mounted_is_noticed(site: Site) -> None:
     site.file_system.unmount()
     with pytest.raises(RootLost):
         site.disk.check_root()
+    with pytest.raises(RootLost):
+        SimulatedDisk(site.file_system, DiskDice(random.Random(0))).initialise(site.marker)
+    assert site.application.tree() == {}
     site.file_system.mount()
     site.disk.check_root()
     assert site.application.read(PATH) == b"content"
@@ -286,6 +295,16 @@ def test_a_staged_file_that_was_named_before_its_sync_may_be_empty() -> None:
         site.disk.power_cut(random.Random(seed))
         contents.add(site.application.read(PATH))
     assert contents == {b"", b"content"}
+
+
+def test_a_sync_of_the_stage_flushes_what_has_its_name_already() -> None:
+    for seed in range(20):
+        site = Site()
+        site.disk.place_new(site.staged(b"content"), PATH)
+        site.disk.sync_changes()
+        site.disk.sync_stage()
+        site.disk.power_cut(random.Random(seed))
+        assert site.application.read(PATH) == b"content"
 
 
 def test_the_kernel_writes_back_what_is_old(site: Site) -> None:
@@ -342,12 +361,13 @@ def test_a_kill_in_any_window_loses_nothing_and_leaves_nothing_of_ours(
     with suppress(Killed):
         CHANGES[change](site, site.expected())
     site.disk.crash()
+    assert b"ours" not in site.trash()
     site.disk.clear_stage()
     contents = [inode.content for inode in site.application.tree().values()] + site.trash()
     parked = site.file_system.lookup(b".geosync/parked").names
     assert contents.count(b"old") + len(parked) == 1
     assert b"linked" in contents
-    assert b"ours" not in site.trash()
+    assert len(site.file_system.lookup(b".geosync/trash").names) == len(site.trash())
     assert not site.file_system.lookup(b".geosync/stage").names
 
 
@@ -365,14 +385,23 @@ def test_a_file_renamed_over_in_the_window_is_put_back(site: Site) -> None:
     assert isinstance(site.disk.replace(staged, PATH, site.expected()), Applied)
 
 
-def test_two_renames_over_in_both_windows_lose_nothing_that_came_last(site: Site) -> None:
+@pytest.mark.parametrize("contents", [[b"1", b"2"], [b"1", b"2", b"3"], [b"1", b"2", b"3", b"4"]])
+def test_of_files_renamed_over_one_after_the_other_the_last_one_stays(
+    site: Site, contents: list[bytes]
+) -> None:
     site.application.write(PATH, b"old")
     staged, expected = site.staged(b"ours"), site.expected()
-    saves = iter([b"first", b"second"])
-    site.disk.window = lambda _operation, path: site.application.save(path, next(saves))
+    saves = iter(contents)
+
+    def save(_operation: str, path: bytes) -> None:
+        if (content := next(saves, None)) is not None:
+            site.application.save(path, content)
+
+    site.disk.window = save
     assert site.disk.replace(staged, PATH, expected) == Mismatch(site.observed())
-    assert site.application.read(PATH) == b"second"
-    assert site.trash() == [b"first"]
+    assert site.application.read(PATH) == contents[-1]
+    assert len(site.trash()) == 1
+    assert site.trash()[0] in contents
 
 
 def test_a_write_in_the_window_is_put_back_even_with_its_mtime_restored(site: Site) -> None:
@@ -405,7 +434,7 @@ def test_a_writer_from_before_the_swap_writes_to_the_retired_inode(site: Site) -
     outcome = site.disk.replace(staged, PATH, expected)
     assert isinstance(outcome, Applied)
     assert outcome.retired is not None
-    opened[0].append(b" and late")
+    opened[0].write(b" and late")
     assert site.disk.discard_retired(outcome.retired) != Applied(None)
     opened[0].close()
     assert isinstance(site.disk.discard_retired(outcome.retired), Mismatch)
@@ -433,6 +462,35 @@ def test_no_change_touches_a_file_that_came_in_its_window(site: Site, change: st
     assert site.trash() == []
 
 
+@pytest.mark.parametrize("change", ["move", "park", "link"])
+def test_a_write_in_the_window_differs_from_the_entry_that_is_returned(
+    site: Site, change: str
+) -> None:
+    site.application.write(PATH, b"old")
+    old = site.expected()
+    acts: dict[str, Callable[[], object]] = {
+        "move": lambda: site.disk.move(PATH, OTHER, old),
+        "park": lambda: site.disk.park(PATH, old),
+        "link": lambda: site.disk.link(PATH, old, OTHER, None),
+    }
+    site.race(lambda: site.application.append(PATH, b" and new"))
+    outcome = acts[change]()
+    assert isinstance(outcome, Applied)
+    assert outcome.entry is not None
+    path = site.disk.parked_path(old.handle) if change == "park" else OTHER
+    assert outcome.entry.fingerprint != site.observed(path).fingerprint
+
+
+def test_a_change_of_a_busy_file_waits_unless_it_leaves_the_content_alone(site: Site) -> None:
+    site.application.write(PATH, b"old")
+    old, staged = site.expected(), site.staged(b"ours")
+    with site.application.open_for_writing(PATH):
+        assert site.disk.replace(staged, PATH, old) == Busy()
+        assert site.disk.remove_file(PATH, old) == Busy()
+        assert site.disk.set_attributes(PATH, old, ATTRIBUTES) == Busy()
+        assert isinstance(site.disk.move(PATH, OTHER, old), Applied)
+
+
 def test_a_writer_tears_a_read(site: Site) -> None:
     site.application.write(PATH, b"0123456789")
     with site.disk.open_stable(PATH, site.observed().handle) as reader:
@@ -449,20 +507,20 @@ def test_a_writer_tears_a_read(site: Site) -> None:
 def test_each_fault_of_the_disk_shows_where_it_belongs(site: Site) -> None:
     site.application.write(PATH, b"old")
     staged, expected = site.staged(b"ours"), site.expected()
-    site.disk.faults = DiskFaults(stage_full=1)
+    site.disk.dice.faults = DiskFaults(stage_full=1)
     with pytest.raises(OSError, match="No space"):
         site.disk.stage_file(1)
-    site.disk.faults = DiskFaults(sync_error=1)
+    site.disk.dice.faults = DiskFaults(sync_error=1)
     with pytest.raises(OSError, match="Input/output"):
         site.disk.sync_stage()
-    site.disk.faults = DiskFaults(read_error=1)
+    site.disk.dice.faults = DiskFaults(read_error=1)
     with pytest.raises(EntryUnreadable):
         site.disk.observe(PATH)
-    site.disk.faults = DiskFaults(busy=1)
+    site.disk.dice.faults = DiskFaults(busy=1)
     assert site.disk.replace(staged, PATH, expected) == Busy()
-    site.disk.faults = DiskFaults(refused=1)
+    site.disk.dice.faults = DiskFaults(refused=1)
     assert isinstance(site.disk.replace(staged, PATH, expected), Failed)
-    site.disk.faults = NO_FAULTS
+    site.disk.dice.faults = NO_FAULTS
     assert isinstance(site.disk.replace(staged, PATH, expected), Applied)
 
 
@@ -470,7 +528,7 @@ def test_a_listing_names_what_it_could_not_read(site: Site) -> None:
     names = [b"%03d" % number for number in range(100)]
     for name in names:
         site.application.write(name, b"")
-    site.disk.faults = DiskFaults(read_error=0.3)
+    site.disk.dice.faults = DiskFaults(read_error=0.3)
     for _ in range(20):
         try:
             listing = site.disk.list_directory(ROOT_PATH)
@@ -663,7 +721,6 @@ def test_split_regions_acknowledge_two_bodies_of_one_name_and_keep_the_later() -
     one.put_once(NAME, b"first")
     two.put_once(NAME, b"second")
     assert one.get(NAME, size_bytes_max=9) == b"first"
-    store.join()
     store.quiet()
     assert one.get(NAME, size_bytes_max=9) == b"second"
     assert store.sent[NAME] == {b"first", b"second"}

@@ -1,0 +1,153 @@
+"""The private directory of a simulated disk: its parts, its stage, and the names in it."""
+
+from __future__ import annotations
+
+from conflict.observation import Attributes, DiskKind
+from geosync.disk.interface import PRIVATE_DIRECTORY, Staged
+from tests.simulation.disk_dice import DiskDice
+from tests.simulation.inode_file_system import FileSystem, Inode, OpenFile, RenameMode
+
+STAGE = PRIVATE_DIRECTORY + b"/stage"
+TRASH = PRIVATE_DIRECTORY + b"/trash"
+PARKED = PRIVATE_DIRECTORY + b"/parked"
+MARKER = PRIVATE_DIRECTORY + b"/marker"
+PRIVATE_ATTRIBUTES = Attributes(0o700, b"root", b"root", 0)
+UNFINISHED = b"unfinished"
+SYMLINK_MODE = 0o777  # whatever is asked for
+
+
+def is_made_for(token: bytes, handle: bytes) -> bool:
+    """Tells a staged inode under its own token from one that was displaced to it."""
+    return token.endswith(_name_of(handle))
+
+
+def _name_of(handle: bytes) -> bytes:
+    return handle.hex().encode()
+
+
+def parked_name(handle: bytes) -> bytes:
+    """Returns the path at which an inode is parked."""
+    return PARKED + b"/" + _name_of(handle)
+
+
+class SimulatedStagingFile:
+    """A file in the stage; writes to it may find the disk full."""
+
+    def __init__(self, stage: SimulatedStage, path: bytes, file: OpenFile) -> None:
+        self._stage = stage
+        self._path = path
+        self._file = file
+
+    def write(self, block: bytes) -> None:
+        """Appends. Raises OSError (ENOSPC; EBADF after a crash)."""
+        self._stage.dice.require_space()
+        self._file.write(block)
+
+    def finish(self, attributes: Attributes) -> Staged:
+        """Sets the attributes and closes. Raises OSError (EBADF) after a crash."""
+        self._file.write(b"")
+        return self._stage.finish_file(self._path, self._file, attributes)
+
+    def abandon(self) -> None:
+        """Removes the unfinished file. Never raises."""
+        self._stage.abandon_file(self._path, self._file)
+
+
+class SimulatedStage:
+    """Entries that have not got their name yet."""
+
+    def __init__(self, file_system: FileSystem, dice: DiskDice) -> None:
+        self.dice = dice
+        self._file_system = file_system
+        self._open: list[OpenFile] = []
+        self._tokens = 0
+
+    def begin_file(self) -> SimulatedStagingFile:
+        """Begins a regular file. Raises OSError (ENOSPC)."""
+        path, inode = self._begin(DiskKind.REGULAR, b"")
+        file = OpenFile(self._file_system, inode.number)
+        self._open.append(file)
+        return SimulatedStagingFile(self, path, file)
+
+    def finish_file(self, path: bytes, file: OpenFile, attributes: Attributes) -> Staged:
+        """Closes a staging file."""
+        self._open.remove(file)
+        file.close()
+        return self._finish(path, self._file_system.inodes[file.number], attributes)
+
+    def abandon_file(self, path: bytes, file: OpenFile) -> None:
+        """Removes a staging file, unless a crash came first, or it was finished."""
+        if file in self._open:
+            self._open.remove(file)
+            file.close()
+            self._file_system.unlink(path)
+
+    def make(self, kind: DiskKind, attributes: Attributes, target: bytes = b"") -> Staged:
+        """Makes an entry that is no regular file. Raises OSError (ENOSPC)."""
+        path, inode = self._begin(kind, target)
+        return self._finish(path, inode, attributes)
+
+    def link(self, source: bytes, inode: Inode) -> Staged | None:
+        """Makes another name of a file, None when another inode is at the source now."""
+        staged = Staged(self.free_token(_name_of(inode.handle)), inode.handle)
+        path = STAGE + b"/" + staged.token
+        self._file_system.link(source, path)
+        if self._file_system.lookup(path).handle == inode.handle:
+            return staged
+        self._file_system.unlink(path)
+        return None
+
+    def discard(self, staged: Staged) -> None:
+        """Removes a staged entry, if it is still there."""
+        path = STAGE + b"/" + staged.token
+        inode = self._file_system.find(path)
+        if inode is not None:
+            self._remove(path, inode)
+
+    def clear(self) -> None:
+        """Removes what was never named, in the stage or on its way through the trash."""
+        for directory in (STAGE, TRASH):
+            for token, number in sorted(self._file_system.lookup(directory).names.items()):
+                inode = self._file_system.inodes[number]
+                if directory == STAGE or is_made_for(token, inode.handle):
+                    self._remove(directory + b"/" + token, inode)
+
+    def close_all(self) -> None:
+        """Closes what is open, as the end of the process does."""
+        for file in self._open:
+            file.close()
+        self._open.clear()
+
+    def free_token(self, purpose: bytes) -> bytes:
+        """Returns a name that is free in stage and trash and ends with what it is for."""
+        while True:
+            self._tokens += 1
+            token = b"%08d-" % self._tokens + purpose
+            if not any(self._file_system.find(d + b"/" + token) for d in (STAGE, TRASH)):
+                return token
+
+    def apply_attributes(self, inode: Inode, attributes: Attributes) -> None:
+        """Sets what this kind of inode can have."""
+        if inode.kind is DiskKind.SYMLINK:
+            attributes = Attributes(
+                SYMLINK_MODE, attributes.owner, attributes.group, attributes.mtime_ns
+            )
+        self._file_system.set_attributes(inode.number, attributes)
+
+    def _begin(self, kind: DiskKind, target: bytes) -> tuple[bytes, Inode]:
+        self.dice.require_space()
+        path = STAGE + b"/" + self.free_token(UNFINISHED)
+        return path, self._file_system.make(path, kind, PRIVATE_ATTRIBUTES, target)
+
+    def _finish(self, path: bytes, inode: Inode, attributes: Attributes) -> Staged:
+        """Gives a staged entry its attributes, and a name that tells which inode it is."""
+        self.apply_attributes(inode, attributes)
+        staged = Staged(self.free_token(_name_of(inode.handle)), inode.handle)
+        self._file_system.rename(path, STAGE + b"/" + staged.token, RenameMode.NO_REPLACE)
+        return staged
+
+    def _remove(self, path: bytes, inode: Inode) -> None:
+        if inode.kind is DiskKind.DIRECTORY:
+            self._file_system.remove_directory(path)
+        else:
+            self._file_system.unlink(path)
