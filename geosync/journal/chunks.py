@@ -1,0 +1,106 @@
+"""Where chunks are, in the journal: in packs of the store, or inline in segments."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+
+from transport.pack import ChunkLocation
+
+
+class JournalChunks:
+    """Reads and writes at once; the journal's transactions make changes one."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def is_known(self, digest: bytes) -> bool:
+        """Tells whether the chunk's bytes are kept somewhere, so that they need not be sent."""
+        found = self._connection.execute(
+            "SELECT 1 FROM chunk WHERE digest = ?"
+            " UNION ALL SELECT 1 FROM inline_chunk WHERE digest = ?",
+            (digest, digest),
+        ).fetchone()
+        return found is not None
+
+    def location(self, digest: bytes) -> ChunkLocation | None:
+        """Returns the pack and the range in it, None when no pack is known to have the chunk."""
+        row = self._connection.execute(
+            "SELECT pack, offset_bytes, stored_size_bytes, size_bytes FROM chunk WHERE digest = ?",
+            (digest,),
+        ).fetchone()
+        return None if row is None else ChunkLocation(*row)
+
+    def inline_chunk(self, digest: bytes) -> bytes | None:
+        """Returns the plain bytes of a chunk that travelled in a segment."""
+        row = self._connection.execute(
+            "SELECT chunk FROM inline_chunk WHERE digest = ?", (digest,)
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def add_locations(
+        self, locations: Mapping[bytes, ChunkLocation], *, is_announced: bool
+    ) -> None:
+        """Remembers locations; the first one known for a chunk stays."""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO chunk VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    digest,
+                    at.pack,
+                    at.offset,
+                    at.stored_size_bytes,
+                    at.size_bytes,
+                    int(is_announced),
+                )
+                for digest, at in locations.items()
+            ],
+        )
+
+    def add_inline(self, chunks: Mapping[bytes, bytes], *, is_announced: bool) -> None:
+        """Keeps small chunks."""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO inline_chunk VALUES (?, ?, ?)",
+            [(digest, chunk, int(is_announced)) for digest, chunk in chunks.items()],
+        )
+
+    def unannounced_locations(self) -> dict[bytes, ChunkLocation]:
+        """Returns our new chunks in packs that no segment of ours tells of yet."""
+        rows = self._connection.execute(
+            "SELECT digest, pack, offset_bytes, stored_size_bytes, size_bytes FROM chunk"
+            " WHERE is_announced = 0"
+        )
+        return {digest: ChunkLocation(*rest) for digest, *rest in rows}
+
+    def unannounced_inline(self) -> dict[bytes, bytes]:
+        """Returns our new inline chunks that no segment of ours holds yet."""
+        rows = self._connection.execute(
+            "SELECT digest, chunk FROM inline_chunk WHERE is_announced = 0"
+        )
+        return dict(rows.fetchall())
+
+    def mark_announced(self, locations: Iterable[bytes], inline: Iterable[bytes]) -> None:
+        """Remembers that a segment of ours tells of these chunks."""
+        self._connection.executemany(
+            "UPDATE chunk SET is_announced = 1 WHERE digest = ?", [(d,) for d in locations]
+        )
+        self._connection.executemany(
+            "UPDATE inline_chunk SET is_announced = 1 WHERE digest = ?", [(d,) for d in inline]
+        )
+
+    def add_pack(self, name: str) -> None:
+        """Remembers a pack that the spool holds and the store does not yet."""
+        self._connection.execute("INSERT INTO pack VALUES (?, 0)", (name,))
+
+    def packs_to_store(self) -> list[str]:
+        """Returns the packs that the store has not acknowledged, oldest first."""
+        rows = self._connection.execute("SELECT name FROM pack WHERE is_stored = 0 ORDER BY name")
+        return [name for (name,) in rows]
+
+    def mark_pack_stored(self, name: str) -> None:
+        """Remembers that the store acknowledged a pack."""
+        self._connection.execute("UPDATE pack SET is_stored = 1 WHERE name = ?", (name,))
+
+    def packs(self) -> list[str]:
+        """Returns all packs of ours, stored or not."""
+        return [n for (n,) in self._connection.execute("SELECT name FROM pack ORDER BY name")]

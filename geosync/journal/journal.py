@@ -1,0 +1,175 @@
+"""The journal as one: its parts, its settings, and its transactions."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from conflict.observation import Fingerprint
+from conflict.synced import EntryId, SyncedEntry
+from geosync.journal.chunks import JournalChunks
+from geosync.journal.database import open_database, transaction
+from geosync.journal.log import JournalLog
+from geosync.journal.nodes import JournalNodes
+from geosync.journal.records import pack_whole_entry, unpack_whole_entry
+from geosync.journal.synced_entries import JournalSynced
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredFile:
+    """A file that was taken from its name and may still be written by a program that has it."""
+
+    token: bytes
+    handle: bytes
+    fingerprint: Fingerprint  # as it was right after it was taken away
+    since_ms: int
+    was: SyncedEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A change of the disk that was begun; after a crash the disk tells whether it was done."""
+
+    entry: EntryId
+    path: bytes  # where the result is to be; for a removal, what is removed
+    handle: bytes  # inode that is there once it is done
+    becomes: SyncedEntry | None  # None: a removal
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that an operator should know of."""
+
+    subject: bytes
+    since_ms: int
+    text: str
+
+
+class Journal:
+    """Used by one thread, the control thread. A crash leaves a prefix of its transactions."""
+
+    def __init__(self, state_dir: bytes) -> None:
+        """Opens the journal in a directory. Raises OperatorError."""
+        self._connection = open_database(state_dir)
+        self.nodes = JournalNodes(self._connection)
+        self.synced = JournalSynced(self._connection)
+        self.log = JournalLog(self._connection)
+        self.chunks = JournalChunks(self._connection)
+
+    def close(self) -> None:
+        """Closes the database. A transaction that is open is rolled back."""
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Makes a block's changes one: durable when it ends, undone when it raises."""
+        try:
+            with transaction(self._connection):
+                yield
+                self.nodes.flush()
+        except BaseException:
+            self.nodes.forget_changes()
+            raise
+
+    def setting(self, key: str) -> bytes | None:
+        """Returns a fact about this journal."""
+        row = self._connection.execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()
+        return None if row is None else row[0]
+
+    def integer_setting(self, key: str) -> int:
+        """Returns a number, 0 when it was never set."""
+        return int(self.setting(key) or b"0")
+
+    def set_setting(self, key: str, value: bytes | int) -> None:
+        """Writes a fact about this journal."""
+        stored = value if isinstance(value, bytes) else b"%d" % value
+        self._connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (key, stored))
+
+    def add_retired(self, retired: RetiredFile) -> None:
+        """Remembers a displaced file until it is proven unwritten."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO retired VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                retired.token,
+                retired.handle,
+                retired.fingerprint.size_bytes,
+                retired.fingerprint.mtime_ns,
+                retired.fingerprint.ctime_ns,
+                retired.since_ms,
+                pack_whole_entry(retired.was),
+            ),
+        )
+
+    def retired(self) -> list[RetiredFile]:
+        """Returns the displaced files, oldest first."""
+        rows = self._connection.execute("SELECT * FROM retired ORDER BY since_ms, token")
+        return [
+            RetiredFile(token, handle, Fingerprint(*seen), since_ms, unpack_whole_entry(record))
+            for token, handle, *seen, since_ms, record in rows
+        ]
+
+    def remove_retired(self, token: bytes) -> None:
+        """Forgets a displaced file."""
+        self._connection.execute("DELETE FROM retired WHERE token = ?", (token,))
+
+    def begin_intents(self, intents: Iterable[Intent]) -> None:
+        """Remembers changes of the disk that are about to be made."""
+        self._connection.executemany(
+            "INSERT INTO intent (entry, path, handle, record) VALUES (?, ?, ?, ?)",
+            [
+                (
+                    i.entry,
+                    i.path,
+                    i.handle,
+                    None if i.becomes is None else pack_whole_entry(i.becomes),
+                )
+                for i in intents
+            ],
+        )
+
+    def intents(self) -> list[Intent]:
+        """Returns the changes that were begun and not ended, in their order."""
+        rows = self._connection.execute(
+            "SELECT entry, path, handle, record FROM intent ORDER BY number"
+        )
+        return [
+            Intent(EntryId(entry), path, handle, unpack_whole_entry(record) if record else None)
+            for entry, path, handle, record in rows
+        ]
+
+    def end_intents(self) -> None:
+        """Forgets them: the synced tree tells what became of them."""
+        self._connection.execute("DELETE FROM intent")
+
+    def mirrored(self) -> dict[bytes, bytes]:
+        """Returns the conflict copies in the private directory: path -> content digest."""
+        return dict(self._connection.execute("SELECT path, digest FROM mirrored").fetchall())
+
+    def set_mirrored(self, path: bytes, digest: bytes | None) -> None:
+        """Remembers a conflict copy in the private directory; None: it is there no more."""
+        if digest is None:
+            self._connection.execute("DELETE FROM mirrored WHERE path = ?", (path,))
+        else:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO mirrored VALUES (?, ?)", (path, digest)
+            )
+
+    def set_problem(self, subject: bytes, text: str, now_ms: int) -> None:
+        """Records a problem; one that was there keeps the time since when it is there."""
+        self._connection.execute(
+            "INSERT INTO problem VALUES (?, ?, ?)"
+            " ON CONFLICT (subject) DO UPDATE SET text = excluded.text",
+            (subject, now_ms, text),
+        )
+
+    def clear_problem(self, subject: bytes) -> None:
+        """Records that a problem is over."""
+        self._connection.execute("DELETE FROM problem WHERE subject = ?", (subject,))
+
+    def problems(self) -> list[Problem]:
+        """Returns what an operator should know of, oldest first."""
+        rows = self._connection.execute(
+            "SELECT subject, since_ms, text FROM problem ORDER BY since_ms, subject"
+        )
+        return [Problem(*row) for row in rows]

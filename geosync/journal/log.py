@@ -1,0 +1,151 @@
+"""The logs in the journal: what other actors wrote, and what we wrote and must still send."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from conflict.operations import Transaction
+from conflict.version import ActorId, VersionVector
+from geosync.journal.records import pack_transaction, unpack_transaction
+from transport.operation_codec import decode_vector, encode_vector
+from transport.segment import NO_SEGMENT
+
+NOTHING_KNOWN = VersionVector()
+
+
+@dataclass(frozen=True, slots=True)
+class ActorLog:
+    """How far this site has read, or written, the log of one actor."""
+
+    actor: ActorId
+    site: str = ""  # '' until its log told it
+    next_sequence: int = 0
+    chain_digest: bytes = NO_SEGMENT
+    received: int = 0  # counter of its last operation in our merged tree
+    knows: VersionVector = NOTHING_KNOWN  # what it had received, as it last told
+    applied: VersionVector = NOTHING_KNOWN  # what was on its disk, as it last told
+    segment_at_ms: int = 0  # by the actor's clock
+    heard_at_ms: int = 0  # by ours
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSegment:
+    """A segment of ours that the store has not acknowledged yet."""
+
+    sequence: int
+    body: bytes
+
+
+class JournalLog:
+    """Reads and writes at once; the journal's transactions make changes one."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def actors(self) -> list[ActorLog]:
+        """Returns all known actors, sorted."""
+        rows = self._connection.execute("SELECT * FROM actor ORDER BY actor").fetchall()
+        return [
+            replace(
+                ActorLog(*fixed),
+                knows=decode_vector(knows),
+                applied=decode_vector(applied),
+                segment_at_ms=segment_at_ms,
+                heard_at_ms=heard_at_ms,
+                problem=problem,
+            )
+            for *fixed, knows, applied, segment_at_ms, heard_at_ms, problem in rows
+        ]
+
+    def actor(self, actor: ActorId) -> ActorLog | None:
+        """Returns one actor's log, None when nobody told of it."""
+        return next((log for log in self.actors() if log.actor == actor), None)
+
+    def save_actor(self, log: ActorLog) -> None:
+        """Adds or replaces what is known of an actor."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO actor VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                log.actor,
+                log.site,
+                log.next_sequence,
+                log.chain_digest,
+                log.received,
+                encode_vector(log.knows),
+                encode_vector(log.applied),
+                log.segment_at_ms,
+                log.heard_at_ms,
+                log.problem,
+            ),
+        )
+
+    def received(self) -> VersionVector:
+        """Returns what is in the merged tree: a prefix of every actor's operations."""
+        rows = self._connection.execute("SELECT actor, received FROM actor WHERE received > 0")
+        return VersionVector({ActorId(actor): counter for actor, counter in rows})
+
+    def add_to_outbox(self, transaction: Transaction) -> None:
+        """Keeps a transaction of ours until it is in a segment."""
+        self._connection.execute(
+            "INSERT INTO outbox VALUES (?, ?, ?)",
+            (
+                transaction.operations[0].dot.counter,
+                transaction.last_counter,
+                pack_transaction(transaction),
+            ),
+        )
+
+    def outbox(self, size_bytes_max: int) -> list[Transaction]:
+        """Returns the oldest transactions of ours that are in no segment, at least one if any."""
+        found: list[Transaction] = []
+        size_bytes = 0
+        rows = self._connection.execute("SELECT record FROM outbox ORDER BY first_counter")
+        for (record,) in rows:
+            size_bytes += len(record)
+            if found and size_bytes > size_bytes_max:
+                break
+            found.append(unpack_transaction(record))
+        return found
+
+    def outbox_counts(self) -> tuple[int, int]:
+        """Returns how many transactions, and operations, of ours are in no segment yet."""
+        row = self._connection.execute(
+            "SELECT count(*), coalesce(sum(last_counter - first_counter + 1), 0) FROM outbox"
+        ).fetchone()
+        return row[0], row[1]
+
+    def take_from_outbox(self, transactions: Iterable[Transaction]) -> None:
+        """Forgets transactions that a segment holds now."""
+        self._connection.executemany(
+            "DELETE FROM outbox WHERE first_counter = ?",
+            [(t.operations[0].dot.counter,) for t in transactions],
+        )
+
+    def add_segment(self, actor: ActorId, sequence: int, body: bytes, *, is_stored: bool) -> None:
+        """Keeps a segment as it is, or is to be, in the store."""
+        self._connection.execute(
+            "INSERT INTO segment VALUES (?, ?, ?, ?)", (actor, sequence, body, int(is_stored))
+        )
+
+    def segments_to_store(self) -> list[StoredSegment]:
+        """Returns our segments that the store has not acknowledged, oldest first."""
+        rows = self._connection.execute(
+            "SELECT sequence, object FROM segment WHERE is_stored = 0 ORDER BY sequence"
+        )
+        return [StoredSegment(*row) for row in rows]
+
+    def mark_stored(self, actor: ActorId, sequence: int) -> None:
+        """Remembers that the store acknowledged a segment of ours."""
+        self._connection.execute(
+            "UPDATE segment SET is_stored = 1 WHERE actor = ? AND sequence = ?", (actor, sequence)
+        )
+
+    def segments(self, actor: ActorId) -> Iterator[tuple[int, bytes]]:
+        """Yields the segments of an actor that were read or written here, in order."""
+        rows = self._connection.execute(
+            "SELECT sequence, object FROM segment WHERE actor = ? ORDER BY sequence", (actor,)
+        ).fetchall()
+        return iter([(sequence, body) for sequence, body in rows])

@@ -1,0 +1,140 @@
+"""The merged tree in the journal: conflict.merged_tree.NodeStore over SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Final
+
+from conflict.merged_tree import DirectoryMove, LiveLink
+from conflict.node import Location, NodeState
+from conflict.operations import NodeId
+from conflict.stamp import Stamp
+from conflict.version import ActorId
+from geosync.journal.records import pack_move, pack_node, unpack_move, unpack_node
+
+CACHED_NODES_MAX: Final = 20_000
+
+
+class JournalNodes:
+    """Keeps changed nodes in memory until `flush`, which belongs to every transaction's end."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._cache: dict[NodeId, NodeState] = {}
+        self._changed: dict[NodeId, bool | None] = {}  # is_contested, None: as it was
+
+    def flush(self) -> None:
+        """Writes what changed. To be called inside the transaction, as its last step."""
+        contested = (1, 0)
+        for node, is_contested in self._changed.items():
+            state = self._cache.get(node)
+            record = pack_node(state) if state is not None else None
+            if is_contested is None:
+                self._connection.execute(
+                    "INSERT INTO node VALUES (?, 0, ?)"
+                    " ON CONFLICT (node) DO UPDATE SET record = excluded.record",
+                    (node, record),
+                )
+            else:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO node VALUES (?, ?, ?)",
+                    (node, contested[not is_contested], record),
+                )
+        self._changed.clear()
+        if len(self._cache) > CACHED_NODES_MAX:
+            self._cache.clear()
+
+    def forget_changes(self) -> None:
+        """Drops what was not flushed: the transaction was rolled back."""
+        self._cache.clear()
+        self._changed.clear()
+
+    def node(self, node: NodeId) -> NodeState | None:
+        """See NodeStore."""
+        cached = self._cache.get(node)
+        if cached is not None:
+            return cached
+        row = self._connection.execute("SELECT record FROM node WHERE node = ?", (node,)).fetchone()
+        if row is None:
+            return None
+        state = unpack_node(node, row[0])
+        self._cache[node] = state
+        return state
+
+    def save_node(self, state: NodeState) -> None:
+        """See NodeStore."""
+        self._cache[state.node] = state
+        self._changed.setdefault(state.node, None)
+
+    def live_links_at(self, location: Location) -> list[LiveLink]:
+        """See NodeStore."""
+        rows = self._connection.execute(
+            "SELECT name, node, link FROM live_link WHERE parent = ? AND name = ?"
+            " ORDER BY node, link",
+            location,
+        )
+        return [LiveLink(*row) for row in rows]
+
+    def live_links_in(self, parent: NodeId) -> Iterator[LiveLink]:
+        """See NodeStore."""
+        rows = self._connection.execute(
+            "SELECT name, node, link FROM live_link WHERE parent = ? ORDER BY name, node, link",
+            (parent,),
+        ).fetchall()
+        return (LiveLink(*row) for row in rows)
+
+    def add_live_link(self, parent: NodeId, live: LiveLink) -> None:
+        """See NodeStore."""
+        self._connection.execute(
+            "INSERT INTO live_link VALUES (?, ?, ?, ?)", (parent, live.name, live.node, live.link)
+        )
+
+    def remove_live_link(self, parent: NodeId, live: LiveLink) -> None:
+        """See NodeStore."""
+        self._connection.execute(
+            "DELETE FROM live_link WHERE parent = ? AND name = ? AND node = ? AND link = ?",
+            (parent, live.name, live.node, live.link),
+        )
+
+    def moves_after(self, stamp: Stamp) -> list[DirectoryMove]:
+        """See NodeStore."""
+        rows = self._connection.execute(
+            "SELECT epoch, ticks, actor, record FROM directory_move"
+            " WHERE (epoch, ticks, actor) > (?, ?, ?) ORDER BY epoch, ticks, actor",
+            stamp,
+        )
+        return [
+            unpack_move(Stamp(epoch, ticks, ActorId(actor)), record)
+            for epoch, ticks, actor, record in rows
+        ]
+
+    def save_move(self, move: DirectoryMove) -> None:
+        """See NodeStore."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO directory_move VALUES (?, ?, ?, ?)",
+            (*move.stamp, pack_move(move)),
+        )
+
+    def set_contested(self, node: NodeId, *, is_contested: bool) -> None:
+        """See NodeStore."""
+        self._changed[node] = is_contested
+
+    def contested_nodes(self) -> Iterator[NodeId]:
+        """See NodeStore."""
+        rows = self._connection.execute(
+            "SELECT node FROM node WHERE is_contested = 1 ORDER BY node"
+        ).fetchall()
+        stored = {NodeId(node) for (node,) in rows}
+        for node, is_contested in self._changed.items():
+            if is_contested is not None:
+                (stored.add if is_contested else stored.discard)(node)
+        return iter(sorted(stored))
+
+    def crowded_locations(self) -> Iterator[Location]:
+        """See NodeStore."""
+        rows = self._connection.execute(
+            "SELECT parent, name FROM live_link GROUP BY parent, name HAVING count(*) > 1"
+            " ORDER BY parent, name"
+        ).fetchall()
+        return (Location(NodeId(parent), name) for parent, name in rows)

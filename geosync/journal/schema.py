@@ -1,0 +1,135 @@
+"""The journal's tables, as migrations: every column with its meaning and unit.
+
+Columns named `record` hold msgpack values that geosync.journal.records reads and writes. Digests
+are keyed BLAKE3, 32 bytes; actors 16 random bytes; nodes and links 24 bytes, see
+conflict.operations. Times are milliseconds since 1970 by this site's clock.
+"""
+
+from __future__ import annotations
+
+TABLES = """
+CREATE TABLE setting (              -- facts about this journal, one a row
+    key TEXT PRIMARY KEY,           -- 'volume', 'site', 'actor', 'volume_key', 'clock_ticks', …
+    value BLOB NOT NULL             -- text as UTF-8, integers as decimal digits, else raw bytes
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE actor (                -- every log that this site reads, its own included
+    actor BLOB PRIMARY KEY,
+    site TEXT NOT NULL,             -- the operator's name for the place; '' until its log told it
+    next_sequence INTEGER NOT NULL, -- of the segment that comes next, from 0
+    chain_digest BLOB NOT NULL,     -- of the segment before that; 32 zero bytes when there is none
+    received INTEGER NOT NULL,      -- counter of its last operation that is in our merged tree
+    knows BLOB NOT NULL,            -- version vector: what it had received, as it last told
+    applied BLOB NOT NULL,          -- version vector: what was on its disk, as it last told
+    segment_at_ms INTEGER NOT NULL, -- when its last segment was written, by its own clock
+    heard_at_ms INTEGER NOT NULL,   -- when we read that segment
+    problem TEXT NOT NULL           -- why its log is not read any further; '' when all is well
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE segment (              -- the log, as it is in the object store
+    actor BLOB NOT NULL,
+    sequence INTEGER NOT NULL,      -- from 0, without gaps
+    object BLOB NOT NULL,           -- the bytes in the store; a retry sends just these
+    is_stored INTEGER NOT NULL,     -- 0 only for our own that the store has not acknowledged
+    PRIMARY KEY (actor, sequence)
+) STRICT;
+CREATE INDEX segment_to_store ON segment (sequence) WHERE is_stored = 0;
+
+CREATE TABLE outbox (               -- our transactions that are in no segment yet
+    first_counter INTEGER PRIMARY KEY,
+    last_counter INTEGER NOT NULL,
+    record BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE pack (                 -- our own packs on their way to the store
+    name TEXT PRIMARY KEY,          -- object name; the spool holds a file for it
+    is_stored INTEGER NOT NULL      -- 1 once the store has acknowledged it
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE chunk (                -- where the bytes of contents are in the store
+    digest BLOB PRIMARY KEY,
+    pack TEXT NOT NULL,             -- object name
+    offset_bytes INTEGER NOT NULL,
+    stored_size_bytes INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,    -- of the plain chunk
+    is_announced INTEGER NOT NULL   -- 0 only for our own that no segment of ours tells of yet
+) STRICT, WITHOUT ROWID;
+CREATE INDEX chunk_to_announce ON chunk (pack) WHERE is_announced = 0;
+
+CREATE TABLE inline_chunk (         -- small contents that travel in segments
+    digest BLOB PRIMARY KEY,
+    chunk BLOB NOT NULL,            -- the plain bytes
+    is_announced INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE node (                 -- the merged tree: one row a file or directory that ever was
+    node BLOB PRIMARY KEY,
+    is_contested INTEGER NOT NULL,  -- 1 when it has several versions, or one without a file
+    record BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX node_contested ON node (node) WHERE is_contested = 1;
+
+CREATE TABLE live_link (            -- the merged tree: the names in it
+    parent BLOB NOT NULL,
+    name BLOB NOT NULL,
+    node BLOB NOT NULL,
+    link BLOB NOT NULL,
+    PRIMARY KEY (parent, name, node, link)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE directory_move (       -- renames of directories, to sort in late ones
+    epoch INTEGER NOT NULL,         -- epoch, ticks and actor are the stamp
+    ticks INTEGER NOT NULL,
+    actor BLOB NOT NULL,
+    record BLOB NOT NULL,
+    PRIMARY KEY (epoch, ticks, actor)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE synced (               -- the synced tree: what is on this site's disk
+    entry INTEGER PRIMARY KEY,      -- local number; 0 is the root
+    parent INTEGER NOT NULL,        -- entry of the directory; -1: parked out of the way
+    name BLOB NOT NULL,
+    handle BLOB NOT NULL,           -- identity of the inode
+    copy_of BLOB NOT NULL,          -- name of the file that this is a conflict copy of; else empty
+    record BLOB NOT NULL
+) STRICT;
+CREATE INDEX synced_name ON synced (parent, name);
+CREATE INDEX synced_handle ON synced (handle);
+CREATE INDEX synced_copy ON synced (parent, copy_of) WHERE copy_of <> x'';
+
+CREATE TABLE synced_node (          -- which nodes an entry on the disk stands for
+    node BLOB NOT NULL,
+    entry INTEGER NOT NULL,
+    PRIMARY KEY (node, entry)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX synced_node_entry ON synced_node (entry);
+
+CREATE TABLE intent (               -- changes of the disk that were begun, and perhaps done
+    number INTEGER PRIMARY KEY,     -- in this order
+    entry INTEGER NOT NULL,         -- of the synced tree: what the change is about
+    path BLOB NOT NULL,             -- where the result is to be; for a removal, what is removed
+    handle BLOB NOT NULL,           -- inode that is at the path once the change is done
+    record BLOB                     -- the synced entry then; NULL for a removal
+) STRICT;
+
+CREATE TABLE mirrored (             -- conflict copies that lie in the private directory
+    path BLOB PRIMARY KEY,          -- below the root, with the private directory
+    digest BLOB NOT NULL            -- of the content that was put there
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE retired (              -- files taken from their names, while a program may write
+    token BLOB PRIMARY KEY,         -- the disk's name for it in the trash
+    handle BLOB NOT NULL,
+    size_bytes INTEGER NOT NULL,    -- size_bytes, mtime_ns, ctime_ns: when it was taken away
+    mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL,
+    since_ms INTEGER NOT NULL,
+    record BLOB NOT NULL            -- the synced entry that it was
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE problem (              -- what an operator should know of, until it is mended
+    subject BLOB PRIMARY KEY,       -- a path, 'actor <hex>', 'store', …
+    since_ms INTEGER NOT NULL,
+    text TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""

@@ -1,0 +1,114 @@
+"""The synced tree in the journal: conflict.synced.SyncedStore over SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from conflict.observation import Attributes, DiskKind, Fingerprint
+from conflict.operations import NodeId
+from conflict.synced import PARKED, ROOT_CLAIM, ROOT_ENTRY, EntryId, SyncedEntry
+from geosync.journal.records import pack_synced, unpack_synced
+
+_COLUMNS = "SELECT entry, parent, name, handle, copy_of, record FROM synced"
+_NO_ATTRIBUTES = Attributes(mode=0o755, owner=b"", group=b"", mtime_ns=0)
+_ROOT = SyncedEntry(
+    entry=ROOT_ENTRY,
+    parent=PARKED,
+    name=b"",
+    kind=DiskKind.DIRECTORY,
+    handle=b"",
+    fingerprint=Fingerprint(0, 0, 0),
+    attributes=_NO_ATTRIBUTES,
+    intended=_NO_ATTRIBUTES,
+    claims=(ROOT_CLAIM,),
+)
+
+
+class JournalSynced:
+    """Reads and writes at once; the journal's transactions make changes one."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        row = connection.execute("SELECT max(entry) FROM synced").fetchone()
+        self._last_entry = row[0] or 0
+
+    def entry(self, entry: EntryId) -> SyncedEntry | None:
+        """See SyncedStore."""
+        if entry == ROOT_ENTRY:
+            return _ROOT
+        return self._first("WHERE entry = ?", entry)
+
+    def entry_at(self, parent: EntryId, name: bytes) -> SyncedEntry | None:
+        """See SyncedStore."""
+        return self._first("WHERE parent = ? AND name = ?", parent, name)
+
+    def entries_in(self, parent: EntryId) -> Iterator[SyncedEntry]:
+        """See SyncedStore."""
+        return iter(self._all("WHERE parent = ? ORDER BY name", parent))
+
+    def entries_of_handle(self, handle: bytes) -> list[SyncedEntry]:
+        """See SyncedStore."""
+        return self._all("WHERE handle = ? ORDER BY entry", handle)
+
+    def entries_of_node(self, node: NodeId) -> list[SyncedEntry]:
+        """See SyncedStore."""
+        return self._all(
+            "WHERE entry IN (SELECT entry FROM synced_node WHERE node = ?) ORDER BY entry", node
+        )
+
+    def copies_of(self, parent: EntryId, name: bytes) -> list[SyncedEntry]:
+        """See SyncedStore."""
+        return self._all(
+            "WHERE parent = ? AND copy_of = ? AND copy_of <> x'' ORDER BY name", parent, name
+        )
+
+    def save_entry(self, entry: SyncedEntry) -> None:
+        """See SyncedStore."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO synced VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                entry.entry,
+                entry.parent,
+                entry.name,
+                entry.handle,
+                entry.copy_of,
+                pack_synced(entry),
+            ),
+        )
+        self._remember_nodes(entry.entry, entry.nodes)
+
+    def remove_entry(self, entry: EntryId) -> None:
+        """See SyncedStore."""
+        self._remember_nodes(entry, ())
+        self._connection.execute("DELETE FROM synced WHERE entry = ?", (entry,))
+
+    def new_entry_id(self) -> EntryId:
+        """See SyncedStore."""
+        self._last_entry += 1
+        return EntryId(self._last_entry)
+
+    def count(self) -> int:
+        """Returns how many entries there are, the root not counted."""
+        found: int = self._connection.execute("SELECT count(*) FROM synced").fetchone()[0]
+        return found
+
+    def _remember_nodes(self, entry: EntryId, nodes: Iterable[NodeId]) -> None:
+        rows = self._connection.execute("SELECT node FROM synced_node WHERE entry = ?", (entry,))
+        before = {node for (node,) in rows}
+        wanted = set(nodes)
+        for node in before - wanted:
+            self._connection.execute(
+                "DELETE FROM synced_node WHERE node = ? AND entry = ?", (node, entry)
+            )
+        for node in wanted - before:
+            self._connection.execute("INSERT INTO synced_node VALUES (?, ?)", (node, entry))
+
+    def _first(self, condition: str, *values: Any) -> SyncedEntry | None:
+        found = self._all(f"{condition} LIMIT 1", *values)
+        return found[0] if found else None
+
+    def _all(self, condition: str, *values: Any) -> list[SyncedEntry]:
+        rows = self._connection.execute(f"{_COLUMNS} {condition}", values).fetchall()
+        return [unpack_synced(*row) for row in rows]
