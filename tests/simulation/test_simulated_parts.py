@@ -404,6 +404,26 @@ def test_of_files_renamed_over_one_after_the_other_the_last_one_stays(
     assert site.trash()[0] in contents
 
 
+@pytest.mark.parametrize(("change", "windows_before"), [("replace", 1), ("link", 2)])
+def test_a_file_that_comes_right_after_the_swap_is_not_taken_for_ours(
+    site: Site, change: str, windows_before: int
+) -> None:
+    site.application.write(PATH, b"old")
+    site.application.write(LINKED, b"linked")
+    passed = iter(range(windows_before))
+
+    def save(_operation: str, _path: bytes) -> None:
+        if next(passed, None) is None:
+            site.application.save(PATH, b"theirs")
+
+    site.disk.window = save
+    outcome = CHANGES[change](site, site.expected())
+    assert isinstance(outcome, Applied)
+    assert outcome.entry is not None
+    assert outcome.entry.handle != site.observed().handle
+    assert site.application.read(PATH) == b"theirs"
+
+
 def test_a_write_in_the_window_is_put_back_even_with_its_mtime_restored(site: Site) -> None:
     site.application.write(PATH, b"old")
     staged, expected = site.staged(b"ours"), site.expected()
