@@ -174,6 +174,11 @@ class DirectoryStore:
             stored = self.get(name, size_bytes_max=len(body))
         except CorruptObject:
             stored = None
+        except ObjectNotVisible as error:
+            raise StoreUnavailable(
+                f"put {self._describe(name)}: the name is taken, but holds no object; "
+                "it was deleted just now, or other names use it as a directory"
+            ) from error
         if stored != body:
             raise ObjectCollision(
                 f"put {self._describe(name)}: the name holds other bytes; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -68,16 +68,33 @@ def test_waiting_threads_share_a_failure_and_the_next_call_tries_again() -> None
     login.error = StoreUnavailable("login service down")
     session = SwiftSession(login)
     with ThreadPoolExecutor(2) as pool:
-        asked = [pool.submit(session.access), pool.submit(session.access)]
+        pilot = pool.submit(session.access)
         assert login.started.wait(10)
-        while session._flight is None or pool._work_queue.qsize():
-            pass
+        assert session._flight is not None
+        flight = WatchedFuture()
+        session._flight.add_done_callback(lambda done: flight.set_exception(done.exception()))
+        session._flight = flight
+        passenger = pool.submit(session.access)
+        assert flight.awaited.wait(10)
         login.released.set()
-        for future in asked:
+        for future in (pilot, passenger):
             with pytest.raises(StoreUnavailable, match="login service down"):
                 future.result()
+    assert login.count == 1
     login.error = None
-    assert session.access().token == f"token-{login.count}"
+    assert session.access().token == "token-2"
+
+
+class WatchedFuture(Future[SwiftAccess]):
+    """Says when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.awaited = threading.Event()
+
+    def result(self, timeout: float | None = None) -> SwiftAccess:
+        self.awaited.set()
+        return super().result(timeout)
 
 
 def test_a_token_does_not_appear_in_a_representation() -> None:
