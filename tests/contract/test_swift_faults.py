@@ -24,6 +24,7 @@ from transport.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from transport.object_store import AREAS
 from transport.retrying_store import RetryingStore
 from transport.swift_credentials import resolve_credentials
 from transport.swift_session import SwiftAccess, SwiftSession
@@ -510,7 +511,7 @@ def prepare_against(*answers: Answer) -> list[str]:
 def test_who_may_only_read_needs_containers_that_are_there() -> None:
     """A replica works with credentials that may only read."""
     forbidden = Answer(403)
-    assert prepare_against(*[forbidden, Answer(204)] * 3) == ["PUT", "HEAD"] * 3
+    assert prepare_against(*[forbidden, Answer(204)] * len(AREAS)) == ["PUT", "HEAD"] * len(AREAS)
     with pytest.raises(StoreRefused, match="grant ann"):
         prepare_against(forbidden, Answer(404))
     with pytest.raises(StoreUnavailable):
