@@ -26,7 +26,7 @@ IN_EXCL_UNLINK: Final = 0x04000000
 IN_ISDIR: Final = 0x40000000
 
 _HEADER: Final = struct.Struct("iIII")  # wd, mask, cookie, length of the padded name
-_READ_BYTES_MAX: Final = 1 << 18
+_READ_BYTES_MAX: Final = 1 << 20  # above a full queue of default length
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.inotify_init1.argtypes = (ctypes.c_int,)

@@ -1,5 +1,6 @@
 """The only home of watchdog: an emitter of our own on its public interface."""
 
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -16,7 +17,8 @@ from geosync.watching.errors import RootLostError
 from geosync.watching.inotify_tree import InotifyTree
 
 _QUEUED_EVENTS_MAX: Final = 10_000
-_BACK_PRESSURE_S: Final = 0.01
+# The kernel merges equal events as long as nobody reads them; the first one is read at once.
+_READ_INTERVAL_S: Final = 0.01
 
 OnFailure = Callable[[Exception], None]
 
@@ -48,6 +50,7 @@ class TreeEmitter(EventEmitter):
         self._events = event_queue
         self._tree = tree
         self._on_failure = on_failure
+        self._read_at_s = time.monotonic()
 
     def on_thread_start(self) -> None:
         """Sets the watch on the root, so that `start` raises when that cannot be done."""
@@ -59,10 +62,13 @@ class TreeEmitter(EventEmitter):
 
     def queue_events(self, timeout: float) -> None:
         """Passes on what one poll found; leaves events to the kernel while the queue is full."""
+        self.stopped_event.wait(self._read_at_s - time.monotonic())
         if self._events.qsize() >= _QUEUED_EVENTS_MAX:
-            self.stopped_event.wait(_BACK_PRESSURE_S)
+            self._read_at_s = time.monotonic() + _READ_INTERVAL_S
             return
-        for directory, recursive in self._tree.poll(timeout).items():
+        marks = self._tree.poll(timeout)
+        self._read_at_s = time.monotonic() + _READ_INTERVAL_S
+        for directory, recursive in marks.items():
             kind = DirtySubtreeEvent if recursive else DirtyDirectoryEvent
             self.queue_event(kind(directory))
 

@@ -43,7 +43,7 @@ class WatchedTree:
         """Gathers marks until the condition holds."""
         deadline_s = time.monotonic() + _AWAITED_S
         while not condition():
-            assert time.monotonic() < deadline_s, f"{self.marked=} {self.watcher.health()=}"
+            assert time.monotonic() < deadline_s, f"{self.marked!r:.500} {self.watcher.health()}"
             self.take()
 
     def until_marked(self, directory: bytes, *, recursive: bool = False) -> None:
