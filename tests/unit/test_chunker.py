@@ -52,6 +52,12 @@ def test_a_small_file_is_one_chunk(size_bytes: int) -> None:
     assert list(cut([noise[:1000], noise[1000:]])) == [noise]
 
 
+def test_even_where_the_algorithm_would_cut_it() -> None:
+    noise = hashlib.shake_128(b"47").digest(WHOLE_FILE_SIZE_BYTES_MAX + 1)
+    assert [len(chunk) for chunk in cut([noise])] == [215_548, 46_596]
+    assert list(cut([noise[:-1]])) == [noise[:-1]]
+
+
 def test_a_large_file_has_chunks_of_bounded_size() -> None:
     noise = _noise(5 * MIB)
     chunks = list(cut([noise]))

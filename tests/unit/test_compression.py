@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,11 +32,19 @@ def test_what_does_not_shrink_stays_raw(plain: bytes) -> None:
 
 def test_threads_compress_at_the_same_time() -> None:
     """One compressor that threads share crashes the interpreter."""
-    texts = [bytes([number]) * 200_000 + TEXT for number in range(64)]
-    with ThreadPoolExecutor(8) as pool:
-        stored = list(pool.map(compress, texts))
-        back = pool.map(lambda s, t: decompress(s[0], s[1], len(t), LIMIT), stored, texts)
-        assert list(back) == texts
+    texts = [random.Random(number).randbytes(1000) * 200 for number in range(100)]
+    together = threading.Barrier(4)
+
+    def round_trip(_: int) -> bool:
+        together.wait()
+        stored = [compress(text) for text in texts]
+        return all(
+            decompress(method, body, len(text), LIMIT) == text
+            for text, (method, body) in zip(texts, stored, strict=True)
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(round_trip, range(4)))
 
 
 def test_a_frame_that_claims_more_than_declared_is_refused_before_memory_is_taken() -> None:

@@ -98,6 +98,13 @@ def test_few_bytes_can_not_become_gigabytes_of_objects(element: bytes) -> None:
         decode(bomb, len(bomb))
 
 
+def test_empty_arrays_count_too() -> None:
+    count = VALUES_MAX - 10
+    bomb = b"\x92\xc4\x64" + bytes(100) + b"\xdd" + struct.pack(">I", count) + b"\x90" * count
+    with pytest.raises(OversizeObjectError, match=f"more than {VALUES_MAX} values"):
+        decode(bomb, len(bomb))
+
+
 def test_no_document_is_written_that_can_not_be_read() -> None:
     with pytest.raises(OversizeObjectError, match=f"more than {VALUES_MAX} values"):
         encode((1,) * (VALUES_MAX + 1))

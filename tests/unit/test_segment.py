@@ -29,6 +29,7 @@ from transport.segment import (
 from transport.wire_errors import OversizeObjectError
 
 SEGMENT = sample_segment()
+_LOCATION = next(iter(SEGMENT.pack_entries.values()))
 
 
 def _body(stored: bytes) -> bytes:
@@ -69,6 +70,20 @@ def test_the_largest_inline_chunks_are_allowed() -> None:
     assert decode_segment(encode_segment(large, HASHER), HASHER, EXPECTED) == large
 
 
+def test_equal_segments_have_equal_bytes() -> None:
+    """A segment whose PUT has an unknown outcome is sent again, and has to be the same object."""
+    inline = _inline([1, 2, 3])
+    packs = {**SEGMENT.pack_entries, **dict.fromkeys([b"z" * 32, b"a" * 32], _LOCATION)}
+    one = dataclasses.replace(SEGMENT, inline_chunks=inline, pack_entries=packs)
+    other = dataclasses.replace(
+        SEGMENT,
+        inline_chunks=dict(reversed(inline.items())),
+        pack_entries=dict(reversed(packs.items())),
+    )
+    assert one == other
+    assert encode_segment(one, HASHER) == encode_segment(other, HASHER)
+
+
 TRANSACTIONS = SEGMENT.transactions
 
 
@@ -90,7 +105,7 @@ TRANSACTIONS = SEGMENT.transactions
         {"inline_chunks": {b"short": b"chunk"}},
         {"inline_chunks": _inline([INLINE_CHUNK_SIZE_BYTES_MAX + 1])},
         {"inline_chunks": _inline([INLINE_CHUNK_SIZE_BYTES_MAX] * 16 + [1])},
-        {"pack_entries": {b"short": next(iter(SEGMENT.pack_entries.values()))}},
+        {"pack_entries": {b"short": _LOCATION}},
     ],
 )
 def test_no_impossible_segment_is_made(changes: dict[str, Any]) -> None:
