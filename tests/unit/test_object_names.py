@@ -58,7 +58,8 @@ def test_a_sorted_listing_is_in_order_of_the_numbers(sequences: list[int]) -> No
 
 
 def test_stores_accept_the_names() -> None:
-    for name in (VOLUME_RECORD, segment_name(ACTOR, 0), pack_name(ACTOR, 0)):
+    announced = actor_name("a" * LABEL_LENGTH_MAX, ACTOR)
+    for name in (VOLUME_RECORD, announced, segment_name(ACTOR, 0), pack_name(ACTOR, 0)):
         assert is_name(name)
 
 
