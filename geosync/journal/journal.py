@@ -32,8 +32,7 @@ class Intent:
     """A change of the disk that was begun; after a crash the disk tells whether it was done."""
 
     entry: EntryId
-    path: bytes  # where the result is to be; for a removal, what is removed
-    handle: bytes  # inode that is there once it is done
+    handle: bytes  # inode that is at the entry's path once it is done; of a removal, what went
     becomes: SyncedEntry | None  # None: a removal
 
 
@@ -115,27 +114,20 @@ class Journal:
 
     def begin_intents(self, intents: Iterable[Intent]) -> None:
         """Remembers changes of the disk that are about to be made."""
+        rows = (
+            (i.entry, i.handle, None if i.becomes is None else pack_whole_entry(i.becomes))
+            for i in intents
+        )
         self._connection.executemany(
-            "INSERT INTO intent (entry, path, handle, record) VALUES (?, ?, ?, ?)",
-            [
-                (
-                    i.entry,
-                    i.path,
-                    i.handle,
-                    None if i.becomes is None else pack_whole_entry(i.becomes),
-                )
-                for i in intents
-            ],
+            "INSERT INTO intent (entry, handle, record) VALUES (?, ?, ?)", rows
         )
 
     def intents(self) -> list[Intent]:
         """Returns the changes that were begun and not ended, in their order."""
-        rows = self._connection.execute(
-            "SELECT entry, path, handle, record FROM intent ORDER BY number"
-        )
+        rows = self._connection.execute("SELECT entry, handle, record FROM intent ORDER BY number")
         return [
-            Intent(EntryId(entry), path, handle, unpack_whole_entry(record) if record else None)
-            for entry, path, handle, record in rows
+            Intent(EntryId(entry), handle, unpack_whole_entry(record) if record else None)
+            for entry, handle, record in rows
         ]
 
     def end_intents(self) -> None:
@@ -165,7 +157,10 @@ class Journal:
 
     def clear_problem(self, subject: bytes) -> None:
         """Records that a problem is over."""
-        self._connection.execute("DELETE FROM problem WHERE subject = ?", (subject,))
+        if self._connection.execute(
+            "SELECT 1 FROM problem WHERE subject = ?", (subject,)
+        ).fetchone():
+            self._connection.execute("DELETE FROM problem WHERE subject = ?", (subject,))
 
     def problems(self) -> list[Problem]:
         """Returns what an operator should know of, oldest first."""

@@ -107,8 +107,7 @@ CREATE INDEX synced_node_entry ON synced_node (entry);
 CREATE TABLE intent (               -- changes of the disk that were begun, and perhaps done
     number INTEGER PRIMARY KEY,     -- in this order
     entry INTEGER NOT NULL,         -- of the synced tree: what the change is about
-    path BLOB NOT NULL,             -- where the result is to be; for a removal, what is removed
-    handle BLOB NOT NULL,           -- inode that is at the path once the change is done
+    handle BLOB NOT NULL,           -- inode that is at the entry's path once the change is done
     record BLOB                     -- the synced entry then; NULL for a removal
 ) STRICT;
 

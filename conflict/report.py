@@ -1,0 +1,120 @@
+"""The conflict report: which versions lost, to what, by which rule, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from conflict.merged_tree import NodeStore, directories_at, path_of
+from conflict.naming import copy_name
+from conflict.node import Location, NodeState, Version
+from conflict.operations import ROOT, NodeId
+from conflict.policy import ConflictPolicy, VolumePolicy, policy_of
+from conflict.rendering import Claim, ConflictKind, Rendered, claimants_at, render
+from conflict.version import Dot
+
+Path = tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One version that is kept although it is not at its name."""
+
+    path: Path
+    kind: ConflictKind
+    loser: Version
+    claims: tuple[Claim, ...]  # settling the conflict drops these
+    copy_name: bytes
+    winner: Rendered | None  # what has the name; None when the file was deleted
+    winner_version: Version | None  # None for a directory
+    policy: ConflictPolicy
+
+    @property
+    def identity(self) -> str:
+        """A short name for commands: the losing version's dot."""
+        return f"{self.loser.dot.actor.hex()[:8]}-{self.loser.dot.counter}"
+
+
+def conflicts(nodes: NodeStore) -> Iterator[Conflict]:
+    """Yields all open conflicts, sorted by path."""
+    policy = policy_of(nodes.node(ROOT))
+    found = [
+        *(c for path in _contended_paths(nodes) for c in _at_name(nodes, policy, path)),
+        *_orphans(nodes, policy),
+    ]
+    yield from sorted(found, key=lambda c: (c.path, c.loser.dot))
+
+
+def _contended_paths(nodes: NodeStore) -> set[Path]:
+    locations: set[Location] = set(nodes.crowded_locations())
+    for node in nodes.contested_nodes():
+        state = nodes.node(node)
+        if state is not None:
+            locations.update(state.presence().values())
+    paths = {path_of(nodes, at) for at in locations}
+    return paths | _paths_in_joined_directories(nodes, paths)
+
+
+def _paths_in_joined_directories(nodes: NodeStore, crowded: set[Path]) -> set[Path]:
+    """Returns the names that two directories of one name both hold: one name, two places."""
+    found: set[Path] = set()
+    pending = sorted(crowded)
+    while pending:
+        path = pending.pop()
+        together = directories_at(nodes, path)
+        if len(together) < 2:
+            continue
+        seen: dict[bytes, NodeId] = {}
+        for node in together:
+            for live in nodes.live_links_in(node):
+                if seen.setdefault(live.name, node) != node:
+                    found.add((*path, live.name))
+                    pending.append((*path, live.name))
+    return found
+
+
+def _at_name(nodes: NodeStore, policy: VolumePolicy, path: Path) -> Iterator[Conflict]:
+    rule = policy.rule_for(path)
+    claimants = claimants_at(nodes, directories_at(nodes, path[:-1]), path[-1])
+    rendered = render(path[-1], claimants, policy, rule)
+    versions = {v.dot: v for state, _ in claimants for v in state.versions.values()}
+    winner = versions.get(rendered.version) if rendered.version is not None else None
+    for copy in rendered.copies:
+        yield Conflict(
+            path=path,
+            kind=copy.kind,
+            loser=copy.version,
+            claims=copy.claims,
+            copy_name=copy.copy_name,
+            winner=rendered,
+            winner_version=winner,
+            policy=rule.policy,
+        )
+
+
+def _orphans(nodes: NodeStore, policy: VolumePolicy) -> Iterator[Conflict]:
+    for node in nodes.contested_nodes():
+        state = nodes.node(node)
+        if state is None:
+            continue
+        for version in state.orphaned_versions():
+            link = state.links[version.via]
+            path = path_of(nodes, link.location)
+            rule = policy.rule_for(path)
+            if rule.policy is ConflictPolicy.NEWEST:
+                continue
+            yield Conflict(
+                path=path,
+                kind=ConflictKind.DELETED,
+                loser=version,
+                claims=(_claim(state, version.dot),),
+                copy_name=copy_name(path[-1], version.dot, version.stamp),
+                winner=None,
+                winner_version=None,
+                policy=rule.policy,
+            )
+
+
+def _claim(state: NodeState, dot: Dot) -> Claim:
+    link = state.versions[dot].via
+    return Claim(state.node, link, state.links[link].place_dots, frozenset({dot}))

@@ -1,0 +1,1 @@
+"""The engine: one site's cycle of capturing, publishing, receiving and applying."""

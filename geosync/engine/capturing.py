@@ -1,0 +1,249 @@
+"""Capturing: looks at directories, reads what changed, and writes the operations that follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from conflict.author import Author
+from conflict.capture import (
+    CaptureResult,
+    Scan,
+    StableContent,
+    capture,
+    contents_wanted,
+    further_directories,
+)
+from conflict.node import Location
+from conflict.observation import DirectoryListing, DiskKind
+from conflict.operations import Transaction
+from conflict.synced import EntryId, Path, path_of_entry
+from geosync.disk.interface import EntryBusy, EntryUnreadable, EntryVanished
+from geosync.engine.intake import Intake
+from geosync.engine.site import Site, joined
+from geosync.engine.spool import Spool
+from geosync.event_log import event_logger
+
+ENTRIES_AT_ONCE_MAX: Final = 2000  # of one transaction; a directory is never cut in two
+CONFIRM_DELETE_S: Final = 0.2
+_log = event_logger(__name__)
+
+
+@dataclass(slots=True)
+class Captured:
+    """What one round of capturing brought."""
+
+    touched: set[Location] = field(default_factory=set)
+    operations: int = 0
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Directories that are to be looked at; those below a recursive one are added on the way."""
+
+    pending: dict[Path, bool] = field(default_factory=dict)  # path -> with all below
+
+    def add(self, path: Path, *, is_recursive: bool) -> None:
+        self.pending[path] = is_recursive or self.pending.get(path, False)
+
+    def next(self) -> tuple[Path, bool]:
+        path = min(self.pending, key=lambda p: (len(p), p))
+        return path, self.pending.pop(path)
+
+
+class Capturer:
+    """Remembers what is missing, until it is certain that it was deleted."""
+
+    def __init__(self, site: Site, spool: Spool) -> None:
+        self._site = site
+        self._spool = spool
+        self._missing_since_s: dict[EntryId, float] = {}
+        self._busy: set[Path] = set()
+        self._skipped_kinds: set[Path] = set()
+
+    def waiting(self) -> dict[Path, str]:
+        """Returns the files that changed and could not be read yet, and why."""
+        return dict.fromkeys(sorted(self._busy), "a program has the file open for writing")
+
+    def due(self) -> dict[Path, bool]:
+        """Returns directories that must be looked at again, without any event."""
+        now_s = self._site.clock.monotonic_s()
+        paths: dict[Path, bool] = {path[:-1]: False for path in self._busy}
+        for entry_id, since_s in list(self._missing_since_s.items()):
+            entry = self._site.journal.synced.entry(entry_id)
+            path = path_of_entry(self._site.journal.synced, entry) if entry is not None else None
+            if path is None:
+                del self._missing_since_s[entry_id]
+            elif now_s - since_s >= CONFIRM_DELETE_S:
+                paths[path[:-1]] = False
+        return paths
+
+    def has_unconfirmed(self) -> bool:
+        """Tells whether something is missing that is not yet certain to be deleted."""
+        return bool(self._missing_since_s)
+
+    def capture(self, dirty: dict[Path, bool]) -> Captured:
+        """Captures the changes in some directories, those of each batch in one transaction.
+
+        Args:
+            dirty: directories to look at; True: with everything below.
+
+        Raises:
+            RootLost: nothing was captured, nothing is taken for deleted.
+            OSError: the state directory can't be written; what was captured before stays.
+        """
+        result = Captured()
+        progress = _Progress()
+        for path, is_recursive in dirty.items():
+            progress.add(path, is_recursive=is_recursive)
+        while progress.pending:
+            scan, new = self._scan(progress)
+            # Checked after the look at the directories: a root that went away in between must
+            # not make its files look deleted.
+            self._site.disk.check_root()
+            self._commit(scan, result)
+            for path in new:
+                progress.add(path, is_recursive=True)
+        return result
+
+    def _scan(self, progress: _Progress) -> tuple[Scan, set[Path]]:
+        """Lists directories up to the size of one transaction; returns also what is new below."""
+        listings: dict[Path, DirectoryListing] = {}
+        absent: set[Path] = set()
+        unknown: set[Path] = set()
+        count = 0
+        while progress.pending and count < ENTRIES_AT_ONCE_MAX:
+            path, is_recursive = progress.next()
+            self._list(path, listings, absent, unknown)
+            listing = listings.get(path)
+            if listing is not None:
+                count += len(listing.entries)
+                if is_recursive:
+                    for entry in listing.entries:
+                        if entry.kind is DiskKind.DIRECTORY:
+                            progress.add((*path, entry.name), is_recursive=True)
+        new: set[Path] = set()
+        while True:
+            scan = Scan(listings, frozenset(absent), frozenset(unknown))
+            wanted = further_directories(self._site.journal.synced, scan) - new
+            fresh = {path for path in wanted if _is_entry(listings, path)}
+            new |= fresh
+            if not wanted - fresh:
+                return scan, new
+            for path in sorted(wanted - fresh):
+                self._list(path, listings, absent, unknown)
+
+    def _list(
+        self,
+        path: Path,
+        listings: dict[Path, DirectoryListing],
+        absent: set[Path],
+        unknown: set[Path],
+    ) -> None:
+        subject = b"directory " + joined(path)
+        try:
+            listing = self._site.disk.list_directory(joined(path))
+        except EntryVanished:
+            absent.add(path)
+            self._site.report(subject, None)
+            return
+        except EntryUnreadable as error:
+            unknown.add(path)
+            self._site.report(
+                subject, f"{error} What is in it is neither captured nor taken for deleted."
+            )
+            return
+        listings[path] = listing
+        self._site.report(subject, None)
+        self._report_entries(path, listing)
+
+    def _report_entries(self, path: Path, listing: DirectoryListing) -> None:
+        unreadable = dict(listing.unreadable)
+        found = {
+            (*path, entry.name): "a socket or device is not synced"
+            for entry in listing.entries
+            if entry.kind is DiskKind.UNSUPPORTED
+        }
+        found.update(((*path, name), reason) for name, reason in unreadable.items())
+        for known in [k for k in self._skipped_kinds if k[:-1] == path and k not in found]:
+            self._skipped_kinds.discard(known)
+            self._site.report(b"entry " + joined(known), None)
+        for where, reason in found.items():
+            self._skipped_kinds.add(where)
+            self._site.report(b"entry " + joined(where), reason)
+
+    def _commit(self, scan: Scan, result: Captured) -> None:
+        """Writes one transaction. Contents are durable before it, so it never names lost bytes."""
+        site, journal = self._site, self._site.journal
+        intake = Intake(site, self._spool)
+        contents = self._contents(scan, intake)
+        intake.finish_packs()
+        confirmed = self._confirmed()
+        with journal.transaction():
+            author = Author(
+                journal.nodes, site.hybrid_clock(), journal.log.received(), site.now_ms()
+            )
+            left = capture(author, journal.synced, scan, contents, confirmed)
+            transaction = author.transaction()
+            if transaction is not None or contents:
+                intake.commit()
+            if transaction is not None:
+                save_transaction(site, transaction, author)
+        self._remember(left, scan, contents)
+        if transaction is not None:
+            result.touched |= author.touched
+            result.operations += len(transaction.operations)
+            _log.info("captured", operations=len(transaction.operations))
+
+    def _contents(self, scan: Scan, intake: Intake) -> dict[Path, StableContent]:
+        contents: dict[Path, StableContent] = {}
+        for path, entry in contents_wanted(self._site.journal.synced, scan):
+            subject = b"file " + joined(path)
+            try:
+                contents[path] = intake.take(path, entry)
+            except (EntryBusy, EntryVanished):
+                continue
+            except EntryUnreadable as error:
+                self._site.report(subject, f"{error} Its last captured version stays.")
+                continue
+            self._site.report(subject, None)
+        return contents
+
+    def _confirmed(self) -> set[EntryId]:
+        now_s = self._site.clock.monotonic_s()
+        return {
+            entry
+            for entry, since_s in self._missing_since_s.items()
+            if now_s - since_s >= CONFIRM_DELETE_S
+        }
+
+    def _remember(
+        self, left: CaptureResult, scan: Scan, contents: dict[Path, StableContent]
+    ) -> None:
+        now_s = self._site.clock.monotonic_s()
+        for missing in left.unconfirmed:
+            self._missing_since_s.setdefault(missing, now_s)
+        for entry_id in [e for e in self._missing_since_s if e not in left.unconfirmed]:
+            entry = self._site.journal.synced.entry(entry_id)
+            path = path_of_entry(self._site.journal.synced, entry) if entry is not None else None
+            if path is None or path[:-1] in scan.listings:
+                del self._missing_since_s[entry_id]
+        self._busy -= {path for path in self._busy if path[:-1] in scan.listings}
+        self._busy |= left.skipped - contents.keys()
+
+
+def save_transaction(site: Site, transaction: Transaction, author: Author) -> None:
+    """Keeps a transaction of ours: received by ourselves, and to be sent. In a transaction."""
+    log = site.journal.log.actor(site.actor)
+    assert log is not None
+    site.journal.log.save_actor(replace(log, received=transaction.last_counter))
+    site.journal.log.add_to_outbox(transaction)
+    site.save_hybrid_clock(author.clock)
+
+
+def _is_entry(listings: dict[Path, DirectoryListing], path: Path) -> bool:
+    """Tells whether a listing shows this directory: then it is new, not where something was."""
+    above = listings.get(path[:-1]) if path else None
+    return above is not None and any(
+        entry.name == path[-1] and entry.kind is DiskKind.DIRECTORY for entry in above.entries
+    )

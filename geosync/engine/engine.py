@@ -1,0 +1,249 @@
+"""The engine: drives one site's cycle. The only place that knows the order of its parts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from conflict.errors import GeosyncError
+from conflict.report import Conflict, conflicts
+from conflict.synced import Path
+from conflict.version import VersionVector
+from geosync.disk.interface import RootLost
+from geosync.engine.applying import Applier
+from geosync.engine.capturing import Capturer
+from geosync.engine.fetching import Fetcher
+from geosync.engine.membership import introduce, write_first_operation
+from geosync.engine.mirroring import Mirror
+from geosync.engine.publishing import Publisher
+from geosync.engine.receiving import Receiver
+from geosync.engine.recovery import recover
+from geosync.engine.resolving import Choice, find_conflict, resolve
+from geosync.engine.site import Site
+from geosync.engine.spool import Spool
+from geosync.engine.sweeping import Sweeper
+from geosync.event_log import event_logger
+from transport.errors import ObjectCollision, StoreRefused, StoreUnavailable
+from transport.operation_codec import decode_vector
+
+DISCOVER_EVERY_S: Final = 3.0
+SWEEP_EVERY_S: Final = 5.0
+ACKNOWLEDGE_AFTER_S: Final = 0.3
+RETRY_BLOCKED_S: Final = 1.0
+_STORE: Final = b"store"
+_DISK: Final = b"disk"
+_log = event_logger(__name__)
+
+
+@dataclass(slots=True)
+class Cycle:
+    """What one cycle did."""
+
+    captured: int = 0  # operations
+    received: int = 0  # operations
+    applied: int = 0  # changes of the disk
+    published: bool = False
+    blocked: dict[Path, str] = field(default_factory=dict)
+    store_error: GeosyncError | None = None
+    disk_error: Exception | None = None
+
+    @property
+    def did_work(self) -> bool:
+        """Tells whether anything changed, here or in the store."""
+        return bool(self.captured or self.received or self.applied or self.published)
+
+
+class Engine:
+    """One site of a volume. Used by one thread."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        spool = Spool(os.path.join(site.state_dir, b"spool"))
+        spool.clear(site.journal.chunks.packs_to_store())
+        fetcher = Fetcher(site, spool)
+        self._capturer = Capturer(site, spool)
+        self._publisher = Publisher(site, spool)
+        self._receiver = Receiver(site)
+        self._applier = Applier(site, fetcher)
+        self._mirror = Mirror(site, fetcher)
+        self._sweeper = Sweeper(site, spool)
+        self._due_s: dict[str, float] = {}
+        self._is_mirror_stale = True
+        self._blocked: dict[Path, str] = {}
+        self._to_capture: dict[Path, bool] = {}
+        self._collision: ObjectCollision | None = None
+        self._start()
+
+    def _start(self) -> None:
+        write_first_operation(self.site)
+        self.site.disk.clear_stage()
+        was_interrupted = recover(self.site)
+        if was_interrupted or self.site.applied() != self.site.journal.log.received():
+            self._applier.mark_everything()
+
+    def cycle(self, dirty: dict[Path, bool]) -> Cycle:
+        """Captures, publishes, receives and applies once.
+
+        Args:
+            dirty: directories to look at; True: with everything below.
+        """
+        cycle = Cycle()
+        wanted = {**self._to_capture, **self._capturer.due()}
+        for path, is_recursive in dirty.items():
+            wanted[path] = is_recursive or wanted.get(path, False)
+        self._to_capture = wanted
+        self._on_disk(cycle, lambda: self._capture(cycle))
+        self._on_store(cycle, lambda: self._publish(cycle))
+        self._on_store(cycle, lambda: self._receive(cycle))
+        if self._applier.has_work() and self._may_apply(cycle):
+            self._on_disk(cycle, lambda: self._apply(cycle))
+        self._on_disk(cycle, self._refresh_mirror)
+        self._on_store(cycle, lambda: self._acknowledge(cycle))
+        cycle.blocked = dict(self._blocked)
+        return cycle
+
+    def is_settled(self) -> bool:
+        """Tells whether nothing is left to do with what this site could see."""
+        return not (
+            self._applier.has_work()
+            or self._publisher.has_work()
+            or self._to_capture
+            or self._capturer.waiting()
+            or self._capturer.has_unconfirmed()
+            or self._receiver.is_waiting_for_others()
+            or self._is_mirror_stale
+        )
+
+    def waiting(self) -> dict[Path, str]:
+        """Returns the paths that wait for something, and for what."""
+        waiting = dict.fromkeys(self._applier.waiting(), "is being brought to this disk")
+        return waiting | self._blocked | self._capturer.waiting()
+
+    def conflicts(self) -> list[Conflict]:
+        """Returns the open conflicts, sorted by path."""
+        return list(conflicts(self.site.journal.nodes))
+
+    def resolve(self, identity: str, choice: Choice) -> Conflict:
+        """Settles a conflict; the next cycle shows and publishes it. Raises OperatorError."""
+        conflict = find_conflict(self.site, identity)
+        self._applier.mark(resolve(self.site, conflict, choice))
+        self._is_mirror_stale = True
+        return conflict
+
+    def own_counter(self) -> int:
+        """Returns how many operations this site has written."""
+        return self.site.journal.log.received().counter_of(self.site.actor)
+
+    # The parts of a cycle
+
+    def _on_store(self, cycle: Cycle, part: Callable[[], None]) -> None:
+        """Runs what needs the store; without it the rest goes on."""
+        if cycle.store_error is not None:
+            return
+        try:
+            part()
+        except (StoreUnavailable, StoreRefused) as error:
+            cycle.store_error = error
+            self.site.report(_STORE, str(error))
+            _log.warning("store_failed", reason=str(error))
+        except ObjectCollision as error:
+            self._stop_publishing(cycle, error)
+
+    def _on_disk(self, cycle: Cycle, part: Callable[[], None]) -> None:
+        if cycle.disk_error is not None:
+            return
+        try:
+            part()
+        except (OSError, RootLost) as error:
+            cycle.disk_error = error
+            text = f"{error}. Nothing is taken for deleted; all goes on once this is mended."
+            self.site.report(_DISK, text)
+            _log.error("disk_failed", reason=str(error))
+
+    def _stop_publishing(self, cycle: Cycle, error: ObjectCollision) -> None:
+        self._collision = error
+        cycle.store_error = error
+        text = (
+            f"{error} Another daemon writes as this site: a copied state directory, or a restored"
+            " machine? What is captured here stays here and nothing more is published. Stop the"
+            " other daemon, and start one of them with an empty state directory."
+        )
+        self.site.report(_STORE, text)
+        _log.error("publishing_stopped", reason=str(error))
+
+    def _capture(self, cycle: Cycle) -> None:
+        wanted, self._to_capture = self._to_capture, {}
+        if wanted:
+            try:
+                captured = self._capturer.capture(wanted)
+            except BaseException:
+                self._to_capture = wanted
+                raise
+            self._applier.mark(captured.touched)
+            self._is_mirror_stale = self._is_mirror_stale or bool(captured.touched)
+            cycle.captured = captured.operations
+            self.site.report(_DISK, None)
+        if self._is_due("sweep", SWEEP_EVERY_S):
+            self._applier.mark(self._sweeper.sweep())
+
+    def _publish(self, cycle: Cycle) -> None:
+        if self._collision is not None:
+            return
+        introduce(self.site)
+        if self._publisher.has_work():
+            cycle.published = self._publisher.publish(acknowledge=None)
+
+    def _receive(self, cycle: Cycle) -> None:
+        if self._is_due("discover", DISCOVER_EVERY_S):
+            self._receiver.discover()
+        received = self._receiver.receive()
+        cycle.received = received.operations
+        self._applier.mark(received.touched)
+        self._is_mirror_stale = self._is_mirror_stale or bool(received.touched)
+        if received.unavailable is not None:
+            raise received.unavailable
+        self.site.report(_STORE, None)
+
+    def _may_apply(self, cycle: Cycle) -> bool:
+        """What is blocked is not tried in every cycle, unless something new came."""
+        is_new = cycle.received or cycle.captured or not self._blocked
+        return bool(is_new) or self._is_due("blocked", RETRY_BLOCKED_S)
+
+    def _apply(self, cycle: Cycle) -> None:
+        self.site.disk.check_root()
+        result = self._applier.apply()
+        cycle.applied = result.done
+        self._blocked = result.blocked
+        for path in result.to_capture:
+            self._to_capture.setdefault(path, False)
+
+    def _refresh_mirror(self) -> None:
+        if self._is_mirror_stale:
+            self._is_mirror_stale = not self._mirror.refresh()
+
+    def _acknowledge(self, cycle: Cycle) -> None:
+        """Tells the others what is on our disk, once it is and they don't know it yet."""
+        stored = self.site.journal.setting("told_applied")
+        told = decode_vector(stored) if stored is not None else VersionVector()
+        applied = self.site.applied()
+        if self._collision is not None or not self._is_news(applied, told):
+            self._due_s.pop("acknowledge", None)
+            return
+        now_s = self.site.clock.monotonic_s()
+        if now_s >= self._due_s.setdefault("acknowledge", now_s + ACKNOWLEDGE_AFTER_S):
+            del self._due_s["acknowledge"]
+            cycle.published = self._publisher.publish(acknowledge=applied) or cycle.published
+
+    def _is_news(self, applied: VersionVector, told: VersionVector) -> bool:
+        news = applied.changed_since(told)
+        news.pop(self.site.actor, None)  # that our own is on our disk goes without saying
+        return bool(news)
+
+    def _is_due(self, what: str, every_s: float) -> bool:
+        now_s = self.site.clock.monotonic_s()
+        if now_s < self._due_s.get(what, now_s):
+            return False
+        self._due_s[what] = now_s + every_s
+        return True

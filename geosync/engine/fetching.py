@@ -1,0 +1,215 @@
+"""Fetching: brings contents from the store, and from what is on this machine already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from conflict.content import ChunkReference, Content
+from conflict.errors import GeosyncError
+from geosync.engine.site import Site
+from geosync.engine.spool import Spool
+from transport.errors import CorruptObject, ObjectNotVisible, StoreRefused, StoreUnavailable
+from transport.pack import ChunkLocation, read_chunk
+
+RANGE_SIZE_BYTES_MAX: Final = 8 * 1024 * 1024
+RANGE_GAP_BYTES_MAX: Final = 64 * 1024  # read over rather than asked for in two requests
+WINDOW_SIZE_BYTES: Final = 32 * 1024 * 1024  # of a large file, held in memory at once
+LARGE_SIZE_BYTES: Final = 8 * 1024 * 1024  # from here on, downloads go on where they stopped
+
+
+class ContentUnavailable(GeosyncError):
+    """A content can't be had now; the text says why. It is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """A part of a pack with some of the chunks that are wanted."""
+
+    pack: str
+    offset_bytes: int
+    size_bytes: int
+    chunks: tuple[tuple[bytes, ChunkLocation], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _RangeResult:
+    chunks: dict[bytes, bytes]
+    error: GeosyncError | None = None
+
+
+class Fetcher:
+    """Gathers chunks in memory, or, for large files, in a download that survives a restart."""
+
+    def __init__(self, site: Site, spool: Spool) -> None:
+        self._site = site
+        self._spool = spool
+        self._chunks: dict[bytes, bytes] = {}
+        self._errors: dict[bytes, GeosyncError] = {}
+        self._downloads = os.path.join(site.state_dir, b"downloads")
+        os.makedirs(self._downloads, mode=0o700, exist_ok=True)
+
+    def prefetch(self, contents: Iterable[Content]) -> None:
+        """Brings the chunks of small contents into memory, many with one request."""
+        wanted = {
+            chunk.digest: chunk
+            for content in contents
+            if content.size_bytes < LARGE_SIZE_BYTES
+            for chunk in content.chunks
+        }
+        self._bring(wanted.values())
+
+    def forget(self) -> None:
+        """Frees the memory."""
+        self._chunks.clear()
+        self._errors.clear()
+
+    def blocks(self, content: Content) -> Iterator[bytes]:
+        """Yields a regular file's bytes in order.
+
+        Raises:
+            ContentUnavailable: some of it can't be had now.
+            OSError: the state directory is full.
+        """
+        if content.size_bytes < LARGE_SIZE_BYTES:
+            for chunk in content.chunks:
+                yield self._chunk(chunk)
+            return
+        path = os.path.join(self._downloads, content.digest.hex().encode())
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._download(content, descriptor)
+            for offset, chunk in _with_offsets(content):
+                yield os.pread(descriptor, chunk.size_bytes, offset)
+        finally:
+            os.close(descriptor)
+
+    def finish_download(self, content: Content) -> None:
+        """Removes the download of a large file that is in place now."""
+        path = os.path.join(self._downloads, content.digest.hex().encode())
+        if content.size_bytes >= LARGE_SIZE_BYTES and os.path.exists(path):
+            os.unlink(path)
+
+    def _download(self, content: Content, descriptor: int) -> None:
+        """Fills a file with the content, keeping what an interrupted run left there intact."""
+        missing = list(self._missing(content, descriptor))
+        os.ftruncate(descriptor, content.size_bytes)
+        for window in _windows(missing):
+            self._bring(chunk for _, chunk in window)
+            for offset, chunk in window:
+                os.pwrite(descriptor, self._chunk(chunk), offset)
+            self.forget()
+
+    def _missing(self, content: Content, descriptor: int) -> Iterator[tuple[int, ChunkReference]]:
+        is_fresh = os.fstat(descriptor).st_size == 0
+        for offset, chunk in _with_offsets(content):
+            if is_fresh:
+                yield offset, chunk
+                continue
+            there = os.pread(descriptor, chunk.size_bytes, offset)
+            if self._site.hasher.chunk_digest(there) != chunk.digest:
+                yield offset, chunk
+
+    def _chunk(self, chunk: ChunkReference) -> bytes:
+        found = self._chunks.get(chunk.digest)
+        if found is None:
+            reason = self._errors.get(chunk.digest)
+            raise ContentUnavailable(
+                str(reason) if reason else "its bytes are not in the store yet"
+            )
+        if len(found) != chunk.size_bytes:
+            raise ContentUnavailable(
+                f"chunk {chunk.digest.hex()[:16]} has {len(found)} bytes,"
+                f" but the log says {chunk.size_bytes}"
+            )
+        return found
+
+    def _bring(self, wanted: Iterable[ChunkReference]) -> None:
+        locations: dict[bytes, ChunkLocation] = {}
+        for chunk in wanted:
+            if chunk.digest in self._chunks:
+                continue
+            inline = self._site.journal.chunks.inline_chunk(chunk.digest)
+            location = self._site.journal.chunks.location(chunk.digest)
+            if inline is not None:
+                self._chunks[chunk.digest] = inline
+            elif location is not None:
+                locations[chunk.digest] = location
+        for result in self._site.pool.map(self._read_range, list(_ranges(locations))):
+            self._chunks.update(result.chunks)
+            if result.error is not None:
+                for digest in locations.keys() - self._chunks.keys():
+                    self._errors.setdefault(digest, result.error)
+
+    def _read_range(self, wanted: _Range) -> _RangeResult:
+        chunks: dict[bytes, bytes] = {}
+        error: GeosyncError | None = None
+        try:
+            stored = self._stored(wanted)
+        except (ObjectNotVisible, StoreUnavailable, StoreRefused, CorruptObject) as failure:
+            return _RangeResult({}, failure)
+        for digest, location in wanted.chunks:
+            start = location.offset - wanted.offset_bytes
+            piece = stored[start : start + location.stored_size_bytes]
+            try:
+                chunks[digest] = read_chunk(piece, location, digest, self._site.hasher)
+            except CorruptObject as failure:
+                error = failure
+        return _RangeResult(chunks, error)
+
+    def _stored(self, wanted: _Range) -> bytes:
+        try:
+            return self._spool.read_range(wanted.pack, wanted.offset_bytes, wanted.size_bytes)
+        except FileNotFoundError:
+            return self._site.store.get_range(wanted.pack, wanted.offset_bytes, wanted.size_bytes)
+
+
+def _with_offsets(content: Content) -> Iterator[tuple[int, ChunkReference]]:
+    offset = 0
+    for chunk in content.chunks:
+        yield offset, chunk
+        offset += chunk.size_bytes
+
+
+def _windows(
+    chunks: list[tuple[int, ChunkReference]],
+) -> Iterator[list[tuple[int, ChunkReference]]]:
+    window: list[tuple[int, ChunkReference]] = []
+    size_bytes = 0
+    for offset, chunk in chunks:
+        window.append((offset, chunk))
+        size_bytes += chunk.size_bytes
+        if size_bytes >= WINDOW_SIZE_BYTES:
+            yield window
+            window, size_bytes = [], 0
+    if window:
+        yield window
+
+
+def _ranges(locations: dict[bytes, ChunkLocation]) -> Iterator[_Range]:
+    """Joins chunks that lie close together in one pack into ranges of a bounded size."""
+    ordered = sorted(locations.items(), key=lambda item: (item[1].pack, item[1].offset))
+    group: list[tuple[bytes, ChunkLocation]] = []
+    for digest, location in ordered:
+        if group and not _fits(group, location):
+            yield _range_of(group)
+            group = []
+        group.append((digest, location))
+    if group:
+        yield _range_of(group)
+
+
+def _fits(group: list[tuple[bytes, ChunkLocation]], location: ChunkLocation) -> bool:
+    first, last = group[0][1], group[-1][1]
+    end = location.offset + location.stored_size_bytes
+    gap = location.offset - (last.offset + last.stored_size_bytes)
+    is_close = location.pack == first.pack and gap <= RANGE_GAP_BYTES_MAX
+    return is_close and end - first.offset <= RANGE_SIZE_BYTES_MAX
+
+
+def _range_of(group: list[tuple[bytes, ChunkLocation]]) -> _Range:
+    start = group[0][1].offset
+    end = max(location.offset + location.stored_size_bytes for _, location in group)
+    return _Range(group[0][1].pack, start, end - start, tuple(group))

@@ -1,0 +1,114 @@
+"""Intake: reads files that hold still, cuts them into chunks and keeps those that are new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from conflict.capture import StableContent
+from conflict.content import ChunkReference, Content, ContentKind
+from conflict.observation import DiskEntry, DiskKind
+from conflict.synced import Path
+from geosync.disk.interface import StableReader
+from geosync.engine.site import Site, joined
+from geosync.engine.spool import Spool
+from transport.chunker import cut
+from transport.object_names import pack_name
+from transport.pack import ChunkLocation, Pack, PackWriter, store_chunk
+from transport.segment import INLINE_CHUNK_SIZE_BYTES_MAX, INLINE_SIZE_BYTES_MAX
+
+BLOCK_SIZE_BYTES: Final = 1024 * 1024
+
+
+class Intake:
+    """Gathers the contents of one capture. `commit` belongs into the capture's transaction."""
+
+    def __init__(self, site: Site, spool: Spool) -> None:
+        self._site = site
+        self._spool = spool
+        self._number = site.journal.integer_setting("next_pack")
+        self._writer: PackWriter | None = None
+        self._packs: list[str] = []
+        self._locations: dict[bytes, ChunkLocation] = {}
+        self._inline: dict[bytes, bytes] = {}
+        announced_later = site.journal.chunks.unannounced_inline().values()
+        self._inline_room = INLINE_SIZE_BYTES_MAX - sum(map(len, announced_later))
+
+    def take(self, path: Path, entry: DiskEntry) -> StableContent:
+        """Reads one file, symlink or FIFO.
+
+        Raises:
+            EntryBusy, EntryVanished, EntryUnreadable: there is no version to be had now.
+            OSError: the spool can't be written.
+        """
+        if entry.kind is DiskKind.SYMLINK:
+            return StableContent(entry, self._symlink(entry.target))
+        if entry.kind is DiskKind.FIFO:
+            digest = self._site.hasher.content_digest(ContentKind.FIFO)
+            return StableContent(entry, Content(ContentKind.FIFO, digest, 0))
+        with self._site.disk.open_stable(joined(path), entry.handle) as reader:
+            content = self._regular(reader)
+        return StableContent(reader.entry, content)
+
+    def take_retired(self, reader: StableReader) -> Content:
+        """Reads a file that was taken from its name. Raises as `take`."""
+        return self._regular(reader)
+
+    def finish_packs(self) -> None:
+        """Makes all that was gathered durable. Raises OSError."""
+        self._finish_pack()
+
+    def commit(self) -> None:
+        """Tells the journal what was gathered; after `finish_packs`, in a transaction."""
+        journal = self._site.journal
+        for name in self._packs:
+            journal.chunks.add_pack(name)
+        journal.chunks.add_locations(self._locations, is_announced=False)
+        journal.chunks.add_inline(self._inline, is_announced=False)
+        journal.set_setting("next_pack", self._number)
+
+    def _symlink(self, target: bytes) -> Content:
+        digest = self._site.hasher.content_digest(ContentKind.SYMLINK, target=target)
+        return Content(ContentKind.SYMLINK, digest, len(target), target=target)
+
+    def _regular(self, reader: StableReader) -> Content:
+        chunks = tuple(self._kept(reader))
+        digest = self._site.hasher.content_digest(ContentKind.REGULAR, chunks)
+        size_bytes = sum(chunk.size_bytes for chunk in chunks)
+        return Content(ContentKind.REGULAR, digest, size_bytes, chunks)
+
+    def _kept(self, reader: StableReader) -> Iterator[ChunkReference]:
+        """Keeps each chunk as it is read.
+
+        CRASH: chunks of a file that turns out to be torn stay in the pack; nothing refers to them.
+        """
+        for chunk in cut(reader.blocks(BLOCK_SIZE_BYTES)):
+            digest = self._site.hasher.chunk_digest(chunk)
+            if not self._is_kept(digest):
+                self._keep(digest, chunk)
+            yield ChunkReference(digest, len(chunk))
+
+    def _is_kept(self, digest: bytes) -> bool:
+        here = digest in self._locations or digest in self._inline
+        return here or self._site.journal.chunks.is_known(digest)
+
+    def _keep(self, digest: bytes, chunk: bytes) -> None:
+        if len(chunk) <= min(INLINE_CHUNK_SIZE_BYTES_MAX, self._inline_room):
+            self._inline[digest] = chunk
+            self._inline_room -= len(chunk)
+            return
+        stored = store_chunk(chunk)
+        if self._writer is None:
+            self._writer = PackWriter(pack_name(self._site.actor, self._number))
+            self._number += 1
+        self._locations[digest] = self._writer.add(digest, stored)
+        if self._writer.is_full:
+            self._finish_pack()
+
+    def _finish_pack(self) -> None:
+        if self._writer is None:
+            return
+        pack: Pack = self._writer.finish()
+        self._spool.write(pack.name, pack.body)
+        self._packs.append(pack.name)
+        self._writer = None

@@ -1,0 +1,125 @@
+"""Mirroring: shows losing versions as files in the private directory, where no program looks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conflict.attributes import attributes_of
+from conflict.content import Content, ContentKind
+from conflict.observation import Attributes, DiskKind
+from conflict.policy import ConflictPolicy
+from conflict.report import Conflict, conflicts
+from geosync.disk.interface import (
+    PRIVATE_DIRECTORY,
+    Applied,
+    Expected,
+    RelativePath,
+    Staged,
+)
+from geosync.engine.fetching import ContentUnavailable, Fetcher
+from geosync.engine.site import Site, joined
+from geosync.event_log import event_logger
+
+MIRROR: Final = b"conflicts"
+_DIRECTORY: Final = Attributes(mode=0o700, owner=b"", group=b"", mtime_ns=0)
+_log = event_logger(__name__)
+
+
+def mirror_path(conflict: Conflict) -> RelativePath:
+    """Returns where a losing version is shown, for the policies that keep it outside."""
+    return joined((PRIVATE_DIRECTORY, MIRROR, *conflict.path[:-1], conflict.copy_name))
+
+
+class Mirror:
+    """Keeps the private directory's copies as the merged tree wants them.
+
+    They are made from the store and from nothing else, so they are never captured, and losing
+    one loses nothing.
+    """
+
+    def __init__(self, site: Site, fetcher: Fetcher) -> None:
+        self._site = site
+        self._fetcher = fetcher
+
+    def refresh(self) -> bool:
+        """Adds what is missing and removes what is settled; returns whether all is as wanted."""
+        wanted = {
+            bytes(mirror_path(conflict)): conflict
+            for conflict in conflicts(self._site.journal.nodes)
+            if conflict.policy in (ConflictPolicy.OUTSIDE, ConflictPolicy.SITE_PRIORITY)
+            or conflict.winner is None
+        }
+        there = self._site.journal.mirrored()
+        for path in sorted(there.keys() - wanted.keys()):
+            self._remove(RelativePath(path))
+        complete = True
+        for path, conflict in sorted(wanted.items(), key=lambda item: item[0]):
+            if there.get(path) != conflict.loser.content.digest:
+                complete = self._add(RelativePath(path), conflict) and complete
+        return complete
+
+    def _add(self, path: RelativePath, conflict: Conflict) -> bool:
+        content = conflict.loser.content
+        attributes = attributes_of(conflict.loser.attributes, is_directory=False)
+        try:
+            staged = self._staged(content, attributes)
+        except ContentUnavailable as error:
+            _log.info("conflict_copy_waits", path=path, reason=str(error))
+            return False
+        self._make_directories(path)
+        outcome = self._site.disk.place_new(staged, path)
+        if not isinstance(outcome, Applied):
+            self._site.disk.discard_staged(staged)
+            if self._site.disk.observe(path) is None:
+                _log.warning("conflict_copy_failed", path=path, reason=str(outcome))
+                return False
+        with self._site.journal.transaction():
+            self._site.journal.set_mirrored(path, content.digest)
+        return True
+
+    def _staged(self, content: Content, attributes: Attributes) -> Staged:
+        disk = self._site.disk
+        if content.kind is ContentKind.SYMLINK:
+            return disk.stage_symlink(content.target, attributes)
+        if content.kind is ContentKind.FIFO:
+            return disk.stage_fifo(attributes)
+        self._fetcher.prefetch([content])
+        file = disk.stage_file(content.size_bytes)
+        try:
+            for block in self._fetcher.blocks(content):
+                file.write(block)
+            staged = file.finish(attributes)
+        except BaseException:
+            file.abandon()
+            raise
+        disk.sync_stage()
+        self._fetcher.finish_download(content)
+        return staged
+
+    def _make_directories(self, path: RelativePath) -> None:
+        parts = path.split(b"/")
+        for depth in range(2, len(parts)):
+            directory = RelativePath(b"/".join(parts[:depth]))
+            if self._site.disk.observe(directory) is None:
+                self._site.disk.make_directory(directory, _DIRECTORY)
+
+    def _remove(self, path: RelativePath) -> None:
+        found = self._site.disk.observe(path)
+        if found is not None and found.kind is not DiskKind.DIRECTORY:
+            outcome = self._site.disk.remove_file(path, Expected(found.handle, found.fingerprint))
+            if isinstance(outcome, Applied) and outcome.retired is not None:
+                self._site.disk.discard_retired(outcome.retired)
+        with self._site.journal.transaction():
+            self._site.journal.set_mirrored(path, None)
+        self._remove_empty_directories(path)
+
+    def _remove_empty_directories(self, path: RelativePath) -> None:
+        parts = path.split(b"/")
+        for depth in range(len(parts) - 1, 2, -1):
+            directory = RelativePath(b"/".join(parts[:depth]))
+            found = self._site.disk.observe(directory)
+            if found is None:
+                continue
+            outcome = self._site.disk.remove_directory(directory, Expected(found.handle))
+            if not isinstance(outcome, Applied):
+                return

@@ -1,0 +1,122 @@
+"""Publishing: sends what was captured. Packs first, then the segment that tells of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from conflict.version import VersionVector
+from geosync.engine.site import Site
+from geosync.engine.spool import Spool
+from geosync.event_log import event_logger
+from transport.object_names import segment_name
+from transport.operation_codec import encode_vector
+from transport.segment import Segment, encode_segment
+
+SEGMENT_RECORDS_SIZE_BYTES_MAX: Final = 8 * 1024 * 1024
+_log = event_logger(__name__)
+
+
+class Publisher:
+    """Sends one site's log. Whatever a crash interrupts is sent again, with the same bytes."""
+
+    def __init__(self, site: Site, spool: Spool) -> None:
+        self._site = site
+        self._spool = spool
+
+    def has_work(self) -> bool:
+        """Tells whether something is captured that the store has not acknowledged."""
+        log = self._site.journal.log
+        return bool(log.segments_to_store()) or log.outbox_counts()[0] > 0
+
+    def publish(self, *, acknowledge: VersionVector | None) -> bool:
+        """Sends what waits; with `acknowledge`, a segment even if it holds that vector only.
+
+        Args:
+            acknowledge: what is applied on this site's disk, when the others should hear of it.
+
+        Returns:
+            Whether anything was sent.
+
+        Raises:
+            StoreUnavailable, StoreRefused: the rest waits for the next time.
+            ObjectCollision: another daemon writes this actor's log.
+        """
+        sent = self._send_segments()
+        while self._site.journal.log.outbox_counts()[0] > 0:
+            self._send_packs()
+            self._build_segment()
+            sent = self._send_segments() or sent
+        if acknowledge is not None and not sent:
+            self._build_segment()
+            sent = self._send_segments()
+        return sent
+
+    def _send_packs(self) -> None:
+        names = self._site.journal.chunks.packs_to_store()
+        for name in self._site.pool.map(self._send_pack, names):
+            with self._site.journal.transaction():
+                self._site.journal.chunks.mark_pack_stored(name)
+            # CRASH: a stored pack whose file is still in the spool; removed at the next start.
+            self._spool.remove(name)
+
+    def _send_pack(self, name: str) -> str:
+        body = self._spool.read(name)
+        self._site.store.put_once(name, body)
+        _log.info("pack_stored", name=name, size_bytes=len(body))
+        return name
+
+    def _build_segment(self) -> None:
+        """Makes the next segment and keeps its bytes, so that a retry can send just these.
+
+        CRASH: before the commit, the transactions are in the outbox still; after it, the segment
+        is sent when the site starts again. It never happens that two segments hold them.
+        """
+        site, journal = self._site, self._site.journal
+        log = journal.log.actor(site.actor)
+        assert log is not None
+        transactions = journal.log.outbox(SEGMENT_RECORDS_SIZE_BYTES_MAX)
+        locations = journal.chunks.unannounced_locations()
+        inline = journal.chunks.unannounced_inline()
+        applied = site.applied()
+        segment = Segment(
+            volume=site.volume,
+            site=site.name,
+            actor=site.actor,
+            sequence=log.next_sequence,
+            previous_digest=log.chain_digest,
+            created_at_ms=max(0, site.now_ms()),
+            received=journal.log.received(),
+            applied=applied,
+            transactions=tuple(transactions),
+            pack_entries=locations,
+            inline_chunks=inline,
+        )
+        body = encode_segment(segment, site.hasher)
+        with journal.transaction():
+            journal.log.add_segment(site.actor, segment.sequence, body, is_stored=False)
+            journal.log.take_from_outbox(transactions)
+            journal.chunks.mark_announced(locations, inline)
+            journal.set_setting("told_applied", encode_vector(applied))
+            journal.log.save_actor(
+                replace(
+                    log,
+                    next_sequence=log.next_sequence + 1,
+                    chain_digest=site.hasher.chain_digest(body),
+                    knows=segment.received,
+                    applied=applied,
+                    segment_at_ms=segment.created_at_ms,
+                    heard_at_ms=segment.created_at_ms,
+                )
+            )
+
+    def _send_segments(self) -> bool:
+        sent = False
+        for segment in self._site.journal.log.segments_to_store():
+            name = segment_name(self._site.actor, segment.sequence)
+            self._site.store.put_once(name, segment.body)
+            with self._site.journal.transaction():
+                self._site.journal.log.mark_stored(self._site.actor, segment.sequence)
+            _log.info("segment_stored", name=name, size_bytes=len(segment.body))
+            sent = True
+        return sent

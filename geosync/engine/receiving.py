@@ -1,0 +1,264 @@
+"""Receiving: reads the other actors' logs, in causal order, into the merged tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from conflict.errors import MalformedValueError
+from conflict.merged_tree import MergedTree
+from conflict.node import Location
+from conflict.operations import Transaction
+from conflict.stamp import HybridClock, is_far_ahead
+from conflict.version import ActorId, VersionVector
+from geosync.engine.site import Site
+from geosync.event_log import event_logger
+from geosync.journal.log import ActorLog
+from transport.errors import CorruptObject, ObjectNotVisible, StoreUnavailable
+from transport.object_names import ACTORS_PREFIX, ActorName, recognise, segment_name
+from transport.segment import (
+    SEGMENT_OBJECT_SIZE_BYTES_MAX,
+    ExpectedSegment,
+    Segment,
+    decode_segment,
+)
+
+ACTORS_MAX: Final = 1000
+_log = event_logger(__name__)
+
+
+@dataclass(slots=True)
+class Received:
+    """What one round of reading brought."""
+
+    touched: set[Location] = field(default_factory=set)
+    segments: int = 0
+    operations: int = 0
+    unavailable: StoreUnavailable | None = None  # the store could not tell for some log
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """The next segment of a log, or why there is none."""
+
+    log: ActorLog
+    body: bytes | None = None
+    error: StoreUnavailable | CorruptObject | None = None
+
+
+class Receiver:
+    """Reads logs. One damaged or foreign log never stops the others."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._held: dict[ActorId, tuple[Segment, bytes]] = {}  # wait for other actors' operations
+
+    def discover(self) -> None:
+        """Looks for actors that nobody told of yet. The listing is a hint: it may lag.
+
+        Raises:
+            StoreUnavailable, StoreRefused: see ObjectStore.
+        """
+        found = (recognise(name) for name in self._site.store.list_names(ACTORS_PREFIX))
+        self._remember({name.actor: name.site for name in found if isinstance(name, ActorName)})
+
+    def receive(self) -> Received:
+        """Reads what is new in all logs, until no log can go on.
+
+        Raises:
+            StoreRefused: the store does not let us read.
+        """
+        result = Received()
+        reading = {log.actor for log in self._logs()}
+        while reading:
+            logs = [log for log in self._logs() if log.actor in reading]
+            for fetched in self._site.pool.map(self._fetch, logs):
+                if not self._take(fetched, result):
+                    reading.discard(fetched.log.actor)
+            result.segments += self._release_held(result)
+        return result
+
+    def is_waiting_for_others(self) -> bool:
+        """Tells whether a log waits for operations of an actor that are not visible yet."""
+        return bool(self._held)
+
+    def _logs(self) -> list[ActorLog]:
+        logs = self._site.journal.log.actors()
+        return [log for log in logs if log.actor != self._site.actor and not log.problem]
+
+    def _fetch(self, log: ActorLog) -> _Fetched:
+        if log.actor in self._held:
+            return _Fetched(log)
+        name = segment_name(log.actor, log.next_sequence)
+        try:
+            body = self._site.store.get(name, size_bytes_max=SEGMENT_OBJECT_SIZE_BYTES_MAX)
+        except ObjectNotVisible:
+            return _Fetched(log)  # not visible here now; this says nothing of what is there
+        except (StoreUnavailable, CorruptObject) as error:
+            return _Fetched(log, error=error)
+        return _Fetched(log, body)
+
+    def _take(self, fetched: _Fetched, result: Received) -> bool:
+        """Returns whether the log may have more."""
+        if isinstance(fetched.error, StoreUnavailable):
+            result.unavailable = fetched.error
+        elif fetched.error is not None:
+            # The store's own checksum says so: this copy is damaged, another one may be intact.
+            self._site.report(_subject(fetched.log.actor), str(fetched.error))
+        if fetched.body is None:
+            return False
+        try:
+            segment = self._decoded(fetched.log, fetched.body)
+        except CorruptObject as error:
+            self._site.report(_subject(fetched.log.actor), str(error))
+            _log.error("segment_refused", actor=fetched.log.actor.hex(), reason=str(error))
+            return False
+        self._site.report(_subject(fetched.log.actor), None)
+        self._held[segment.actor] = (segment, fetched.body)
+        return self._process(segment, fetched.body, result)
+
+    def _decoded(self, log: ActorLog, body: bytes) -> Segment:
+        expected = ExpectedSegment(self._site.volume, log.actor, log.next_sequence)
+        segment = decode_segment(body, self._site.hasher, expected)
+        if segment.previous_digest != log.chain_digest:
+            raise CorruptObject(
+                f"{segment_name(log.actor, log.next_sequence)} does not follow the segment that"
+                " was read before it: two daemons write one log (a cloned or restored machine?)."
+                " Its log is not read any further; what came before stays. Stop one of them,"
+                " and start it with an empty state directory."
+            )
+        return segment
+
+    def _release_held(self, result: Received) -> int:
+        """Goes on with logs that waited for others, as often as that helps; returns how many."""
+        released = 0
+        is_helping = True
+        while is_helping:
+            is_helping = False
+            for segment, body in list(self._held.values()):
+                if self._process(segment, body, result):
+                    is_helping = True
+                    released += 1
+        return released
+
+    def _process(self, segment: Segment, body: bytes, result: Received) -> bool:
+        """Takes in as many transactions as causality allows; returns whether that was all."""
+        journal = self._site.journal
+        log = journal.log.actor(segment.actor)
+        assert log is not None
+        known = journal.log.received()
+        ready = list(_ready(segment, known))
+        is_complete = _remaining(segment, known, len(ready)) == 0
+        if not ready and not is_complete:
+            self._remember(dict.fromkeys(segment.received, ""))
+            return False
+        try:
+            with journal.transaction():
+                touched = self._merge(ready)
+                journal.chunks.add_locations(segment.pack_entries, is_announced=True)
+                journal.chunks.add_inline(segment.inline_chunks, is_announced=True)
+                self._save_log(log, segment, body, ready, is_complete=is_complete)
+        except MalformedValueError as error:
+            self._quarantine(log, segment, error)
+            return False
+        self._remember(dict.fromkeys(segment.received, ""))
+        result.touched |= touched
+        result.operations += sum(len(transaction.operations) for transaction in ready)
+        if is_complete:
+            del self._held[segment.actor]
+        return is_complete
+
+    def _merge(self, transactions: list[Transaction]) -> set[Location]:
+        tree = MergedTree(self._site.journal.nodes)
+        clock: HybridClock = self._site.hybrid_clock()
+        now_ms = self._site.now_ms()
+        touched: set[Location] = set()
+        for transaction in transactions:
+            for operation in transaction:
+                touched |= tree.apply(operation)
+                clock = clock.observe(now_ms, operation.stamp)
+        if transactions:
+            self._site.save_hybrid_clock(clock)
+            self._warn_of_clock(transactions[-1], now_ms)
+        return touched
+
+    def _warn_of_clock(self, transaction: Transaction, now_ms: int) -> None:
+        stamp = transaction.operations[-1].stamp
+        subject = b"clock of " + transaction.actor.hex().encode()
+        if is_far_ahead(stamp, now_ms):
+            ahead_s = (stamp.time_ms - now_ms) // 1000
+            self._site.report(
+                subject,
+                f"the clock of actor {transaction.actor.hex()[:8]} runs {ahead_s} s ahead of ours:"
+                " its versions win conflicts that they should not. Check NTP on both sites.",
+            )
+        else:
+            self._site.report(subject, None)
+
+    def _save_log(
+        self,
+        log: ActorLog,
+        segment: Segment,
+        body: bytes,
+        ready: list[Transaction],
+        *,
+        is_complete: bool,
+    ) -> None:
+        journal = self._site.journal
+        log = replace(log, received=ready[-1].last_counter if ready else log.received)
+        if is_complete:
+            journal.log.add_segment(log.actor, segment.sequence, body, is_stored=True)
+            log = replace(
+                log,
+                site=segment.site,
+                next_sequence=segment.sequence + 1,
+                chain_digest=self._site.hasher.chain_digest(body),
+                knows=segment.received.join({log.actor: log.received} if log.received else {}),
+                applied=segment.applied,
+                segment_at_ms=segment.created_at_ms,
+                heard_at_ms=max(0, self._site.now_ms()),
+            )
+        journal.log.save_actor(log)
+
+    def _quarantine(self, log: ActorLog, segment: Segment, error: MalformedValueError) -> None:
+        """Stops reading a log that says what can't be; everything else goes on."""
+        name = segment_name(log.actor, segment.sequence)
+        text = (
+            f"{name} of site {segment.site} contradicts what came before it: {error}. Its log is"
+            " not read any further; what came before stays. Check that site's version and disk."
+        )
+        self._held.pop(log.actor, None)
+        with self._site.journal.transaction():
+            self._site.journal.log.save_actor(replace(log, problem=text))
+            self._site.report(_subject(log.actor), text)
+        _log.error("log_quarantined", actor=log.actor.hex(), reason=str(error))
+
+    def _remember(self, actors: dict[ActorId, str]) -> None:
+        known = {log.actor for log in self._site.journal.log.actors()}
+        new = [actor for actor in sorted(actors) if actor not in known]
+        for actor in new[: max(0, ACTORS_MAX - len(known))]:
+            with self._site.journal.transaction():
+                self._site.journal.log.save_actor(ActorLog(actor, site=actors[actor]))
+            _log.info("actor_found", actor=actor.hex(), site=actors[actor])
+
+
+def _ready(segment: Segment, known: VersionVector) -> Iterator[Transaction]:
+    """Yields the transactions that are new and whose causes are known, up to the first other."""
+    for transaction in segment.transactions:
+        if transaction.last_counter <= known.counter_of(segment.actor):
+            continue
+        if not known.covers(transaction.received):
+            return
+        known = known.join({segment.actor: transaction.last_counter})
+        yield transaction
+
+
+def _remaining(segment: Segment, known: VersionVector, taken: int) -> int:
+    """Returns how many new transactions are left after `taken` of them."""
+    counter = known.counter_of(segment.actor)
+    return sum(t.last_counter > counter for t in segment.transactions) - taken
+
+
+def _subject(actor: ActorId) -> bytes:
+    return b"log of " + actor.hex().encode()

@@ -1,0 +1,99 @@
+"""What every part of the engine works on: this site's identity, disk, journal, store and clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from conflict.stamp import HybridClock
+from conflict.synced import Path
+from conflict.version import ActorId, VersionVector
+from geosync.clock import Clock
+from geosync.disk.interface import Disk, RelativePath
+from geosync.journal.journal import Journal
+from transport.hashing import VolumeHasher
+from transport.object_store import ObjectStore
+from transport.operation_codec import decode_vector, encode_vector
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class Pool(Protocol):
+    """Runs a function on many items, perhaps in several threads, and keeps their order."""
+
+    def map(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
+    ) -> Iterator[_Result]:
+        """Yields the results in the order of the items; an exception is raised in its turn."""
+        ...
+
+
+class SerialPool:
+    """Runs everything in the calling thread: for simulation and small work."""
+
+    def map(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
+    ) -> Iterator[_Result]:
+        """See Pool."""
+        return map(function, items)
+
+
+@dataclass(slots=True)
+class Site:
+    """One site of one volume, while its engine runs."""
+
+    volume: str
+    name: str
+    actor: ActorId
+    disk: Disk
+    journal: Journal
+    store: ObjectStore
+    clock: Clock
+    hasher: VolumeHasher
+    state_dir: bytes
+    pool: Pool = field(default_factory=SerialPool)
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 by this machine's clock."""
+        return self.clock.wall_ns() // 1_000_000
+
+    def hybrid_clock(self) -> HybridClock:
+        """The logical clock of our actor, as the journal knows it."""
+        return HybridClock(
+            self.actor,
+            self.journal.integer_setting("clock_epoch"),
+            self.journal.integer_setting("clock_ticks"),
+        )
+
+    def save_hybrid_clock(self, clock: HybridClock) -> None:
+        """Keeps the logical clock; belongs into the transaction that used it."""
+        self.journal.set_setting("clock_epoch", clock.epoch)
+        self.journal.set_setting("clock_ticks", clock.ticks)
+
+    def applied(self) -> VersionVector:
+        """What is on our disk for certain: all that was received when nothing was left to do."""
+        stored = self.journal.setting("applied")
+        return VersionVector() if stored is None else decode_vector(stored)
+
+    def save_applied(self, applied: VersionVector) -> None:
+        """Keeps that vector; belongs into a transaction."""
+        self.journal.set_setting("applied", encode_vector(applied))
+
+    def report(self, subject: bytes, text: str | None) -> None:
+        """Records a problem for the operator, or with None that it is over."""
+        if text is None:
+            self.journal.clear_problem(subject)
+        else:
+            self.journal.set_problem(subject, text, self.now_ms())
+
+
+def joined(path: Path) -> RelativePath:
+    """Writes names as a path of the disk."""
+    return RelativePath(b"/".join(path))
+
+
+def split(path: bytes) -> Path:
+    """Takes a path of the disk apart."""
+    return tuple(path.split(b"/")) if path else ()

@@ -1,0 +1,96 @@
+"""Sweeping: watches displaced files until no program can write to them any more.
+
+A program that had a file open while it was replaced goes on writing to the old inode. What it
+writes there is captured as a version of its own, concurrent with the one that took the name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from conflict.attributes import changes
+from conflict.author import Author
+from conflict.node import Location
+from conflict.observation import DiskKind
+from geosync.disk.interface import Applied, EntryBusy, EntryUnreadable, EntryVanished, Retired
+from geosync.engine.capturing import save_transaction
+from geosync.engine.intake import Intake
+from geosync.engine.site import Site
+from geosync.engine.spool import Spool
+from geosync.event_log import event_logger
+from geosync.journal.journal import RetiredFile
+
+WATCHED_FOR_MS: Final = 60_000
+_log = event_logger(__name__)
+
+
+class Sweeper:
+    """Empties the trash, one displaced file after the other."""
+
+    def __init__(self, site: Site, spool: Spool) -> None:
+        self._site = site
+        self._spool = spool
+
+    def sweep(self) -> set[Location]:
+        """Lets go what was watched long enough; returns the names that late writes touched.
+
+        Raises:
+            OSError: the state directory can't be written.
+        """
+        touched: set[Location] = set()
+        known = self._site.journal.retired()
+        if not known:
+            return touched
+        now_ms = self._site.now_ms()
+        in_trash = {retired.token: retired for retired in self._site.disk.retired()}
+        for record in known:
+            there = in_trash.get(record.token)
+            if there is None:
+                self._forget(record)
+            elif there.entry.fingerprint != record.fingerprint and _is_file(there):
+                touched |= self._capture_late_write(record, there)
+            elif abs(now_ms - record.since_ms) >= WATCHED_FOR_MS:
+                self._let_go(record, there)
+        return touched
+
+    def _let_go(self, record: RetiredFile, there: Retired) -> None:
+        if isinstance(self._site.disk.discard_retired(there), Applied):
+            self._forget(record)
+
+    def _forget(self, record: RetiredFile) -> None:
+        with self._site.journal.transaction():
+            self._site.journal.remove_retired(record.token)
+
+    def _capture_late_write(self, record: RetiredFile, there: Retired) -> set[Location]:
+        """Writes a version that replaces what the program had open, and nothing newer."""
+        site = self._site
+        intake = Intake(site, self._spool)
+        try:
+            with site.disk.open_retired(there) as reader:
+                content = intake.take_retired(reader)
+        except (EntryBusy, EntryUnreadable, EntryVanished):
+            return set()  # still being written; the next sweep looks again
+        intake.finish_packs()
+        now = replace(record, fingerprint=there.entry.fingerprint, since_ms=site.now_ms())
+        was = record.was
+        is_same = was.content is not None and was.content.digest == content.digest
+        with site.journal.transaction():
+            author = Author(
+                site.journal.nodes, site.hybrid_clock(), site.journal.log.received(), site.now_ms()
+            )
+            if not is_same:
+                written = changes(was.attributes, there.entry.attributes)
+                claims = author.write(was.claims, content, written)
+                now = replace(now, was=replace(was, claims=claims, content=content))
+                intake.commit()
+            transaction = author.transaction()
+            if transaction is not None:
+                save_transaction(site, transaction, author)
+                _log.warning("late_write_captured", name=was.name, size_bytes=content.size_bytes)
+            site.journal.add_retired(now)
+        return author.touched
+
+
+def _is_file(retired: Retired) -> bool:
+    return retired.entry.kind is DiskKind.REGULAR
