@@ -99,17 +99,21 @@ def _link_to(descriptor: int) -> str:
 
 def _extended_names(link: str) -> list[str]:
     try:
-        return [name for name in os.listxattr(link) if _is_carried(name)]
+        names = os.listxattr(link)
     except OSError as error:
         if error.errno == errno.EOPNOTSUPP:
             return []
         raise
+    return [name for name in names if _is_carried(name)] if names else names
 
 
 def _read_extended(descriptor: int) -> tuple[tuple[bytes, bytes], ...]:
     link = _link_to(descriptor)
+    names = _extended_names(link)
+    if not names:
+        return ()
     found = []
-    for name in _extended_names(link):
+    for name in names:
         try:
             found.append((os.fsencode(name), os.getxattr(link, name)))
         except OSError as error:

@@ -7,6 +7,7 @@ where nobody else can reach it, in the trash, and goes back when it is another.
 
 import errno
 import os
+from collections.abc import Callable
 
 from conflict.observation import DiskEntry, DiskKind
 from geosync.disk.capabilities import DiskCapabilities
@@ -86,30 +87,11 @@ class Displacement:
                 raise Differs(None) from error
             raise
         if not self._is_displaced(private, old):
-            self._undo_swap(private, old.place, staged.handle)
+            exchange_back(private, old.place, staged.handle, self._tree.handle_at, exchange)
             if self._tree.found_at(private) is not None and self._holds(private, staged.handle):
                 take_name(private, waiting)
             raise Differs(self._tree.found_at(old.place))
         return self._retire(private.name, old)
-
-    def _undo_swap(self, private: Place, place: Place, staged_handle: bytes) -> None:
-        """Exchanges until what comes back is what was put there the time before.
-
-        RACE: a program may rename yet another file over the name before each exchange. What comes
-        back is then newer than what was put there, so it goes there next. What the program itself
-        replaced ends in the trash. So does the last one when the program removed the name, or
-        when it never stops: nothing is lost, and the engine finds it among the retired.
-        """
-        awaited = staged_handle
-        for _attempt in range(_UNDO_ATTEMPTS):
-            put = self._tree.handle_at(private)
-            try:
-                exchange(private, place)
-            except FileNotFoundError:
-                return
-            if self._holds(private, awaited):
-                return
-            awaited = put
 
     def _replace_in_two_steps(self, staged: Staged, old: Held) -> Retired:
         """Takes the old file away, then gives the new one its name.
@@ -172,3 +154,36 @@ class Displacement:
 def _require_file(old: Held) -> None:
     if old.entry.kind is DiskKind.DIRECTORY:
         raise IsADirectoryError(errno.EISDIR, "it is a directory", old.place.name)
+
+
+def exchange_back(
+    private: Place,
+    place: Place,
+    staged_handle: bytes,
+    handle_at: Callable[[Place], bytes],
+    swap: Callable[[Place, Place], None],
+) -> None:
+    """Exchanges until what comes back is what was put there the time before.
+
+    RACE: a program may rename yet another file over the name before each exchange. What comes
+    back is then newer than what was put there, so it goes there next. What the program itself
+    replaced ends at `private`. So does the last one when the program removed the name, or when it
+    never stops: nothing is lost, and the engine finds it among the retired.
+
+    Args:
+        private: where the displaced inode lies, in the trash.
+        place: the name that it was taken from.
+        staged_handle: what was put there instead.
+        handle_at: tells the inode at a name.
+        swap: exchanges two names; raises FileNotFoundError when `place` is free.
+    """
+    awaited = staged_handle
+    for _attempt in range(_UNDO_ATTEMPTS):
+        put = handle_at(private)
+        try:
+            swap(private, place)
+        except FileNotFoundError:
+            return
+        if handle_at(private) == awaited:
+            return
+        awaited = put

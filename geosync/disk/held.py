@@ -37,7 +37,6 @@ def held(tree: Tree, path: RelativePath, expected: Expected, *, may_lease: bool)
             if error.errno in GONE:
                 raise Differs(None) from error
             raise
-        require_expected(pin.entry, expected)
         entry = stack.enter_context(unwritten(tree, pin, may_lease=may_lease))
         require_expected(entry, expected)
         yield Held(place, pin, entry)

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ _AT_SYMLINK_NOFOLLOW = 0x100
 _STATX_INODE_AND_BIRTH = 0x100 | 0x800
 _STATX_BIRTH = 0x800
 _HANDLE_BYTES_MAX = 128
+_HANDLE_CAPACITY = _HANDLE_BYTES_MAX.to_bytes(4, sys.byteorder)
 _RACED_ATTEMPTS = 1000  # EAGAIN: a rename or a mount somewhere raced with the look-up
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -30,14 +32,6 @@ class _OpenHow(ctypes.Structure):
         ("flags", ctypes.c_uint64),
         ("mode", ctypes.c_uint64),
         ("resolve", ctypes.c_uint64),
-    )
-
-
-class _FileHandle(ctypes.Structure):
-    _fields_ = (
-        ("handle_bytes", ctypes.c_uint32),
-        ("handle_type", ctypes.c_int32),
-        ("identifier", ctypes.c_ubyte * _HANDLE_BYTES_MAX),
     )
 
 
@@ -54,12 +48,17 @@ class _Statx(ctypes.Structure):
 
 
 class _HandleBuffer(threading.local):
-    """One handle per thread: an allocation for each entry of a scan would cost as much again."""
+    """A struct file_handle and a mount id, once per thread: a scan fills them for each entry.
+
+    The struct is the number of bytes in the handle (32 bits), its type (32 bits), the handle.
+    """
 
     def __init__(self) -> None:
-        self.handle = _FileHandle()
+        self.bytes = bytearray(8 + _HANDLE_BYTES_MAX)
         self.mount = ctypes.c_int()
-        self.handle_reference = ctypes.byref(self.handle)
+        self.handle_reference = ctypes.byref(
+            (ctypes.c_char * len(self.bytes)).from_buffer(self.bytes)
+        )
         self.mount_reference = ctypes.byref(self.mount)
 
 
@@ -195,7 +194,7 @@ def rename_with_flags(
 
 
 def file_handle(directory: int, name: bytes) -> tuple[bytes, int]:
-    """Returns the handle of an inode (inode number and generation) and the id of its mount.
+    """Returns the handle of an inode (type, number, generation) and the id of its mount.
 
     Args:
         directory: where `name` is looked up; the inode itself when `name` is b"".
@@ -206,18 +205,13 @@ def file_handle(directory: int, name: bytes) -> tuple[bytes, int]:
     """
     _require_c_string(name)
     buffer = _buffer
-    handle = buffer.handle
-    handle.handle_bytes = _HANDLE_BYTES_MAX
-    if _name_to_handle_at(
-        directory,
-        name,
-        buffer.handle_reference,
-        buffer.mount_reference,
-        0 if name else _AT_EMPTY_PATH,
-    ):
+    handle = buffer.bytes
+    handle[:4] = _HANDLE_CAPACITY
+    flags = 0 if name else _AT_EMPTY_PATH
+    if _name_to_handle_at(directory, name, buffer.handle_reference, buffer.mount_reference, flags):
         raise _failure(name)
-    identifier = bytes(handle.identifier[: handle.handle_bytes])
-    return handle.handle_type.to_bytes(1, "big") + identifier, buffer.mount.value
+    size_bytes = int.from_bytes(handle[:4], sys.byteorder)
+    return bytes(handle[4 : 8 + size_bytes]), buffer.mount.value
 
 
 @dataclass(frozen=True, slots=True)

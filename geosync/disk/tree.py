@@ -107,8 +107,12 @@ class Tree:
 
     def entry_at(self, place: Place) -> DiskEntry:
         """Describes what lies at a name; raises as `pinned`."""
-        with self.pinned(place) as pin:
-            return pin.entry
+        # As `with self.pinned(place)`, without what a context manager costs in a large directory.
+        descriptor = os.open(place.name, _INODE, dir_fd=place.directory)
+        try:
+            return self.entry_of(descriptor, place.name)
+        finally:
+            os.close(descriptor)
 
     def found_at(self, place: Place) -> DiskEntry | None:
         """Describes what lies at a name, None when it is free. Raises OSError."""

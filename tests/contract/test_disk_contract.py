@@ -301,6 +301,7 @@ class TestStableReading:
         wait_for_append()
         assert world.application.read(b"file") == b"0123456789more"
 
+    @pytest.mark.timeout(30)  # the kernel ends the wait after 45 seconds
     def test_a_writer_need_not_wait_for_the_reader_to_be_closed(self, world: DiskWorld) -> None:
         """The reader gives way as soon as it notices, while it is still open."""
         world.application.write(b"file", b"0123456789")
