@@ -69,6 +69,7 @@ class Journal:
                 self.nodes.flush()
         except BaseException:
             self.nodes.forget_changes()
+            self.synced.forget_cached()
             raise
 
     def setting(self, key: str) -> bytes | None:

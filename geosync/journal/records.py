@@ -13,7 +13,7 @@ from conflict.rendering import Claim
 from conflict.stamp import Stamp
 from conflict.synced import EntryId, SyncedEntry
 from conflict.version import Dot
-from transport.msgpack_codec import WireValue, decode, encode
+from transport.msgpack_codec import WireValue, decode_own, encode
 from transport.operation_codec import (
     decode_content,
     decode_operation,
@@ -23,7 +23,6 @@ from transport.operation_codec import (
     encode_vector,
 )
 
-RECORD_SIZE_BYTES_MAX = 256 * 1024 * 1024
 _KINDS = tuple(DiskKind)
 
 
@@ -141,7 +140,7 @@ def unpack_whole_entry(record: bytes) -> SyncedEntry:
 
 
 def _parts(record: bytes) -> tuple[Any, ...]:
-    return cast("tuple[Any, ...]", decode(record, RECORD_SIZE_BYTES_MAX))
+    return cast("tuple[Any, ...]", decode_own(record))
 
 
 def _place(place: PlaceRecord) -> WireValue:
@@ -163,11 +162,12 @@ def _version(version: Version) -> WireValue:
         version.is_deleted,
         tuple(sorted(version.unlinked)),
         version.is_aside,
+        version.is_settled,
     )
 
 
 def _to_version(parts: tuple[Any, ...]) -> Version:
-    dot, stamp, content, attributes, via, is_deleted, unlinked, is_aside = parts
+    dot, stamp, content, attributes, via, is_deleted, unlinked, is_aside, is_settled = parts
     return Version(
         dot=dot_of(dot),
         stamp=Stamp(*stamp),
@@ -177,6 +177,7 @@ def _to_version(parts: tuple[Any, ...]) -> Version:
         is_deleted=is_deleted,
         unlinked=frozenset(unlinked),
         is_aside=is_aside,
+        is_settled=is_settled,
     )
 
 

@@ -11,6 +11,7 @@ from conflict.operations import NodeId
 from conflict.synced import PARKED, ROOT_CLAIM, ROOT_ENTRY, EntryId, SyncedEntry
 from geosync.journal.records import pack_synced, unpack_synced
 
+CACHED_ENTRIES_MAX = 10_000
 _COLUMNS = "SELECT entry, parent, name, handle, copy_of, record FROM synced"
 _NO_ATTRIBUTES = Attributes(mode=0o755, owner=b"", group=b"", mtime_ns=0)
 _ROOT = SyncedEntry(
@@ -27,10 +28,15 @@ _ROOT = SyncedEntry(
 
 
 class JournalSynced:
-    """Reads and writes at once; the journal's transactions make changes one."""
+    """Reads and writes at once; the journal's transactions make changes one.
+
+    A few thousand entries are kept in memory as well, since a scan asks for each several times.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._cache: dict[EntryId, SyncedEntry] = {}
+        self._names: dict[tuple[EntryId, bytes], SyncedEntry | None] = {}
         row = connection.execute("SELECT max(entry) FROM synced").fetchone()
         self._last_entry = row[0] or 0
 
@@ -38,11 +44,15 @@ class JournalSynced:
         """See SyncedStore."""
         if entry == ROOT_ENTRY:
             return _ROOT
-        return self._first("WHERE entry = ?", entry)
+        cached = self._cache.get(entry)
+        return cached if cached is not None else self._first("WHERE entry = ?", entry)
 
     def entry_at(self, parent: EntryId, name: bytes) -> SyncedEntry | None:
         """See SyncedStore."""
-        return self._first("WHERE parent = ? AND name = ?", parent, name)
+        key = (parent, name)
+        if key not in self._names:
+            self._names[key] = self._first("WHERE parent = ? AND name = ?", parent, name)
+        return self._names[key]
 
     def entries_in(self, parent: EntryId) -> Iterator[SyncedEntry]:
         """See SyncedStore."""
@@ -64,8 +74,15 @@ class JournalSynced:
             "WHERE parent = ? AND copy_of = ? AND copy_of <> x'' ORDER BY name", parent, name
         )
 
+    def forget_cached(self) -> None:
+        """Drops what is kept in memory: the transaction was rolled back."""
+        self._cache.clear()
+        self._names.clear()
+
     def save_entry(self, entry: SyncedEntry) -> None:
         """See SyncedStore."""
+        self._forget(entry.entry)
+        self._names.pop((entry.parent, entry.name), None)
         self._connection.execute(
             "INSERT OR REPLACE INTO synced VALUES (?, ?, ?, ?, ?, ?)",
             (
@@ -81,6 +98,7 @@ class JournalSynced:
 
     def remove_entry(self, entry: EntryId) -> None:
         """See SyncedStore."""
+        self._forget(entry)
         self._remember_nodes(entry, ())
         self._connection.execute("DELETE FROM synced WHERE entry = ?", (entry,))
 
@@ -93,6 +111,12 @@ class JournalSynced:
         """Returns how many entries there are, the root not counted."""
         found: int = self._connection.execute("SELECT count(*) FROM synced").fetchone()[0]
         return found
+
+    def _forget(self, entry: EntryId) -> None:
+        before = self._cache.pop(entry, None) or self._first("WHERE entry = ?", entry)
+        if before is not None:
+            self._cache.pop(entry, None)
+            self._names.pop((before.parent, before.name), None)
 
     def _remember_nodes(self, entry: EntryId, nodes: Iterable[NodeId]) -> None:
         rows = self._connection.execute("SELECT node FROM synced_node WHERE entry = ?", (entry,))
@@ -111,4 +135,13 @@ class JournalSynced:
 
     def _all(self, condition: str, *values: Any) -> list[SyncedEntry]:
         rows = self._connection.execute(f"{_COLUMNS} {condition}", values).fetchall()
-        return [unpack_synced(*row) for row in rows]
+        if len(self._cache) + len(self._names) > CACHED_ENTRIES_MAX:
+            self.forget_cached()
+        return [self._unpacked(row) for row in rows]
+
+    def _unpacked(self, row: tuple[Any, ...]) -> SyncedEntry:
+        cached = self._cache.get(row[0])
+        if cached is None:
+            cached = unpack_synced(*row)
+            self._cache[cached.entry] = cached
+        return cached
