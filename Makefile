@@ -1,0 +1,63 @@
+# What to type: `make demo` shows geosync at work, `make test` runs its tests. Both set up all they
+# need in .venv, on any machine with python3 (3.11 or newer, with venv) and make.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+SEED ?=
+RUNS ?= 100
+
+.PHONY: help demo test check sim soak bench environment keystone-environment lock clean
+
+help:
+	@echo "make demo    three sites on this machine, through a real OpenStack Swift: what happens, in plain words"
+	@echo "make test    all tests, with a real Swift, and a real Keystone where it can be set up"
+	@echo "make check   lint, types, layers between packages"
+	@echo "make sim     deterministic simulation: SEED=n RUNS=n (RUNS=$(RUNS))"
+	@echo "make bench   benchmarks of this version, with the figures in docs/performance.md"
+	@echo "make clean   removes what the others have set up"
+
+demo: environment
+	$(RUN) -m geosync demo
+
+test: environment keystone-environment
+	$(RUN) -m pytest $(TESTS)
+
+check: environment
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+sim: environment
+	$(RUN) -m tests.simulation.run --runs $(RUNS) $(if $(SEED),--seed $(SEED))
+
+bench: environment
+	$(RUN) -m benchmarks.propagation
+	$(RUN) -m benchmarks.memory
+	$(RUN) -m benchmarks.initial_sync
+
+environment: $(VENV)/complete
+
+$(VENV)/complete: requirements/development.lock pyproject.toml .ci/make-environment
+	bash .ci/make-environment $(PYTHON) $(VENV) requirements/development.lock
+	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Keystone wants packages of its own; without it the tests that need it are skipped and say so.
+keystone-environment: .venv-keystone/complete
+
+.venv-keystone/complete: requirements/keystone.lock .ci/make-environment
+	bash .ci/make-environment $(PYTHON) .venv-keystone requirements/keystone.lock
+	touch $@
+
+# Needs uv; writes no address of a package index.
+lock:
+	uv pip compile --quiet --universal --generate-hashes --extra demo --group dev pyproject.toml \
+	  --output-file requirements/development.lock --custom-compile-command "make lock"
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 requirements/keystone.in \
+	  --output-file requirements/keystone.lock --custom-compile-command "make lock"
+
+clean:
+	rm -rf $(VENV) .venv-keystone build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
