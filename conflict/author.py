@@ -27,6 +27,7 @@ from conflict.operations import (
     Transaction,
     id_of,
 )
+from conflict.policy import policy_of
 from conflict.rendering import Claim
 from conflict.stamp import HybridClock, Stamp
 from conflict.version import Dot, VersionVector
@@ -53,6 +54,7 @@ class Author:
         self._received = received
         self._now_ms = now_ms
         self._operations: list[Operation] = []
+        self._placed: dict[LinkId, Dot] = {}  # where this transaction put names: it is on the disk
 
     def transaction(self) -> Transaction | None:
         """Returns what was written, None when nothing was."""
@@ -75,22 +77,38 @@ class Author:
         return Claim(claim.node, claim.link, claim.place_dots, frozenset({dot}))
 
     def write(
-        self, claims: tuple[Claim, ...], content: Content, attributes: AttributeChanges
+        self,
+        claims: tuple[Claim, ...],
+        content: Content,
+        attributes: AttributeChanges,
+        losers: Iterable[Claim] = (),
     ) -> tuple[Claim, ...]:
-        """Writes new content for an entry; files that had been one by equal content become one."""
+        """Writes new content for an entry; files that had been one by equal content become one.
+
+        Args:
+            claims: what the entry stood for.
+            content: what it holds now.
+            attributes: those that came with the content.
+            losers: conflicts that were shown with it. Under site-priority they would win the
+                name back from a version that a site of lower priority writes.
+        """
         first, *others = claims
         dot = self._put(first, content, attributes, first.content_dots)
         for claim in others:
             if claim.node == first.node:
                 self._drop(claim.node, claim.content_dots)
             else:
-                self._delete(claim, claim.content_dots, NOTHING, is_last_name=True)
+                is_last_name = self._is_last_name(claim)
+                self._delete(claim, claim.content_dots, NOTHING, is_last_name=is_last_name)
+        aside = _joined(loser.content_dots for loser in losers if loser.node == first.node)
+        if aside and policy_of(self._store.node(ROOT)).has_site_priority:
+            self._set_aside(first, NOTHING, aside)
         return (Claim(first.node, first.link, first.place_dots, frozenset({dot})),)
 
     def set_attributes(self, claims: tuple[Claim, ...], attributes: AttributeChanges) -> None:
         """Writes attributes of a file or directory; does nothing when there are none."""
         if attributes:
-            dot, stamp = self._next(claims[0].node)
+            dot, stamp = self._next(*(claim.node for claim in claims))
             self._emit(SetAttributes(dot, stamp, claims[0].node, attributes))
 
     def set_root_attributes(self, attributes: AttributeChanges) -> None:
@@ -99,28 +117,41 @@ class Author:
         self._emit(SetAttributes(dot, stamp, ROOT, attributes))
 
     def move(self, claims: tuple[Claim, ...], parent: NodeId, name: bytes) -> tuple[Claim, ...]:
-        """Writes a rename of all that an entry stands for."""
-        moved = []
-        for claim in claims:
-            dot, stamp = self._next(claim.node, parent)
-            state = self._state(claim.node)
-            self._emit(
-                Place(
-                    dot=dot,
-                    stamp=stamp,
-                    node=claim.node,
-                    link=claim.link,
-                    is_directory=state.is_directory,
-                    parent=parent,
-                    name=name,
-                    context=claim.place_dots,
-                )
+        """Writes a rename of all that an entry stands for; its first claim keeps the name."""
+        return tuple(self._move(claim, parent, name) for claim in reversed(claims))[::-1]
+
+    def _move(self, claim: Claim, parent: NodeId, name: bytes) -> Claim:
+        is_directory = self._state(claim.node).is_directory
+        after = self._stamps_of_later_moves() if is_directory else ()
+        dot, stamp = self._next(claim.node, parent, after=after)
+        self._emit(
+            Place(
+                dot=dot,
+                stamp=stamp,
+                node=claim.node,
+                link=claim.link,
+                is_directory=is_directory,
+                parent=parent,
+                name=name,
+                context=self._places(claim),
             )
-            moved.append(Claim(claim.node, claim.link, frozenset({dot}), claim.content_dots))
-        return tuple(moved)
+        )
+        self._placed[claim.link] = dot
+        return Claim(claim.node, claim.link, frozenset({dot}), claim.content_dots)
+
+    def _places(self, claim: Claim) -> Context:
+        placed = self._placed.get(claim.link)
+        return claim.place_dots | ({placed} if placed else NOTHING)
 
     def add_name(self, claim: Claim, parent: NodeId, name: bytes) -> Claim:
-        """Writes a hard link: one more name of a file."""
+        """Writes a hard link: one more name of a file.
+
+        A name that had been deleted, and came back for an edit, is placed again first: it would
+        yield to the new one. Its entry then stands for one more place.
+        """
+        link_state = self._state(claim.node).links[claim.link]
+        if not claim.place_dots and not link_state.places:
+            self._move(claim, *link_state.location)
         dot, stamp = self._next(claim.node, parent)
         link = LinkId(NodeId(id_of(dot)))
         self._emit(
@@ -150,21 +181,22 @@ class Author:
         for claim in claims:
             aside = _joined(loser.content_dots for loser in seen if loser.node == claim.node)
             contents = claim.content_dots
-            self._delete(claim, contents, aside - contents, is_last_name=is_last_name)
+            is_last = is_last_name if claim.node == claims[0].node else self._is_last_name(claim)
+            self._delete(claim, contents, aside - contents, is_last_name=is_last)
         self.set_aside([loser for loser in seen if all(loser.node != c.node for c in claims)])
 
     def set_aside(self, losers: Iterable[Claim]) -> None:
         """Takes other files that lost a name away from it, so that they don't spring up there."""
         for loser in losers:
-            if loser.place_dots:
-                self._delete(loser, NOTHING, loser.content_dots, is_last_name=True)
+            self._set_aside(loser, self._places(loser), loser.content_dots)
 
     def settle(self, claims: Iterable[Claim]) -> None:
         """Writes that conflicting versions are no longer wanted."""
         for claim in claims:
             state = self._state(claim.node)
             if {version.dot for version in state.visible_versions()} <= claim.content_dots:
-                self._delete(claim, claim.content_dots, NOTHING, is_last_name=True)
+                is_last_name = self._is_last_name(claim)
+                self._delete(claim, claim.content_dots, NOTHING, is_last_name=is_last_name)
             else:
                 self._drop(claim.node, claim.content_dots)
 
@@ -199,17 +231,33 @@ class Author:
         self, claim: Claim, contents: Context, aside: Context, *, is_last_name: bool
     ) -> None:
         dot, stamp = self._next(claim.node)
-        context = claim.place_dots | contents
+        context = self._places(claim) | contents
         self._emit(Delete(dot, stamp, claim.node, claim.link, context, aside, is_last_name))
 
-    def _next(self, *referred: NodeId) -> tuple[Dot, Stamp]:
+    def _set_aside(self, claim: Claim, places: Context, aside: Context) -> None:
+        dot, stamp = self._next(claim.node)
+        self._emit(Delete(dot, stamp, claim.node, claim.link, places, aside))
+
+    def _is_last_name(self, claim: Claim) -> bool:
+        return self._state(claim.node).presence().keys() <= {claim.link}
+
+    def _next(self, *referred: NodeId, after: Iterable[Stamp] = ()) -> tuple[Dot, Stamp]:
         """Returns the next dot, and a stamp later than all that the nodes have seen."""
         actor = self.clock.actor
         dot = Dot(actor, self._received.counter_of(actor) + len(self._operations) + 1)
         states = (self._store.node(node) for node in referred)
-        after = [stamp for state in states if state is not None for stamp in _stamps(state)]
-        self.clock, stamp = self.clock.stamp(self._now_ms, after)
+        seen = [stamp for state in states if state is not None for stamp in _stamps(state)]
+        self.clock, stamp = self.clock.stamp(self._now_ms, [*seen, *after])
         return dot, stamp
+
+    def _stamps_of_later_moves(self) -> list[Stamp]:
+        """Returns stamps of directory moves that run ahead of our clock.
+
+        A move takes effect among those before it, so the next one has to come after all that is
+        known, even from a site whose clock is broken. This also keeps stamps of moves unique.
+        """
+        ours = Stamp(self.clock.epoch, self.clock.ticks, self.clock.actor)
+        return [move.stamp for move in self._store.moves_after(ours)]
 
     def _emit(self, operation: Operation) -> None:
         self.touched |= self._tree.apply(operation)

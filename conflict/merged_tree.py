@@ -17,7 +17,7 @@ from typing import Protocol
 
 from conflict.errors import MalformedValueError
 from conflict.node import Location, NodeState
-from conflict.operations import ROOT, Delete, LinkId, NodeId, Operation, Place, Put, id_of
+from conflict.operations import ROOT, Delete, Drop, LinkId, NodeId, Operation, Place, Put, id_of
 from conflict.stamp import Stamp
 
 ROOT_LOCATION = Location(ROOT, b"")  # the root itself, for which there is no name
@@ -128,7 +128,7 @@ class MergedTree:
             self._check_parent(operation)
         state = self._store.node(operation.node)
         if state is None and operation.node == ROOT:
-            return NodeState(ROOT, is_directory=True, created=operation.stamp, location=None)
+            state = NodeState(ROOT, is_directory=True, created=operation.stamp)
         if state is None:
             return _created(operation)
         _check_fits(operation, state)
@@ -206,8 +206,10 @@ def _check_fits(operation: Operation, state: NodeState) -> None:
             raise MalformedValueError(f"{operation.dot} takes a file for a directory")
         if operation.creates_link == (operation.link in state.links):
             raise MalformedValueError(f"{operation.dot} names a link that does not exist")
-    if isinstance(operation, Put) and (state.is_directory or operation.via not in state.links):
-        raise MalformedValueError(f"{operation.dot} writes to what is not a file")
+    if isinstance(operation, Put | Drop) and state.is_directory:
+        raise MalformedValueError(f"{operation.dot} takes a directory for a file")
+    if isinstance(operation, Put) and operation.via not in state.links:
+        raise MalformedValueError(f"{operation.dot} writes through a name that does not exist")
     if isinstance(operation, Delete) and operation.link not in state.links:
         raise MalformedValueError(f"{operation.dot} deletes a name that does not exist")
 

@@ -73,11 +73,7 @@ class Version:
     is_deleted: bool = False  # whoever deleted the file's last name had this version on disk
     unlinked: frozenset[LinkId] = frozenset()  # names deleted, by somebody who kept another one
     is_aside: bool = False  # whoever deleted the file saw this version as a conflict beside it
-
-    @property
-    def revives_file(self) -> bool:
-        """Tells whether the version was written by somebody who did not know of the deletion."""
-        return not self.is_deleted and not self.is_aside and self.via not in self.unlinked
+    is_settled: bool = False  # somebody who saw it as a conflict no longer wanted it
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +115,25 @@ class NodeState:
         placed = {link for link, state in self.links.items() if state.places}
         if placed:
             return placed if self.versions else set()
-        return {version.via for version in self.versions.values() if version.revives_file}
+        return {link for version in self._unsettled() for link in self._revived_names(version)}
+
+    def _revived_names(self, version: Version) -> set[LinkId]:
+        """Returns the name that comes back for a version whose author knew of no deletion.
+
+        That is the name through which it was written or, where that one alone was taken away,
+        the latest of the others: whoever took it away kept the file there.
+        """
+        if version.is_deleted or version.is_aside:
+            return set()
+        if version.via not in version.unlinked:
+            return {version.via}
+        kept = set(self.links) - version.unlinked
+        return {max(kept, key=lambda link: self.links[link].latest.stamp)} if kept else set()
+
+    def _unsettled(self) -> list[Version]:
+        """Returns versions that are wanted, or all when each lost to another one somewhere."""
+        unsettled = [version for version in self.versions.values() if not version.is_settled]
+        return unsettled or list(self.versions.values())
 
     def visible_versions(self) -> list[Version]:
         """Returns the versions that compete for the node's names, in no particular order.
@@ -129,20 +143,21 @@ class NodeState:
         """
         if not self.presence():
             return []
-        wanted = [version for version in self.versions.values() if not version.is_deleted]
+        unsettled = self._unsettled()
+        wanted = [version for version in unsettled if not version.is_deleted]
         if any(not version.is_aside for version in wanted):
             return wanted
-        return list(self.versions.values())
+        return unsettled
 
     def orphaned_versions(self) -> list[Version]:
         """Returns unsettled conflicts of a file that is gone."""
         if self.is_directory or self.presence():
             return []
-        return [v for v in self.versions.values() if v.is_aside and not v.is_deleted]
+        return [v for v in self._unsettled() if v.is_aside and not v.is_deleted]
 
     def may_conflict(self) -> bool:
         """Tells whether there is more than one version, or one without a file."""
-        return len(self.versions) > 1 or bool(self.orphaned_versions())
+        return len(self.visible_versions()) > 1 or bool(self.orphaned_versions())
 
     def value(self, key: bytes) -> AttributeValue:
         """Returns an attribute, None when it was never set or was taken away."""
@@ -155,7 +170,8 @@ class NodeState:
             case Place():
                 self._absorb_place(operation)
             case Put():
-                self._replace_versions(operation.context)
+                for dot in operation.context:
+                    self.versions.pop(dot, None)
                 self.versions[operation.dot] = Version(
                     dot=operation.dot,
                     stamp=operation.stamp,
@@ -169,7 +185,8 @@ class NodeState:
             case Delete():
                 self._absorb_delete(operation)
             case Drop():
-                self._replace_versions(operation.context)
+                for dot in operation.context & self.versions.keys():
+                    self.versions[dot] = replace(self.versions[dot], is_settled=True)
 
     def _absorb_place(self, operation: Place) -> None:
         record = PlaceRecord(
@@ -195,10 +212,6 @@ class NodeState:
                 self.versions[dot] = replace(version, unlinked=unlinked)
             elif dot in operation.aside:
                 self.versions[dot] = replace(version, is_aside=True)
-
-    def _replace_versions(self, context: Context) -> None:
-        for dot in context:
-            self.versions.pop(dot, None)
 
     def _absorb_attributes(self, operation: Put | SetAttributes) -> None:
         for key, value in operation.attributes:

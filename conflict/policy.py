@@ -25,7 +25,7 @@ class ConflictPolicy(Enum):
 
     OUTSIDE = b"outside"  # kept in .geosync/conflicts, where no application looks
     BESIDE = b"beside"  # kept next to the file
-    NEWEST = b"newest"  # kept in the history only
+    NEWEST = b"newest"  # kept in the history only: the next change of the file replaces them
     SITE_PRIORITY = b"site-priority"  # as OUTSIDE, but the site earlier in a list wins
 
 
@@ -38,8 +38,9 @@ class PolicyRule:
     sites: tuple[bytes, ...] = ()  # for SITE_PRIORITY, the first wins
 
     def __post_init__(self) -> None:
-        if not self.glob or b"\t" in self.glob or b"\n" in self.glob:
-            raise MalformedValueError(f"not a glob of a conflict policy: {self.glob!r}")
+        for word in (self.glob, *self.sites):
+            if not word or b"\t" in word or b"\n" in word:
+                raise MalformedValueError(f"not a glob or site of a conflict policy: {word!r}")
         if bool(self.sites) != (self.policy is ConflictPolicy.SITE_PRIORITY):
             raise MalformedValueError("site-priority, and only it, needs a list of sites")
 
@@ -66,6 +67,11 @@ class VolumePolicy:
     def depends_on_directory(self) -> bool:
         """Tells whether a file's policy can change when a directory above it is renamed."""
         return any(b"/" in rule.glob for rule in self.rules)
+
+    @property
+    def has_site_priority(self) -> bool:
+        """Tells whether some versions win for the site that wrote them."""
+        return any(rule.policy is ConflictPolicy.SITE_PRIORITY for rule in self.rules)
 
     def rank(self, rule: PolicyRule, dot: Dot) -> int:
         """Returns how much the author's site yields to others: the lowest rank wins."""
@@ -102,7 +108,7 @@ def encode_rules(rules: tuple[PolicyRule, ...]) -> bytes:
 def decode_rules(text: bytes) -> tuple[PolicyRule, ...]:
     """Reads what `encode_rules` wrote. Raises MalformedValueError."""
     rules = []
-    for line in text.splitlines():
+    for line in text.removesuffix(b"\n").split(b"\n") if text else ():
         glob, _, rest = line.partition(b"\t")
         name, *sites = rest.split(b"\t")
         try:

@@ -61,7 +61,7 @@ class ConflictCopy:
 class Rendered:
     """What is at one name, or would be: nothing, when `claims` is empty."""
 
-    claims: tuple[Claim, ...] = ()  # of a directory: all that are one; else the winner's first
+    claims: tuple[Claim, ...] = ()  # of a directory: all that are one; else the winner first
     is_directory: bool = False
     content: Content | None = None
     version: Dot | None = None
@@ -98,14 +98,14 @@ def render(
         rule: the volume's rule for this path.
     """
     directories = sorted((s for s, _ in claimants if s.is_directory), key=lambda s: s.node)
-    groups = _by_content(_ranked([c for c in claimants if not c[0].is_directory], policy, rule))
-    if not directories and not groups:
+    contenders = _ranked([c for c in claimants if not c[0].is_directory], policy, rule)
+    if not directories and not contenders:
         return Rendered()
+    is_newest_only = rule.policy is ConflictPolicy.NEWEST and not directories
+    groups = [contenders] if is_newest_only else _by_content(contenders)
     losers = groups if directories else groups[1:]
     winner = None if directories else groups[0][0]
     copies = tuple(sorted(_copies(name, losers, winner), key=lambda copy: copy.version.dot))
-    if rule.policy is ConflictPolicy.NEWEST:
-        copies = ()
     if winner is None:
         return _rendered_directory(directories, copies, rule)
     return Rendered(
