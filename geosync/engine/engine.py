@@ -213,6 +213,8 @@ class Engine:
 
     def _apply(self, cycle: Cycle) -> None:
         self.site.disk.check_root()
+        if recover(self.site):  # a batch of ours ended in an error, half done
+            self._applier.mark_everything()
         result = self._applier.apply()
         cycle.applied = result.done
         self._blocked = result.blocked
