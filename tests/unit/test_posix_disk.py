@@ -20,6 +20,7 @@ import pytest
 from conflict.observation import Attributes, DiskEntry
 from geosync.disk.attributes import gid_of, owner_name, uid_of
 from geosync.disk.displacement import exchange_back
+from geosync.disk.held import known
 from geosync.disk.interface import (
     PRIVATE_DIRECTORY,
     ROOT_PATH,
@@ -35,7 +36,7 @@ from geosync.disk.interface import (
     Staged,
 )
 from geosync.disk.posix_disk import PosixDisk
-from geosync.disk.renames import exchange
+from geosync.disk.renames import exchange, rename_to_free
 from geosync.disk.syscalls import open_beneath, walk_beneath
 from geosync.disk.tree import Place
 from tests.support.posix_disk_world import NOTHING_SPECIAL
@@ -95,7 +96,10 @@ def read(path: bytes) -> bytes:
 
 @contextmanager
 def in_a_loop(step: Callable[[], None]) -> Iterator[Callable[[], int]]:
-    """Repeats a step in another thread until the block ends; yields how often it was done."""
+    """Repeats a step in another thread until the block ends.
+
+    Yields a function that tells how often it was done, and raises what it raised.
+    """
     stop = threading.Event()
     failures: list[BaseException] = []
     done = 0
@@ -109,14 +113,59 @@ def in_a_loop(step: Callable[[], None]) -> Iterator[Callable[[], int]]:
         except BaseException as failure:  # noqa: BLE001 - reported by the thread that waits
             failures.append(failure)
 
+    def done_so_far() -> int:
+        if failures:
+            raise failures[0]
+        return done
+
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield lambda: done
+        yield done_so_far
     finally:
         stop.set()
         thread.join()
-    assert failures == []
+    done_so_far()
+
+
+class Saver:
+    """A program that swaps new files with the one at the name, and keeps all that it swaps out.
+
+    As it exchanges names and overwrites none, nobody but geosync could lose one of the files.
+    """
+
+    def __init__(self, drawer: bytes, root: bytes) -> None:
+        os.mkdir(drawer)
+        self.drawer = drawer
+        self._drawer = os.open(drawer, os.O_RDONLY)
+        self._root = os.open(root, os.O_RDONLY)
+        self.made = {b"app-start"}
+        write(root, FILE, b"app-start")
+
+    def close(self) -> None:
+        os.close(self._drawer)
+        os.close(self._root)
+
+    def save(self) -> None:
+        name = b"app-%d" % len(self.made)
+        write(self.drawer, name, name)
+        self.made.add(name)
+        while not self._exchange(name) and not self._place(name):
+            pass
+
+    def _exchange(self, name: bytes) -> bool:
+        try:
+            exchange(Place(self._drawer, name), Place(self._root, FILE))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _place(self, name: bytes) -> bool:
+        try:
+            rename_to_free(Place(self._drawer, name), Place(self._root, FILE))
+        except FileExistsError:
+            return False
+        return True
 
 
 class TestRaces:
@@ -165,63 +214,61 @@ class TestRaces:
         assert os.listdir(outside) == ["secret"]
         disk.clear_stage()
 
-    @pytest.mark.parametrize("change", ["replace", "remove"])
+    @pytest.mark.parametrize("change", ["replace", "remove", "move"])
     def test_no_inode_is_lost_when_a_program_swaps_files_all_the_time(
         self, disk: PosixDisk, root: bytes, tmp_path: Path, change: str
     ) -> None:
-        """The program exchanges as well, so nobody but geosync could lose one of the files.
+        """Each file that either side makes is found afterwards, and each change was as told.
 
-        Each file that either side makes must be found afterwards: at the name, with the program,
-        in the stage or in the trash.
+        They are at the name, with the program, in the stage, in the trash, or moved.
         """
-        drawer = bytes(tmp_path / "drawer")  # where the program keeps what it swaps out
-        os.mkdir(drawer)
-        mine, ours = os.open(drawer, os.O_RDONLY), os.open(root, os.O_RDONLY)
-        write(root, FILE, b"app-start")
-        made = {b"app-start"}
+        saver = Saver(bytes(tmp_path / "drawer"), root)
+        moved = RelativePath(b"moved")
 
-        def save() -> None:
-            name = b"app-%d" % len(made)
-            write(drawer, name, name)
-            made.add(name)
-            try:
-                exchange(Place(mine, name), Place(ours, FILE))
-            except FileNotFoundError:
-                os.link(name, FILE, src_dir_fd=mine, dst_dir_fd=ours)
-                os.unlink(name, dir_fd=mine)
+        def change_once(expected: Expected) -> object:
+            if change == "remove":
+                return disk.remove_file(FILE, expected)
+            if change == "move":
+                outcome = disk.move(FILE, moved, expected)
+                now = disk.observe(moved)
+                assert (now is not None) == isinstance(outcome, Applied)
+                if now is not None:
+                    assert now.handle == expected.handle
+                    os.rename(
+                        os.path.join(root, moved),
+                        os.path.join(saver.drawer, now.handle.hex().encode()),
+                    )
+                return outcome
+            name = b"ours-%d" % len(saver.made)
+            staged = stage(disk, name)
+            saver.made.add(name)
+            outcome = disk.replace(staged, FILE, expected)
+            if isinstance(outcome, Mismatch):
+                now = disk.observe(FILE)
+                assert now is None or now.handle != staged.handle
+            return outcome
 
         outcomes = set()
-        with in_a_loop(save):
-            while not {Applied, Mismatch} <= outcomes or len(made) < 2000:
+        with in_a_loop(saver.save) as saves:
+            while not {Applied, Mismatch} <= outcomes or saves() < 2000:
                 found = disk.observe(FILE)
                 if found is None:
                     continue
                 expected = Expected(found.handle, found.fingerprint)
-                if change == "replace":
-                    name = b"ours-%d" % len(made)
-                    staged = stage(disk, name)
-                    made.add(name)
-                    outcome = disk.replace(staged, FILE, expected)
-                    if isinstance(outcome, Mismatch):
-                        now = disk.observe(FILE)
-                        assert now is None or now.handle != staged.handle
-                else:
-                    outcome = disk.remove_file(FILE, expected)
+                outcome = change_once(expected)
                 outcomes.add(type(outcome))
-                if isinstance(outcome, Applied):
-                    assert outcome.retired is not None
+                if isinstance(outcome, Applied) and outcome.retired is not None:
                     with disk.open_retired(outcome.retired) as reader:
                         assert reader.entry.handle == expected.handle
-        os.close(mine)
-        os.close(ours)
-        places = [drawer, root, *(os.path.join(root, b".geosync", d) for d in (b"stage", b"trash"))]
+        saver.close()
+        private = (os.path.join(root, PRIVATE_DIRECTORY, d) for d in (b"stage", b"trash"))
         kept = [
             read(os.path.join(place, name))
-            for place in places
+            for place in (saver.drawer, root, *private)
             for name in os.listdir(place)
-            if name not in {PRIVATE_DIRECTORY, b"marker"}
+            if name != PRIVATE_DIRECTORY
         ]
-        assert sorted(kept) == sorted(made)
+        assert sorted(kept) == sorted(saver.made)
 
     def test_a_file_renamed_over_the_name_is_at_the_name_or_in_the_trash(
         self, disk: PosixDisk, root: bytes
@@ -290,6 +337,20 @@ class TestUndo:
         exchange_back(Place(top, b"token"), Place(top, FILE), b"", lambda _place: b"?", exchange)
         os.close(top)
         assert os.listdir(root) == [b"token"]
+
+    def test_a_write_in_the_window_is_not_taken_for_what_was_known(
+        self, disk: PosixDisk, root: bytes
+    ) -> None:
+        """What a change returns has the new ctime, but the size and mtime that were compared."""
+        write(root, FILE, b"known")
+        before = entry_at(disk, FILE)
+        write(root, FILE, b"written in the window")
+        now = entry_at(disk, FILE)
+        told = known(before, now)
+        assert told.fingerprint.ctime_ns == now.fingerprint.ctime_ns
+        assert told.fingerprint.size_bytes == 5
+        assert told.fingerprint.mtime_ns == before.fingerprint.mtime_ns
+        assert told.attributes == before.attributes
 
 
 class TestWriters:
