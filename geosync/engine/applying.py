@@ -28,7 +28,7 @@ from conflict.actions import (
 from conflict.content import Content, ContentKind
 from conflict.merged_tree import ROOT_LOCATION, path_of
 from conflict.node import Location
-from conflict.observation import Attributes
+from conflict.observation import Attributes, Fingerprint
 from conflict.operations import ROOT, NodeId
 from conflict.planner import plan
 from conflict.synced import (
@@ -271,12 +271,37 @@ class Applier:
         if isinstance(outcome, Applied):
             result.done += 1
             return
+        if isinstance(outcome, Mismatch):
+            self._remember_strays(action)
         if shown is None:
             return
         if outcome is None:
             result.blocked.setdefault(shown, "waits for another change")
             return
         self._note_failure(shown, outcome, result)
+
+    def _remember_strays(self, action: Action) -> None:
+        """Keeps track of a program's file that ended up in the trash although we gave way.
+
+        RACE: a program that renames over a name, again and again, while we undo a swap, can have
+        one of its files end there. Its content is captured as a version of the file at the name.
+        """
+        expected = getattr(action, "expected", None)
+        was = self._current(expected) if expected is not None else None
+        if was is None or was.is_directory:
+            return
+        known = {retired.token for retired in self._site.journal.retired()}
+        for stray in self._site.disk.retired():
+            if stray.token not in known:
+                self._site.journal.add_retired(
+                    RetiredFile(
+                        token=stray.token,
+                        handle=stray.entry.handle,
+                        fingerprint=_NEVER_SEEN,
+                        since_ms=self._site.now_ms(),
+                        was=was,
+                    )
+                )
 
     def _note_failure(
         self, path: Path, outcome: Mismatch | Busy | Failed, result: ApplyResult
@@ -412,6 +437,7 @@ class Applier:
 
 
 _REMOVALS = (RemoveFile, RemoveDirectory)
+_NEVER_SEEN = Fingerprint(size_bytes=-1, mtime_ns=0, ctime_ns=0)  # differs from every real one
 
 
 def _expected(entry: SyncedEntry) -> Expected:

@@ -48,6 +48,8 @@ class Sweeper:
             there = in_trash.get(record.token)
             if there is None:
                 self._forget(record)
+            elif there.entry.link_count > 1:  # it has other names, under which it is watched
+                self._let_go(record, there)
             elif there.entry.fingerprint != record.fingerprint and _is_file(there):
                 touched |= self._capture_late_write(record, there)
             elif abs(now_ms - record.since_ms) >= WATCHED_FOR_MS:
