@@ -373,7 +373,7 @@ class _Capture:
         if same:
             self._author.set_attributes(claims, written)
         else:
-            claims = self._author.write(claims, found.content, written)
+            claims = self._author.write(claims, found.content, written, source.losers)
         self._save(source, parent, found.entry, claims, found.content, written)
         for other in self._other_names(source):
             if other.handle == found.entry.handle and not other.is_directory:
