@@ -271,6 +271,7 @@ class _Capture:
         directory = _directory_entry(self._synced, path, listing)
         if directory is None:
             return  # its own name was skipped, so what is below waits too
+        self._capture_own_attributes(directory, listing)
         for entry in listing.entries:
             if entry.kind is DiskKind.UNSUPPORTED:
                 continue
@@ -281,6 +282,22 @@ class _Capture:
                 self._capture_subdirectory(path, directory, known, entry)
             elif known is None or not _is_unchanged(known, entry):
                 self._capture_file(path, directory, known, entry)
+
+    def _capture_own_attributes(self, directory: SyncedEntry, listing: DirectoryListing) -> None:
+        """A name that came or went changed the directory's own times, too."""
+        seen = replace(listing.directory, name=directory.name)
+        if directory.entry == ROOT_ENTRY or _is_unchanged(directory, seen):
+            return
+        written = changes(directory.attributes, seen.attributes)
+        self._author.set_attributes(directory.claims, written)
+        self._synced.save_entry(
+            replace(
+                directory,
+                fingerprint=seen.fingerprint,
+                attributes=seen.attributes,
+                intended=amended(directory.intended, written),
+            )
+        )
 
     def _source(self, path: Path, entry: DiskEntry) -> SyncedEntry | None:
         matched = self._sources.get((path, entry.name))
