@@ -25,6 +25,10 @@ class StoreUnavailable(GeosyncError):
         self.retry_after_s = retry_after_s
 
 
+class OperationUnderWay(StoreUnavailable):
+    """The operation takes long and goes on: the same call, made again later, gets its result."""
+
+
 class StoreRefused(GeosyncError):
     """The store understood and said no (credentials, permission, limits): an operator must act."""
 

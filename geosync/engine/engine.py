@@ -25,7 +25,12 @@ from geosync.engine.site import Site
 from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
 from geosync.event_log import event_logger
-from transport.errors import ObjectCollision, StoreRefused, StoreUnavailable
+from transport.errors import (
+    ObjectCollision,
+    OperationUnderWay,
+    StoreRefused,
+    StoreUnavailable,
+)
 from transport.operation_codec import decode_vector
 
 DISCOVER_EVERY_S: Final = 3.0
@@ -74,6 +79,7 @@ class Engine:
         self._blocked: dict[Path, str] = {}
         self._to_capture: dict[Path, bool] = {}
         self._collision: ObjectCollision | None = None
+        self._failing: set[bytes] = set()
         self._start()
 
     def _start(self) -> None:
@@ -109,12 +115,20 @@ class Engine:
         return not (
             self._applier.has_work()
             or self._publisher.has_work()
-            or self._to_capture
-            or self._capturer.waiting()
-            or self._capturer.has_unconfirmed()
+            or self.has_uncaptured()
             or self._receiver.is_waiting_for_others()
             or self._is_mirror_stale
         )
+
+    def has_uncaptured(self) -> bool:
+        """Tells whether a change of the disk was seen that is in no operation yet."""
+        return bool(
+            self._to_capture or self._capturer.waiting() or self._capturer.has_unconfirmed()
+        )
+
+    def owes_acknowledgement(self) -> bool:
+        """Tells whether the others have yet to hear what is on our disk."""
+        return self._collision is None and self._is_news(self.site.applied(), self._told())
 
     def waiting(self) -> dict[Path, str]:
         """Returns the paths that wait for something, and for what."""
@@ -144,10 +158,12 @@ class Engine:
             return
         try:
             part()
+        except OperationUnderWay as error:
+            cycle.store_error = error  # no failure: the rest waits for a later cycle
         except (StoreUnavailable, StoreRefused) as error:
             cycle.store_error = error
             self.site.report(_STORE, str(error))
-            _log.warning("store_failed", reason=str(error))
+            self._log_beginning(_STORE, str(error))
         except ObjectCollision as error:
             self._stop_publishing(cycle, error)
 
@@ -160,7 +176,19 @@ class Engine:
             cycle.disk_error = error
             text = f"{error}. Nothing is taken for deleted; all goes on once this is mended."
             self.site.report(_DISK, text)
-            _log.error("disk_failed", reason=str(error))
+            self._log_beginning(_DISK, str(error))
+
+    def _log_beginning(self, subject: bytes, reason: str) -> None:
+        """Logs a failure when it begins, not in every cycle that it lasts."""
+        if subject not in self._failing:
+            self._failing.add(subject)
+            _log.warning(f"{subject.decode()}_failed", reason=reason)
+
+    def _mended(self, subject: bytes) -> None:
+        self.site.report(subject, None)
+        if subject in self._failing:
+            self._failing.remove(subject)
+            _log.info(f"{subject.decode()}_mended")
 
     def _stop_publishing(self, cycle: Cycle, error: ObjectCollision) -> None:
         self._collision = error
@@ -184,7 +212,7 @@ class Engine:
             self._applier.mark(captured.touched)
             self._is_mirror_stale = self._is_mirror_stale or bool(captured.touched)
             cycle.captured = captured.operations
-            self.site.report(_DISK, None)
+            self._mended(_DISK)
         if self._is_due("sweep", SWEEP_EVERY_S):
             self._applier.mark(self._sweeper.sweep())
 
@@ -204,7 +232,7 @@ class Engine:
         self._is_mirror_stale = self._is_mirror_stale or bool(received.touched)
         if received.unavailable is not None:
             raise received.unavailable
-        self.site.report(_STORE, None)
+        self._mended(_STORE)
 
     def _may_apply(self, cycle: Cycle) -> bool:
         """What is blocked is not tried in every cycle, unless something new came."""
@@ -227,16 +255,18 @@ class Engine:
 
     def _acknowledge(self, cycle: Cycle) -> None:
         """Tells the others what is on our disk, once it is and they don't know it yet."""
-        stored = self.site.journal.setting("told_applied")
-        told = decode_vector(stored) if stored is not None else VersionVector()
         applied = self.site.applied()
-        if self._collision is not None or not self._is_news(applied, told):
+        if self._collision is not None or not self._is_news(applied, self._told()):
             self._due_s.pop("acknowledge", None)
             return
         now_s = self.site.clock.monotonic_s()
         if now_s >= self._due_s.setdefault("acknowledge", now_s + ACKNOWLEDGE_AFTER_S):
             del self._due_s["acknowledge"]
             cycle.published = self._publisher.publish(acknowledge=applied) or cycle.published
+
+    def _told(self) -> VersionVector:
+        stored = self.site.journal.setting("told_applied")
+        return decode_vector(stored) if stored is not None else VersionVector()
 
     def _is_news(self, applied: VersionVector, told: VersionVector) -> bool:
         news = applied.changed_since(told)
