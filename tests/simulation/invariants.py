@@ -1,0 +1,372 @@
+"""What must hold when all is quiet: nothing lost, all sites the same, nothing left over."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from conflict.attributes import attributes_of
+from conflict.content import ChunkReference, Content, ContentKind
+from conflict.observation import Attributes, DiskKind
+from conflict.operations import Delete, Drop, Operation, Place, Put, Transaction
+from conflict.policy import ConflictPolicy
+from conflict.projection import Projection, project
+from conflict.rendering import Rendered
+from conflict.report import Conflict
+from conflict.synced import PARKED, Path
+from conflict.version import ActorId, Dot
+from geosync.engine.engine import Engine
+from geosync.engine.mirroring import mirror_path
+from tests.simulation.inode_file_system import Inode
+from tests.simulation.ledger import content_of
+from tests.simulation.simulated_stage import PARKED as PARKED_DIRECTORY
+from tests.simulation.simulated_stage import STAGE, TRASH
+from tests.support.history import tree_of
+from transport.chunker import cut
+from transport.hashing import VolumeHasher
+from transport.object_names import VOLUME_RECORD, SegmentName, recognise
+from transport.pack import ChunkLocation, read_chunk
+from transport.segment import NO_SEGMENT, ExpectedSegment, Segment, decode_segment
+
+if TYPE_CHECKING:
+    from tests.simulation.simulated_site import SimulatedSite
+    from tests.simulation.world import World
+
+_KINDS = {
+    ContentKind.REGULAR: DiskKind.REGULAR,
+    ContentKind.SYMLINK: DiskKind.SYMLINK,
+    ContentKind.FIFO: DiskKind.FIFO,
+}
+
+
+class Violation(AssertionError):
+    """An invariant does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a tree shows at one path, in a form that can be compared."""
+
+    kind: DiskKind
+    digest: bytes  # of the content; empty for directories
+    mode: int
+    owner: bytes
+    mtime_ns: int
+    extended: tuple[tuple[bytes, bytes], ...]
+    names: tuple[bytes, ...]  # all paths of the same file
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """All that the store holds of the volume."""
+
+    segments: dict[ActorId, list[Segment]]
+
+    @property
+    def transactions(self) -> list[Transaction]:
+        """All of them, each actor's in order."""
+        return [t for log in self.segments.values() for s in log for t in s.transactions]
+
+    @property
+    def operations(self) -> list[Operation]:
+        """All operations."""
+        return [operation for transaction in self.transactions for operation in transaction]
+
+
+def require(is_so: bool, text: str) -> None:
+    """Raises Violation unless it is so."""
+    if not is_so:
+        raise Violation(text)
+
+
+def engine_of(site: SimulatedSite) -> Engine:
+    """Returns the engine, which must run."""
+    assert site.engine is not None
+    return site.engine
+
+
+def check_at_rest(world: World) -> None:
+    """Checks everything that holds when nobody has anything left to do. Raises Violation."""
+    engines = [engine_of(site) for site in world.sites]
+    hasher = engines[0].site.hasher
+    check_object_names(world.store.sent)
+    log = read_log(world.store.bodies(), hasher)
+    projection = project(log.operations)
+    check_dots(log)
+    for site in world.sites:
+        check_nothing_committed_is_missing(site, log)
+        check_site(site, projection, log)
+        check_disk(site, projection, hasher)
+        check_conflicts(site, projection, hasher)
+    check_contents_are_in_the_store(world.store.bodies(), log, hasher)
+    check_every_version_is_accounted_for(log, projection, engines[0].conflicts())
+    check_no_lost_write(world, log, engines[0].conflicts(), projection, hasher)
+
+
+# The store
+
+
+def check_object_names(sent: dict[str, set[bytes]]) -> None:
+    """One name never stands for two bodies. The volume record alone is a race that is settled."""
+    for name, bodies in sent.items():
+        require(name == VOLUME_RECORD or len(bodies) == 1, f"{name} was sent with several bodies")
+
+
+def read_log(bodies: dict[str, bytes], hasher: VolumeHasher) -> Log:
+    """Reads all segments back, and proves that each log has no gap and one chain."""
+    sequences: dict[ActorId, list[int]] = defaultdict(list)
+    for name in bodies:
+        found = recognise(name)
+        if isinstance(found, SegmentName):
+            sequences[found.actor].append(found.sequence)
+    segments: dict[ActorId, list[Segment]] = {}
+    for actor, numbers in sequences.items():
+        require(sorted(numbers) == list(range(len(numbers))), f"gaps in a log: {sorted(numbers)}")
+        previous = NO_SEGMENT
+        for number in sorted(numbers):
+            body = bodies[f"log/{actor.hex()}/{number:016x}"]
+            segment = decode_segment(body, hasher, ExpectedSegment("volume", actor, number))
+            require(segment.previous_digest == previous, f"segment {number} follows another one")
+            previous = hasher.chain_digest(body)
+            segments.setdefault(actor, []).append(segment)
+    return Log(segments)
+
+
+def check_dots(log: Log) -> None:
+    """Each dot names one operation; each actor's counters have no gap."""
+    for actor, segments in log.segments.items():
+        counters = [o.dot.counter for s in segments for t in s.transactions for o in t]
+        wanted = list(range(1, len(counters) + 1))
+        require(counters == wanted, f"the dots of {actor.hex()[:8]} are {counters}")
+
+
+def check_contents_are_in_the_store(
+    bodies: dict[str, bytes], log: Log, hasher: VolumeHasher
+) -> None:
+    """Every chunk of every version that ever was can be had from the store."""
+    inline: dict[bytes, bytes] = {}
+    packed: dict[bytes, list[ChunkLocation]] = defaultdict(list)
+    for segments in log.segments.values():
+        for segment in segments:
+            inline.update(segment.inline_chunks)
+            for digest, location in segment.pack_entries.items():
+                packed[digest].append(location)
+    for operation in log.operations:
+        chunks = operation.content.chunks if isinstance(operation, Put) else ()
+        for chunk in chunks:
+            if chunk.digest not in inline:
+                require(bool(packed[chunk.digest]), f"no segment tells where {operation} is")
+            for at in packed[chunk.digest]:
+                stored = bodies[at.pack][at.offset : at.offset + at.stored_size_bytes]
+                read_chunk(stored, at, chunk.digest, hasher)
+
+
+# Versions
+
+
+def check_every_version_is_accounted_for(
+    log: Log, projection: Projection, conflicts: list[Conflict]
+) -> None:
+    """Each version is shown, or somebody who had it on disk replaced, removed or settled it."""
+    named: set[Dot] = set()
+    for operation in log.operations:
+        if isinstance(operation, (Put, Delete, Drop)):
+            named |= operation.context
+    shown = {
+        dot
+        for rendered in projection.entries.values()
+        for claims in (rendered.claims, *(copy.claims for copy in rendered.copies))
+        for claim in claims
+        for dot in claim.content_dots
+    }
+    shown |= {dot for conflict in conflicts for claim in conflict.claims for dot in claim.content_dots}
+    for operation in log.operations:
+        if isinstance(operation, Put) and operation.dot not in named | shown:
+            state = projection.states[operation.node]
+            is_history = state.versions[operation.dot].is_aside  # under the policy NEWEST
+            require(is_history, f"{operation} is neither shown nor replaced")
+
+
+def check_nothing_committed_is_missing(site: SimulatedSite, log: Log) -> None:
+    """Whatever the journal once held for certain is in the store, as it was."""
+    stored = set(log.transactions)
+    for transaction in site.committed:
+        require(transaction in stored, f"{site.name} lost {transaction}")
+
+
+def check_no_lost_write(
+    world: World,
+    log: Log,
+    conflicts: list[Conflict],
+    projection: Projection,
+    hasher: VolumeHasher,
+) -> None:
+    """What somebody wrote, and nobody did away with, is seen; and nothing else was captured."""
+    written = {digest_of(hasher, kind, body) for kind, body in world.ledger.written}
+    written |= {digest_of(hasher, DiskKind.REGULAR, b""), digest_of(hasher, DiskKind.FIFO, b"")}
+    captured = {o.content.digest: o for o in log.operations if isinstance(o, Put)}
+    for digest, operation in captured.items():
+        require(digest in written, f"nobody ever wrote what {operation} says")
+    visible = {r.content.digest for r in projection.entries.values() if r.content is not None}
+    visible |= {copy.version.content.digest for r in projection.entries.values() for copy in r.copies}
+    visible |= {conflict.loser.content.digest for conflict in conflicts}
+    for (kind, body), who in world.ledger.standing().items():
+        digest = digest_of(hasher, kind, body)
+        if digest not in visible and digest not in world.decided:
+            is_history = world.has_newest_policy and digest in captured
+            put = captured.get(digest)
+            require(is_history, f"{body[:40]!r} written on {who} is lost; captured as {put}")
+
+
+def digest_of(hasher: VolumeHasher, kind: DiskKind, body: bytes) -> bytes:
+    """Returns the digest of a content."""
+    if kind is DiskKind.SYMLINK:
+        return hasher.content_digest(ContentKind.SYMLINK, target=body)
+    if kind is DiskKind.FIFO:
+        return hasher.content_digest(ContentKind.FIFO)
+    chunks = [ChunkReference(hasher.chunk_digest(c), len(c)) for c in cut([body] if body else [])]
+    return hasher.content_digest(ContentKind.REGULAR, chunks)
+
+
+# One site
+
+
+def check_site(site: SimulatedSite, projection: Projection, log: Log) -> None:
+    """The journal knows all, has shown all, and has nothing left to do."""
+    engine = engine_of(site)
+    journal = engine.site.journal
+    received = journal.log.received()
+    for actor, segments in log.segments.items():
+        last = max((t.last_counter for s in segments for t in s.transactions), default=0)
+        require(received.counter_of(actor) == last, f"{site.name} has not received all")
+    require(engine.site.applied() == received, f"{site.name} has not applied what it received")
+    for other in journal.log.actors():
+        require(not other.problem, f"{site.name} refuses a log: {other.problem}")
+        told = other.applied.join({other.actor: other.received})
+        is_own = other.actor == engine.site.actor
+        require(is_own or told == received, f"{site.name} has not heard that {other.site} has all")
+    require(not journal.intents(), f"{site.name} has intents left")
+    require(not engine.waiting(), f"{site.name} waits: {engine.waiting()}")
+    require(not journal.retired(), f"{site.name} watches: {journal.retired()}")
+    problems = [p for p in journal.problems() if not p.subject.startswith(b"clock of ")]
+    require(not problems, f"{site.name} reports {problems}")
+    require(not list(journal.synced.entries_in(PARKED)), f"{site.name} has parked entries")
+    for directory in (STAGE, TRASH, PARKED_DIRECTORY):
+        left = site.machine.file_system.lookup(directory).names
+        require(not left, f"{site.name} has left something in {directory!r}: {dict(left)}")
+    tree = tree_of(journal.nodes)
+    differences = [p for p in {**tree, **projection.entries} if tree.get(p) != projection.entries.get(p)]
+    require(not differences, f"{site.name}: merged tree and projection differ at {differences}")
+
+
+def check_conflicts(site: SimulatedSite, projection: Projection, hasher: VolumeHasher) -> None:
+    """All sites list the same conflicts, no more than there can be, and show them."""
+    engine = engine_of(site)
+    found = engine.conflicts()
+    names = [(conflict.path, conflict.copy_name) for conflict in found]
+    require(len(set(names)) == len(names), f"two conflicts have one name: {names}")
+    versions = sum(max(0, len(state.versions)) for state in projection.states.values())
+    files = {r.claims[0].node for r in projection.entries.values() if not r.is_directory}
+    require(len(found) <= versions - len(files), f"{len(found)} conflicts of {versions} versions")
+    mirrored = {mirror_path(c): c for c in found if _is_mirrored(c)}
+    for path, conflict in mirrored.items():
+        inode = site.machine.file_system.find(path)
+        require(inode is not None, f"{site.name} does not show the conflict {path!r}")
+        assert inode is not None
+        digest = digest_of(hasher, inode.kind, content_of(inode))
+        require(digest == conflict.loser.content.digest, f"{path!r} is not what lost")
+    there = set(_files_below(site, b".geosync/conflicts"))
+    stale = there - mirrored.keys()
+    require(not stale, f"{site.name} shows conflicts that are none: {sorted(stale)}")
+
+
+def _is_mirrored(conflict: Conflict) -> bool:
+    outside = (ConflictPolicy.OUTSIDE, ConflictPolicy.SITE_PRIORITY)
+    return conflict.policy in outside or conflict.winner is None
+
+
+def _files_below(site: SimulatedSite, directory: bytes) -> Iterator[bytes]:
+    inode = site.machine.file_system.find(directory)
+    names = inode.names if inode is not None else {}
+    for name in names:
+        path = directory + b"/" + name
+        found = site.machine.file_system.lookup(path)
+        if found.kind is DiskKind.DIRECTORY:
+            require(bool(found.names), f"{site.name} has left the empty directory {path!r}")
+            yield from _files_below(site, path)
+        else:
+            yield path
+
+
+# The disk against the projection
+
+
+def check_disk(site: SimulatedSite, projection: Projection, hasher: VolumeHasher) -> None:
+    """The disk shows what the operations say: kinds, contents, attributes, hard links."""
+    wanted = dict(_wanted(projection.entries))
+    shown = dict(_shown(site.application.tree(), hasher))
+    for path in sorted(wanted.keys() | shown.keys()):
+        here, there = wanted.get(path), shown.get(path)
+        require(here == there, f"{site.name} at {path!r}: wanted {here}\nfound {there}")
+
+
+def _wanted(entries: dict[Path, Rendered]) -> Iterator[tuple[bytes, Shown]]:
+    names: dict[bytes, list[bytes]] = defaultdict(list)
+    for path, rendered in entries.items():
+        names[rendered.claims[0].node].append(b"/".join(path))
+    for path, rendered in entries.items():
+        values = attributes_of(rendered.attributes, is_directory=rendered.is_directory)
+        same = names[rendered.claims[0].node] if not rendered.is_directory else [b"/".join(path)]
+        yield b"/".join(path), _wanted_entry(rendered.content, values, same)
+        if rendered.shows_copies_beside:
+            for copy in rendered.copies:
+                name = copy.copy_name
+                while (*path[:-1], name) in entries:
+                    name = name[:254] + b"~"
+                beside = b"/".join((*path[:-1], name))
+                values = attributes_of(copy.version.attributes, is_directory=False)
+                yield beside, _wanted_entry(copy.version.content, values, [beside])
+
+
+def _wanted_entry(content: Content | None, values: Attributes, names: Iterable[bytes]) -> Shown:
+    kind = DiskKind.DIRECTORY if content is None else _KINDS[content.kind]
+    return _with_attributes(kind, content.digest if content else b"", values, names)
+
+
+def _shown(tree: dict[bytes, Inode], hasher: VolumeHasher) -> Iterator[tuple[bytes, Shown]]:
+    names: dict[int, list[bytes]] = defaultdict(list)
+    for path, inode in tree.items():
+        names[inode.number].append(path)
+    for path, inode in tree.items():
+        is_directory = inode.kind is DiskKind.DIRECTORY
+        digest = b"" if is_directory else digest_of(hasher, inode.kind, content_of(inode))
+        yield path, _with_attributes(inode.kind, digest, inode.attributes, names[inode.number])
+
+
+def _with_attributes(
+    kind: DiskKind, digest: bytes, values: Attributes, names: Iterable[bytes]
+) -> Shown:
+    is_link = kind is DiskKind.SYMLINK
+    return Shown(
+        kind,
+        digest,
+        0o777 if is_link else values.mode,
+        values.owner,
+        values.mtime_ns,
+        () if is_link else values.extended,
+        tuple(sorted(names)),
+    )
+
+
+# Idle
+
+
+def check_idle(
+    world: World, before: list[dict[int, Inode]], sent: dict[str, set[bytes]]
+) -> None:
+    """Nothing was sent, and no disk was touched, since `before` and `sent` were noted."""
+    require(world.store.sent == sent, "something was sent although nothing happened")
+    for site, inodes in zip(world.sites, before, strict=True):
+        require(site.machine.file_system.inodes == inodes, f"the disk of {site.name} was touched")

@@ -1,0 +1,71 @@
+"""The ledger: what applications wrote, and what they themselves did away with.
+
+It knows nothing of the daemon. Whatever was written and never overwritten or removed by anybody
+must be visible in the end: in the tree, or as a conflict.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from conflict.observation import DiskKind
+from tests.simulation.inode_file_system import Inode
+
+Written = tuple[DiskKind, bytes]  # bytes of a file, or target of a symlink
+Tree = Mapping[bytes, Inode]
+_SIGNATURE = b" by "
+
+
+class Ledger:
+    """Compares what an application sees before and after each of its own actions.
+
+    Attributes:
+        written: every content that ever was on a disk by an application's hand, and who wrote it.
+        ended: contents of which an application took a name away, or that a power cut took.
+    """
+
+    def __init__(self) -> None:
+        self.written: dict[Written, str] = {}
+        self.ended: set[Written] = set()
+        self._number = 0
+
+    def fresh(self, site: str) -> bytes:
+        """Returns a content that nobody has written before."""
+        self._number += 1
+        return b"%d%s%s." % (self._number, _SIGNATURE, site.encode())
+
+    def note(self, site: str, before: Tree, after: Tree) -> None:
+        """Notes what an application, or a power cut, did to a tree."""
+        had, has = _names_of_contents(before), _names_of_contents(after)
+        for content in has:
+            self.written.setdefault(content, site)
+        self.ended.update(content for content, count in had.items() if has[content] < count)
+
+    def note_unseen(self, site: str, inode: Inode) -> None:
+        """Notes a file that has no name in the tree; it counts while it has one elsewhere."""
+        written = (inode.kind, inode.content)
+        self.written.setdefault(written, site)
+        if inode.link_count == 0:
+            self.ended.add(written)
+
+    def standing(self) -> dict[Written, str]:
+        """Returns the contents that must be visible: unique ones that nobody did away with."""
+        return {
+            content: site
+            for content, site in self.written.items()
+            if content not in self.ended and _SIGNATURE in content[1]
+        }
+
+
+def content_of(inode: Inode) -> bytes:
+    """Returns what a file holds, or where a symlink leads."""
+    return inode.target if inode.kind is DiskKind.SYMLINK else inode.content
+
+
+def _names_of_contents(tree: Tree) -> Counter[Written]:
+    return Counter(
+        (inode.kind, content_of(inode))
+        for inode in tree.values()
+        if inode.kind in (DiskKind.REGULAR, DiskKind.SYMLINK)
+    )

@@ -1,0 +1,87 @@
+"""Runs simulations: `python -m tests.simulation.run --seed S --runs N`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import secrets
+import sys
+import time
+import traceback
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tests.simulation.world import world_of
+
+PROGRESS_EVERY_S = 10.0
+SEEDS = 10**9
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one seed."""
+
+    digest: str
+    counts: Counter[str] = field(default_factory=Counter)
+    failure: str = ""  # empty: every invariant held
+    tail: str = ""
+
+
+def run_seed(seed: int, tail_lines: int = 80) -> Outcome:
+    """Runs one seed; any exception is a failure."""
+    with world_of(seed) as world:
+        try:
+            world.run()
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises is what we look for
+            where = "".join(traceback.format_exception(error)[-6:])
+            return Outcome(
+                world.trace.digest(), world.trace.counts, where, world.trace.tail(tail_lines)
+            )
+        return Outcome(world.trace.digest(), world.trace.counts)
+
+
+def describe(seed: int, outcome: Outcome) -> str:
+    """Tells what failed, and how to see it again."""
+    return (
+        f"{outcome.tail}\n\nseed {seed} failed: {outcome.failure}\n"
+        f"again: make sim SEED={seed} RUNS=1"
+    )
+
+
+def main() -> int:
+    """Runs the seeds that the command line asks for; returns how many failed, at most 1."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, help="the first seed; a random one by default")
+    parser.add_argument("--runs", type=int, default=100, help="how many seeds, one after another")
+    parser.add_argument("--keep-going", action="store_true", help="also after a failure")
+    parser.add_argument("--tail", type=int, default=80, help="lines of the trace to show")
+    parser.add_argument("--digest", action="store_true", help="print the hash of each trace")
+    options = parser.parse_args()
+    logging.getLogger("geosync").setLevel(logging.CRITICAL)
+    first = secrets.randbelow(SEEDS) if options.seed is None else options.seed
+    began_s = shown_s = time.monotonic()
+    counts: Counter[str] = Counter()
+    failed: list[int] = []
+    for done, seed in enumerate(range(first, first + options.runs), start=1):
+        outcome = run_seed(seed, options.tail)
+        counts += outcome.counts
+        if options.digest:
+            print(seed, outcome.digest)
+        if outcome.failure:
+            failed.append(seed)
+            print(describe(seed, outcome), flush=True)
+            if not options.keep_going:
+                break
+        now_s = time.monotonic()
+        if now_s - shown_s >= PROGRESS_EVERY_S:
+            shown_s = now_s
+            rate = done / (now_s - began_s) * 60
+            print(f"{done} of {options.runs}, {len(failed)} failed, {rate:.0f} a minute", flush=True)
+    took_s = time.monotonic() - began_s
+    print(", ".join(f"{what} {count}" for what, count in sorted(counts.items())))
+    print(f"seeds {first} to {seed}: {len(failed)} failed {failed}, {took_s:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""A world of several sites from one seed: faults and users, then quiet, then the invariants."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from conflict.errors import GeosyncError
+from conflict.policy import ConflictPolicy, PolicyRule
+from conflict.synced import Path, entry_at_path
+from geosync.engine.resolving import Choice
+from tests.simulation.inode_file_system import FileSystem
+from tests.simulation.invariants import (
+    Violation,
+    check_at_rest,
+    check_idle,
+)
+from tests.simulation.ledger import Ledger
+from tests.simulation.mortality import Killed
+from tests.simulation.simulated_application import SimulatedApplication
+from tests.simulation.simulated_clock import NS_PER_S, SimulatedClock, SimulatedTime
+from tests.simulation.simulated_site import SimulatedSite, Surroundings
+from tests.simulation.simulated_store import SimulatedStore
+from tests.simulation.trace import Trace
+from tests.simulation.weather import Weather, small_limits, weather_of
+from tests.simulation.workload import Machine
+
+SETTLE_ROUNDS_MAX = 150
+IDLE_ROUNDS = 6
+TRASH_WATCHED_S = 70.0
+YEAR_S = 365 * 86_400
+EVERYTHING: dict[Path, bool] = {(): True}
+POLICIES: tuple[tuple[PolicyRule, ...], ...] = (
+    (),
+    (PolicyRule(b"*", ConflictPolicy.BESIDE),),
+    (PolicyRule(b"*", ConflictPolicy.SITE_PRIORITY, (b"site1", b"site0")),),
+    (PolicyRule(b"*.txt", ConflictPolicy.BESIDE), PolicyRule(b"a/**", ConflictPolicy.NEWEST)),
+    (PolicyRule(b"**/a", ConflictPolicy.BESIDE), PolicyRule(b"d/*", ConflictPolicy.OUTSIDE)),
+)
+
+
+class World:
+    """Everything there is in one run. Each part draws from a random stream of its own."""
+
+    def __init__(self, seed: int, directory: bytes) -> None:
+        self.seed = seed
+        self.time = SimulatedTime()
+        self.trace = Trace(self.time)
+        self.weather: Weather = weather_of(self._stream("weather"))
+        self.store = SimulatedStore(self.time, self._stream("store"))
+        self.ledger = Ledger()
+        self.decided: set[bytes] = set()  # contents that an operator decided against
+        self.has_newest_policy = False  # losers are kept in the history only
+        self._schedule = self._stream("schedule")
+        self._operators = self._stream("operators")
+        self._shared = Surroundings(seed, self.weather, self.store, self.trace, directory)
+        self.sites = [self._site(number) for number in range(self.weather.site_count)]
+
+    def _stream(self, what: str) -> random.Random:
+        return random.Random(f"{self.seed}/{what}")
+
+    def _site(self, number: int) -> SimulatedSite:
+        name = f"site{number}"
+        clock = SimulatedClock(self.time)
+        clock.drift_ppm = self._schedule.choice((0, 100, -100))
+        if number == 1 and self.weather.has_poisoned_clock:
+            clock.step(10 * YEAR_S * NS_PER_S)
+        file_system = FileSystem(clock)
+        application = SimulatedApplication(file_system)
+        machine = Machine(name, application, file_system, self.ledger, self.trace)
+        return SimulatedSite(name, machine, clock, self._shared)
+
+    def close(self) -> None:
+        """Closes all journals."""
+        for site in self.sites:
+            site.close()
+
+    # A run
+
+    def run(self) -> None:
+        """Lets everything happen. Raises Violation, or whatever an engine raises."""
+        self.trace.add("world", "weather", self.weather)
+        self.sites[0].start()
+        self._begin_faults()
+        for _ in range(self.weather.step_count):
+            self._step()
+        self._calm_down()
+        self._settle()
+        check_at_rest(self)
+        self._idle()
+        for name in sorted(self.store.sent):
+            self.trace.add("store", "object", name)
+            for body in sorted(self.store.sent[name]):
+                self.trace.add_bytes(body)
+
+    def _begin_faults(self) -> None:
+        self.store.faults = self.weather.store
+        for site in self.sites:
+            site.dice.faults = self.weather.disk
+            site.death.rate = self.weather.death_rate
+
+    def _step(self) -> None:
+        self.time.advance(self._schedule.choice((0.01, 0.1, 0.3, 0.3, 1, 1, 5, 40)))
+        self._change_weather()
+        site = self._schedule.choice(self.sites)
+        if self._schedule.random() < self.weather.user_share:
+            site.user.act()
+        elif site.engine is None:
+            site.start()
+        else:
+            site.cycle(self._dirty(site))
+            self._operate(site)
+
+    def _dirty(self, site: SimulatedSite) -> dict[Path, bool]:
+        """Returns what the watcher saw; sometimes it lost something, and says look everywhere."""
+        seen = {path: True for path in sorted(site.user.dirty)}
+        site.user.dirty.clear()
+        if self._schedule.random() < 0.3:
+            return EVERYTHING
+        if self._schedule.random() < self.weather.lost_hint_rate:
+            return {}
+        return seen
+
+    def _change_weather(self) -> None:
+        fate, weather = self._schedule, self.weather
+        if fate.random() < weather.partition_rate:
+            self._partition(fate)
+        site = fate.choice(self.sites)
+        if fate.random() < weather.clock_step_rate:
+            by_s = fate.choice((-YEAR_S, -3600, -1, 1, 3600, YEAR_S))
+            site.clock.step(by_s * NS_PER_S)
+            self.trace.add(site.name, "clock-step", by_s)
+        if site.engine is not None and fate.random() < weather.death_rate * 2:
+            site.kill(with_power=fate.random() < weather.power_cut_share)
+
+    def _partition(self, fate: random.Random) -> None:
+        kind = fate.choice(("down", "up", "split", "join", "cut off", "cut off"))
+        match kind:
+            case "down" | "up":
+                self.store.is_down = kind == "down"
+            case "split":
+                self.store.split()
+            case "join":
+                self.store.join()
+            case _:
+                names = [site.name for site in self.sites]
+                self.store.cut_off = set(fate.sample(names, fate.randrange(len(names))))
+        self.trace.add("store", kind, sorted(self.store.cut_off))
+
+    # Operators
+
+    def _operate(self, site: SimulatedSite) -> None:
+        fate = self._operators
+        if site.engine is None or fate.random() >= self.weather.operator_rate:
+            return
+        try:
+            if fate.random() < 0.3:
+                rules = fate.choice(POLICIES)
+                newest = (rule.policy is ConflictPolicy.NEWEST for rule in rules)
+                self.has_newest_policy = self.has_newest_policy or any(newest)
+                site.engine.set_policies(rules)
+                self.trace.add(site.name, "policy", rules)
+            else:
+                self._resolve(site, fate)
+        except Killed:
+            return
+        except GeosyncError as error:
+            self.trace.add(site.name, "refused", error)
+
+    def _resolve(self, site: SimulatedSite, fate: random.Random) -> None:
+        assert site.engine is not None
+        found = site.engine.conflicts()
+        if not found:
+            return
+        conflict, choice = fate.choice(found), fate.choice(list(Choice))
+        self.trace.add(site.name, "resolve", conflict.identity, conflict.path, choice.value)
+        if choice is Choice.WINNER:
+            self.decided.add(conflict.loser.content.digest)
+        elif choice is Choice.LOSER:
+            here = entry_at_path(site.engine.site.journal.synced, conflict.path)
+            if here is not None and here.content is not None:
+                self.decided.add(here.content.digest)
+        site.engine.resolve(conflict.identity, choice)
+
+    # The end
+
+    def _calm_down(self) -> None:
+        self.store.quiet()
+        for site in self.sites:
+            site.calm_down()
+        self.trace.add("world", "quiet")
+
+    def _settle(self) -> None:
+        """Lets all sites work until nothing is left to do. Raises Violation when that never is."""
+        for _ in range(SETTLE_ROUNDS_MAX):
+            if not self._round(1.1):
+                break
+        else:
+            raise Violation(f"not settled after {SETTLE_ROUNDS_MAX} rounds: {self._unsettled()}")
+        self.time.advance(TRASH_WATCHED_S)  # displaced files were watched long enough then
+        for _ in range(SETTLE_ROUNDS_MAX):
+            if not self._round(5.5):
+                return
+        raise Violation(f"not settled a minute later: {self._unsettled()}")
+
+    def _round(self, pause_s: float) -> bool:
+        """Lets each site do one cycle; returns whether anything is left to do."""
+        self.time.advance(pause_s)
+        is_busy = False
+        for site in self.sites:
+            if site.engine is None:
+                site.start()
+                is_busy = True
+                continue
+            cycle = site.cycle(EVERYTHING)
+            assert cycle is not None
+            is_busy = is_busy or cycle.did_work or not site.engine.is_settled()
+        received = {site.engine.site.journal.log.received() for site in self.sites if site.engine}
+        return is_busy or len(received) > 1
+
+    def _unsettled(self) -> str:
+        return "; ".join(
+            f"{site.name}: {site.engine.waiting()} {site.engine.site.journal.problems()}"
+            for site in self.sites
+            if site.engine is not None
+        )
+
+    def _idle(self) -> None:
+        """Nobody does anything any more, so nothing may happen."""
+        before = [dict(site.machine.file_system.inodes) for site in self.sites]
+        sent = {name: set(bodies) for name, bodies in self.store.sent.items()}
+        for _ in range(IDLE_ROUNDS):
+            if self._round(10.0):
+                raise Violation("a cycle did work after all was settled")
+        check_idle(self, before, sent)
+
+
+@contextmanager
+def world_of(seed: int) -> Iterator[World]:
+    """Makes the world of a seed, with its journals in a directory that goes afterwards."""
+    parent = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    directory = tempfile.mkdtemp(prefix="geosync-simulation-", dir=parent)
+    world = World(seed, os.fsencode(directory))
+    try:
+        with small_limits(world.weather):
+            yield world
+    finally:
+        world.close()
+        shutil.rmtree(directory)
