@@ -39,7 +39,7 @@ def conflicts(nodes: NodeStore) -> Iterator[Conflict]:
     """Yields all open conflicts, sorted by path."""
     policy = policy_of(nodes.node(ROOT))
     found = [
-        *(c for path in _contended_paths(nodes) for c in _at_name(nodes, policy, path)),
+        *(c for path in contended_paths(nodes) for c in _at_name(nodes, policy, path)),
         *_orphans(nodes, policy),
     ]
     yield from sorted(found, key=lambda c: (c.path, c.loser.dot))

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from conflict.errors import GeosyncError
+from conflict.policy import PolicyRule
 from conflict.report import Conflict, conflicts
 from conflict.synced import Path
 from conflict.version import VersionVector
-from geosync.disk.interface import RootLost
+from geosync.disk.interface import DiskError
 from geosync.engine.applying import Applier
 from geosync.engine.capturing import Capturer
 from geosync.engine.fetching import Fetcher
@@ -20,7 +21,7 @@ from geosync.engine.mirroring import Mirror
 from geosync.engine.publishing import Publisher
 from geosync.engine.receiving import Receiver
 from geosync.engine.recovery import recover
-from geosync.engine.resolving import Choice, find_conflict, resolve
+from geosync.engine.resolving import Choice, find_conflict, resolve, set_policies
 from geosync.engine.site import Site
 from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
@@ -146,6 +147,11 @@ class Engine:
         self._is_mirror_stale = True
         return conflict
 
+    def set_policies(self, rules: tuple[PolicyRule, ...]) -> None:
+        """Sets the volume's conflict policies; the next cycle shows and publishes them."""
+        self._applier.mark(set_policies(self.site, rules))
+        self._is_mirror_stale = True
+
     def own_counter(self) -> int:
         """Returns how many operations this site has written."""
         return self.site.journal.log.received().counter_of(self.site.actor)
@@ -172,7 +178,7 @@ class Engine:
             return
         try:
             part()
-        except (OSError, RootLost) as error:
+        except (OSError, DiskError) as error:
             cycle.disk_error = error
             text = f"{error}. Nothing is taken for deleted; all goes on once this is mended."
             self.site.report(_DISK, text)

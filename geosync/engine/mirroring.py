@@ -61,12 +61,12 @@ class Mirror:
     def _add(self, path: RelativePath, conflict: Conflict) -> bool:
         content = conflict.loser.content
         attributes = attributes_of(conflict.loser.attributes, is_directory=False)
+        self._make_directories(path)
         try:
             staged = self._staged(content, attributes)
         except ContentUnavailable as error:
             _log.info("conflict_copy_waits", path=path, reason=str(error))
             return False
-        self._make_directories(path)
         outcome = self._site.disk.place_new(staged, path)
         if not isinstance(outcome, Applied):
             self._site.disk.discard_staged(staged)

@@ -1,4 +1,4 @@
-"""Resolving: writes an operator's decision about a conflict as operations."""
+"""Resolving: writes an operator's decisions about conflicts as operations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from enum import Enum
 from conflict.author import Author
 from conflict.merged_tree import directories_at
 from conflict.node import Location
-from conflict.operations import NodeId
+from conflict.operations import POLICY, NodeId
+from conflict.policy import PolicyRule, encode_rules
 from conflict.report import Conflict, conflicts
 from conflict.synced import Path, SyncedEntry, entry_at_path
 from geosync.engine.capturing import save_transaction
@@ -59,6 +60,18 @@ def resolve(site: Site, conflict: Conflict, choice: Choice) -> set[Location]:
         elif choice is Choice.BOTH:
             _keep_both(site, author, conflict)
         author.settle(conflict.claims)
+        transaction = author.transaction()
+        assert transaction is not None
+        save_transaction(site, transaction, author)
+    return author.touched
+
+
+def set_policies(site: Site, rules: tuple[PolicyRule, ...]) -> set[Location]:
+    """Writes the volume's conflict policies. Returns what they touch: the root."""
+    journal = site.journal
+    with journal.transaction():
+        author = Author(journal.nodes, site.hybrid_clock(), journal.log.received(), site.now_ms())
+        author.set_root_attributes(((POLICY, encode_rules(rules)),))
         transaction = author.transaction()
         assert transaction is not None
         save_transaction(site, transaction, author)
