@@ -45,7 +45,8 @@ def conflicts(nodes: NodeStore) -> Iterator[Conflict]:
     yield from sorted(found, key=lambda c: (c.path, c.loser.dot))
 
 
-def _contended_paths(nodes: NodeStore) -> set[Path]:
+def contended_paths(nodes: NodeStore) -> set[Path]:
+    """Returns the names that several versions or files may claim: where policies decide."""
     locations: set[Location] = set(nodes.crowded_locations())
     for node in nodes.contested_nodes():
         state = nodes.node(node)
