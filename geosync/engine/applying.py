@@ -31,6 +31,8 @@ from conflict.node import Location
 from conflict.observation import Attributes, Fingerprint
 from conflict.operations import ROOT, NodeId
 from conflict.planner import plan
+from conflict.policy import policy_of
+from conflict.report import contended_paths
 from conflict.synced import (
     PARKED,
     ROOT_ENTRY,
@@ -50,10 +52,10 @@ from geosync.disk.interface import (
     Staged,
 )
 from geosync.engine.fetching import ContentUnavailable, Fetcher
-from geosync.engine.places import as_seen, path_on_disk
+from geosync.engine.places import as_seen, note_own_times, path_on_disk
 from geosync.engine.site import Site, joined
 from geosync.event_log import event_logger
-from geosync.journal.journal import Intent, RetiredFile
+from geosync.journal.journal import ANY_DIRECTORY, Intent, RetiredFile
 
 BATCH_ACTIONS_MAX: Final = 500
 BATCH_SIZE_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -89,7 +91,18 @@ class Applier:
 
     def mark(self, touched: Iterable[Location]) -> None:
         """Says that the merged tree may look different at these names."""
-        self._touched.update(at for at in touched if at != ROOT_LOCATION)
+        names = set(touched)
+        if ROOT_LOCATION in names or self._moves_policies(names):
+            self._again |= contended_paths(self._site.journal.nodes)
+        self._touched |= names - {ROOT_LOCATION}
+
+    def _moves_policies(self, names: set[Location]) -> bool:
+        """Tells whether other policies may hold for what is below one of these names."""
+        nodes = self._site.journal.nodes
+        if not policy_of(nodes.node(ROOT)).depends_on_directory:
+            return False
+        found = (nodes.node(live.node) for at in names for live in nodes.live_links_at(at))
+        return any(state is not None and state.is_directory for state in found)
 
     def mark_everything(self) -> None:
         """Compares the whole trees next time: after a crash, nobody knows what was under way."""
@@ -132,14 +145,14 @@ class Applier:
         for batch in _batches(planned.actions):
             self._run_batch(batch, result)
         self._again = set(result.blocked)
-        self._note_applied()
         return result
 
     def _dirty_paths(self) -> set[Path]:
         nodes = self._site.journal.nodes
         return self._again | {path_of(nodes, at) for at in self._touched}
 
-    def _note_applied(self) -> None:
+    def note_applied(self) -> None:
+        """Remembers, once nothing is left to do, that all that was received is on the disk."""
         journal = self._site.journal
         received = journal.log.received()
         if not self.has_work() and self._site.applied() != received:
@@ -150,10 +163,17 @@ class Applier:
 
     def _run_batch(self, actions: list[Action], result: ApplyResult) -> None:
         steps = [_Step(action) for action in actions]
-        self._stage(steps, result)
+        try:
+            self._stage(steps, result)
+            self._change(steps, result)
+        finally:
+            self._discard_unused(steps)
+            self._fetcher.forget()
+
+    def _change(self, steps: list[_Step], result: ApplyResult) -> None:
         for step in steps:
             self._give_real_id(step.action)
-        intents = [i for i in map(self._intent, steps) if i is not None]
+        intents = self._intents(steps)
         journal = self._site.journal
         if intents:
             with journal.transaction():
@@ -161,13 +181,12 @@ class Applier:
         with journal.transaction():
             for step in steps:
                 self._run(step, result)
+            note_own_times(self._site, self._directories_of(steps))
             if intents:
                 # CRASH: changes that are not durable yet are undone by the file system as a
                 # prefix; the intents are still there and the disk tells what became of them.
                 self._site.disk.sync_changes()
             journal.end_intents()
-        self._discard_unused(steps)
-        self._fetcher.forget()
 
     def _stage(self, steps: list[_Step], result: ApplyResult) -> None:
         wanted = [
@@ -227,28 +246,55 @@ class Applier:
         is_there = now is not None and (now.parent, now.name) == (wanted.parent, wanted.name)
         return now if is_there else None
 
-    def _intent(self, step: _Step) -> Intent | None:
+    def _intents(self, steps: list[_Step]) -> list[Intent]:
+        """Says what each change leaves at its place, given that those before it were made."""
+        handles: dict[EntryId, bytes] = {}
+        found = (self._intent(step, handles) for step in steps)
+        return [intent for intent in found if intent is not None]
+
+    def _intent(self, step: _Step, handles: dict[EntryId, bytes]) -> Intent | None:
         action = step.action
         match action:
             case PlaceFile() | ReplaceFile():
-                handle = step.staged.handle if step.staged is not None else b""
-            case Move() | Park():
-                now = self._site.journal.synced.entry(self._real(action.expected.entry))
-                handle = now.handle if now is not None else b""
+                handle = step.staged.handle if step.staged is not None else None
+            case Move() | Park() | ApplyAttributes():
+                handle = self._handle(action.expected.entry, handles)
             case LinkFile():
-                source = self._site.journal.synced.entry(self._real(action.source))
-                handle = source.handle if source is not None else b""
+                handle = self._handle(action.source, handles)
+            case MakeDirectory():
+                handle = ANY_DIRECTORY
             case RemoveFile() | RemoveDirectory():
                 entry = self._real(action.expected.entry)
                 return Intent(entry, action.expected.handle, None)
-            case MakeDirectory() | ApplyAttributes() | Adopt():
+            case Adopt():
                 return None
             case _:
                 assert_never(action)
-        if not handle:
+        if handle is None:
             return None
         becomes = self._realised(action.becomes)
+        handles[becomes.entry] = handle
         return Intent(becomes.entry, handle, becomes)
+
+    def _handle(self, entry: EntryId, handles: dict[EntryId, bytes]) -> bytes | None:
+        """Returns the inode of an entry once the changes before this one are made."""
+        real = self._real(entry)
+        if real in handles:
+            return handles[real]
+        now = self._site.journal.synced.entry(real)
+        return now.handle if now is not None else None
+
+    def _directories_of(self, steps: list[_Step]) -> set[EntryId]:
+        """Returns the directories in which a name came or went."""
+        entries = (
+            entry
+            for step in steps
+            for entry in (
+                getattr(step.action, "expected", None),
+                getattr(step.action, "becomes", None),
+            )
+        )
+        return {self._real(entry.parent) for entry in entries if entry is not None}
 
     def _planned_path(self, entry: SyncedEntry) -> Path | None:
         real = self._realised(entry)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from conflict.observation import DiskEntry, DiskKind
-from conflict.synced import PARKED, ROOT_ENTRY, SyncedEntry
-from geosync.disk.interface import RelativePath
+from conflict.synced import PARKED, ROOT_ENTRY, EntryId, SyncedEntry
+from geosync.disk.interface import EntryUnreadable, RelativePath
 from geosync.engine.site import Site, joined
 
 
@@ -34,3 +35,31 @@ def as_seen(entry: SyncedEntry, found: DiskEntry) -> SyncedEntry:
         fingerprint=found.fingerprint,
         attributes=found.attributes,
     )
+
+
+def note_own_times(site: Site, directories: Iterable[EntryId]) -> None:
+    """Remembers the mtime that our own changes gave to directories; the planner restores it.
+
+    Else a crash before it is restored would make it look like a change by a program.
+
+    RACE: a program may put a file there at the same moment; the mtime is restored all the same.
+    """
+    for directory in sorted(directories):
+        entry = site.journal.synced.entry(directory)
+        path = path_on_disk(site, entry) if entry is not None else None
+        if entry is None or path is None or directory == ROOT_ENTRY:
+            continue
+        try:
+            found = site.disk.observe(path)
+        except EntryUnreadable:
+            continue
+        if found is not None and found.handle == entry.handle:
+            mtime_ns = found.attributes.mtime_ns
+            site.journal.synced.save_entry(
+                replace(
+                    entry,
+                    fingerprint=found.fingerprint,
+                    attributes=replace(entry.attributes, mtime_ns=mtime_ns),
+                    intended=replace(entry.intended, mtime_ns=mtime_ns),
+                )
+            )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from conflict.observation import DiskEntry, DiskKind, Fingerprint
 from conflict.synced import PARKED, SyncedEntry
-from geosync.disk.interface import Retired
-from geosync.engine.places import as_seen, path_on_disk
+from geosync.disk.interface import EntryUnreadable, Retired
+from geosync.engine.places import as_seen, note_own_times, path_on_disk
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
-from geosync.journal.journal import Intent, RetiredFile
+from geosync.journal.journal import ANY_DIRECTORY, Intent, RetiredFile
 
+NEVER_SEEN = Fingerprint(size_bytes=-1, mtime_ns=0, ctime_ns=0)  # differs from every real one
 _log = event_logger(__name__)
 
 
@@ -26,9 +30,15 @@ def recover(site: Site) -> bool:
     if not intents:
         return False
     in_trash = {retired.entry.handle: retired for retired in site.disk.retired()}
+    befores = [site.journal.synced.entry(intent.entry) for intent in intents]
     with site.journal.transaction():
         for intent in intents:
-            _recover_one(site, intent, in_trash)
+            try:
+                _recover_one(site, intent, in_trash)
+            except EntryUnreadable:
+                continue  # a scan finds out what is there, once it can be read
+        entries = [*befores, *(intent.becomes for intent in intents)]
+        note_own_times(site, {entry.parent for entry in entries if entry is not None})
         site.journal.end_intents()
     _log.info("recovered", changes=len(intents))
     return True
@@ -44,10 +54,32 @@ def _recover_one(site: Site, intent: Intent, in_trash: dict[bytes, Retired]) -> 
         return  # its directory was not made, so nor was this
     path = path_on_disk(site, becomes)
     found = site.disk.observe(path) if path is not None else None
-    if found is not None and found.handle == intent.handle:
+    if found is not None and _is_result(intent, becomes, found):
         if before is not None and before.handle != found.handle:
             _remember_displaced(site, before, in_trash)
-        site.journal.synced.save_entry(as_seen(becomes, found))
+        site.journal.synced.save_entry(_as_left(becomes, found))
+
+
+def _is_result(intent: Intent, becomes: SyncedEntry, found: DiskEntry) -> bool:
+    if intent.handle == ANY_DIRECTORY:
+        return becomes.is_directory and found.kind is DiskKind.DIRECTORY
+    return found.handle == intent.handle
+
+
+def _as_left(becomes: SyncedEntry, found: DiskEntry) -> SyncedEntry:
+    """Returns the entry as the interrupted change left it, for certain.
+
+    A program may have written to the file since: so it is read again, and an mtime that we did
+    not set is a change. All other attributes are taken as seen, and set again where they are not
+    as wanted.
+    CRASH: a program's chmod between the crash and this start is so undone, of these files only.
+    """
+    seen = as_seen(becomes, found)
+    own_mtimes = (becomes.attributes.mtime_ns, becomes.intended.mtime_ns)
+    if found.kind is not DiskKind.DIRECTORY and found.attributes.mtime_ns not in own_mtimes:
+        seen = replace(seen, attributes=replace(seen.attributes, mtime_ns=own_mtimes[0]))
+    fingerprint = NEVER_SEEN if found.kind is DiskKind.REGULAR else found.fingerprint
+    return replace(seen, fingerprint=fingerprint, intended=seen.attributes)
 
 
 def _recover_removal(

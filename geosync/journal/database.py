@@ -8,11 +8,13 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from typing import Final
+from urllib.parse import quote
 
 from sqlite_utils import Database, Migrations  # noqa: TID251 - its home
 
 from geosync.errors import OperatorError
 from geosync.journal.schema import TABLES
+from geosync.terminal import display_name
 
 FILE_NAME: Final = b"journal.sqlite"
 BUSY_TIMEOUT_S: Final = 30.0
@@ -51,6 +53,28 @@ def open_database(state_dir: bytes) -> sqlite3.Connection:
     return connection
 
 
+def open_database_read_only(state_dir: bytes) -> sqlite3.Connection:
+    """Opens the journal of a state directory for looking only, also beside a running daemon.
+
+    Raises:
+        OperatorError: there is none, or it can't be read.
+    """
+    path = os.path.join(state_dir, FILE_NAME)
+    if not os.path.exists(path):
+        raise OperatorError(
+            f"there is no journal {display_name(path)}: this site has not joined its volume yet."
+            " Start it with: geosync run, or look whether state_dir is the right one."
+        )
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote(path)}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
+        )
+        connection.execute("SELECT 1 FROM setting LIMIT 1")
+    except sqlite3.DatabaseError as error:
+        raise _explained(path, error) from error
+    return connection
+
+
 def _check(connection: sqlite3.Connection) -> None:
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
@@ -58,7 +82,7 @@ def _check(connection: sqlite3.Connection) -> None:
 
 
 def _explained(path: bytes, error: sqlite3.DatabaseError) -> OperatorError:
-    shown = os.fsdecode(path)
+    shown = display_name(path)
     if isinstance(error, sqlite3.OperationalError):
         return OperatorError(
             f"cannot open the journal {shown}: {error}. Check that the state directory is"

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from conflict.observation import Fingerprint
 from conflict.synced import EntryId, SyncedEntry
 from geosync.journal.chunks import JournalChunks
-from geosync.journal.database import open_database, transaction
+from geosync.journal.database import open_database, open_database_read_only, transaction
 from geosync.journal.log import JournalLog
 from geosync.journal.nodes import JournalNodes
 from geosync.journal.records import pack_whole_entry, unpack_whole_entry
 from geosync.journal.synced_entries import JournalSynced
+
+ANY_DIRECTORY = b""  # for a handle: that of a directory which is only just being made
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Intent:
     """A change of the disk that was begun; after a crash the disk tells whether it was done."""
 
     entry: EntryId
-    handle: bytes  # inode that is at the entry's path once it is done; of a removal, what went
+    handle: bytes  # inode that is at its path once it is done (of a removal, what went)
     becomes: SyncedEntry | None  # None: a removal
 
 
@@ -48,9 +50,14 @@ class Problem:
 class Journal:
     """Used by one thread, the control thread. A crash leaves a prefix of its transactions."""
 
-    def __init__(self, state_dir: bytes) -> None:
-        """Opens the journal in a directory. Raises OperatorError."""
-        self._connection = open_database(state_dir)
+    def __init__(self, state_dir: bytes, *, is_read_only: bool = False) -> None:
+        """Opens the journal in a directory, which it makes unless it is only to be read.
+
+        Raises:
+            OperatorError: it can't be opened.
+        """
+        opening = open_database_read_only if is_read_only else open_database
+        self._connection = opening(state_dir)
         self.nodes = JournalNodes(self._connection)
         self.synced = JournalSynced(self._connection)
         self.log = JournalLog(self._connection)

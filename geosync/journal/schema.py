@@ -107,7 +107,7 @@ CREATE INDEX synced_node_entry ON synced_node (entry);
 CREATE TABLE intent (               -- changes of the disk that were begun, and perhaps done
     number INTEGER PRIMARY KEY,     -- in this order
     entry INTEGER NOT NULL,         -- of the synced tree: what the change is about
-    handle BLOB NOT NULL,           -- inode that is at the entry's path once the change is done
+    handle BLOB NOT NULL,           -- inode at its path once it is done; empty: a new directory
     record BLOB                     -- the synced entry then; NULL for a removal
 ) STRICT;
 

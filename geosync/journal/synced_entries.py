@@ -81,6 +81,8 @@ class JournalSynced:
 
     def save_entry(self, entry: SyncedEntry) -> None:
         """See SyncedStore."""
+        # An entry that recovery brings back has an id that was given before the crash.
+        self._last_entry = max(self._last_entry, entry.entry)
         self._forget(entry.entry)
         self._names.pop((entry.parent, entry.name), None)
         self._connection.execute(

@@ -1,0 +1,157 @@
+"""An engine that is killed before any step that it takes finishes the work when it starts again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from conflict.operations import Delete, Operation
+from tests.support.disk_tree import contents_of, disk_tree
+from tests.support.kill_points import Killed, KillPoints
+from tests.support.local_sites import LocalSite, local_sites, settle
+from transport.hashing import VolumeHasher
+from transport.memory_store import MemoryStore
+from transport.object_names import segment_name
+from transport.object_store import ObjectStore
+from transport.segment import ExpectedSegment, decode_segment
+
+LARGE = os.urandom(300_000)  # travels in a pack
+Change = Callable[[LocalSite, LocalSite], None]
+
+
+def _seed(site: LocalSite) -> None:
+    for number in range(3):
+        site.write(b"album/summer/%d.jpg" % number, b"picture %d" % number)
+    site.write(b"notes", b"first notes")
+    site.write(b"other", b"other notes")
+    site.write(b"plain", b"becomes a directory")
+    site.write(b"gone", b"goes away")
+    site.write(b"old/file", b"in a directory that goes away")
+    os.symlink(b"notes", site.path(b"link"))
+
+
+def _remote_changes(away: LocalSite, here: LocalSite) -> None:
+    """The other site changes everything that an engine can change on a disk."""
+    away.write(b"notes", b"second notes, longer")
+    away.write(b"large", LARGE)
+    away.write(b"new/deep/file", b"in new directories")
+    os.link(away.path(b"other"), away.path(b"new/linked"))
+    os.rename(away.path(b"album/summer"), away.path(b"winter"))
+    os.chmod(away.path(b"album"), 0o750)
+    os.unlink(away.path(b"gone"))
+    os.unlink(away.path(b"old/file"))
+    os.rmdir(away.path(b"old"))
+    os.unlink(away.path(b"plain"))
+    away.write(b"plain/inside", b"now a directory")
+    os.unlink(away.path(b"link"))
+    os.symlink(b"other", away.path(b"link"))
+    os.utime(away.path(b"other"), ns=(1, 1_600_000_000_123_456_789))
+
+
+def _swapped_names(away: LocalSite, here: LocalSite) -> None:
+    """Two names are swapped: one has to get out of the way first."""
+    os.rename(away.path(b"notes"), away.path(b"between"))
+    os.rename(away.path(b"other"), away.path(b"notes"))
+    os.rename(away.path(b"between"), away.path(b"other"))
+    os.rename(away.path(b"album"), away.path(b"between"))
+    os.rename(away.path(b"old"), away.path(b"album"))
+    os.rename(away.path(b"between"), away.path(b"old"))
+
+
+def _both_change(away: LocalSite, here: LocalSite) -> None:
+    """Both sites write the same files, and files of their own."""
+    away.write(b"notes", b"notes of the other site")
+    here.write(b"notes", b"notes of this site")
+    here.write(b"mine", b"only here")
+    here.write(b"mine too", LARGE[:100_000])
+    os.rename(here.path(b"other"), here.path(b"renamed here"))
+    away.write(b"other", b"edited there")
+    os.unlink(here.path(b"gone"))
+    away.write(b"album/summer/9.jpg", b"picture 9")
+
+
+def _run_to_death(site: LocalSite, points: KillPoints) -> bool:
+    """Lets an engine work until it is killed; returns whether it was."""
+    site.wrap_disk = points.mortal
+    site.wrap_store = points.mortal
+    site.wrap_journal = points.mortal_journal
+    try:
+        site.open()
+        for _ in range(5):
+            site.cycle()
+    except Killed:
+        return True
+    finally:
+        site.close()
+        site.wrap_disk = site.wrap_store = lambda part: part
+        site.wrap_journal = lambda journal: journal
+    return False
+
+
+def _operations_of(site: LocalSite, store: ObjectStore) -> list[Operation]:
+    """Reads a site's log from the store."""
+    key = site.journal.setting("volume_key")
+    assert key is not None
+    actor = site.engine.site.actor
+    operations: list[Operation] = []
+    for name in store.list_names(f"log/{actor.hex()}/"):
+        expected = ExpectedSegment("volume", actor, int(name.rpartition("/")[2], 16))
+        assert name == segment_name(actor, expected.sequence)
+        segment = decode_segment(store.get(name, size_bytes_max=2**30), VolumeHasher(key), expected)
+        operations += [o for transaction in segment.transactions for o in transaction]
+    return operations
+
+
+def _killed_once(change: Change, kill_before: int) -> tuple[bool, int]:
+    """Kills the engine of one site once; returns whether, and how much it wrote in all."""
+    store = MemoryStore()
+    points = KillPoints(kill_before)
+    with local_sites(store, "away", "here") as (away, here):
+        _seed(away)
+        settle(away, here)
+        here.close()
+        change(away, here)
+        written = contents_of(away.root) | contents_of(here.root)
+        is_deleted = not os.path.exists(here.path(b"gone"))
+        for _ in range(3):
+            away.cycle()
+        was_killed = _run_to_death(here, points)
+        here.open()
+        settle(here, away)
+        why = f"killed before step {kill_before}: {points.where}"
+        assert disk_tree(here.root) == disk_tree(away.root), why
+        shown = contents_of(here.root)
+        replaced = {b"first notes", b"other notes", b"goes away"} | {
+            b"in a directory that goes away",
+            b"becomes a directory",
+        }
+        assert written - shown <= replaced, why
+        assert not here.problems(), why
+        operations = _operations_of(here, store)
+        deletes = sum(isinstance(operation, Delete) for operation in operations)
+        assert deletes == is_deleted, why
+        return was_killed, len(operations)
+
+
+@pytest.mark.parametrize("change", [_remote_changes, _swapped_names, _both_change])
+def test_a_kill_before_any_step_loses_nothing_and_writes_nothing_of_its_own(
+    change: Change,
+) -> None:
+    """The trees are equal afterwards, and the killed site has written just what it would have.
+
+    What a crash interrupted must never look like a change that was made on this site.
+    """
+    _, expected = _killed_once(change, -1)
+    kill_before = 0
+    failed = {}
+    while True:
+        was_killed, written = _killed_once(change, kill_before)
+        if written != expected:
+            failed[kill_before] = written
+        if not was_killed:
+            break
+        kill_before += 1
+    assert kill_before > 50
+    assert not failed, (expected, failed)

@@ -1,0 +1,80 @@
+"""Kills an engine in this process at a chosen step: of its disk, its store, or its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from geosync.journal.journal import Journal
+
+T = TypeVar("T")
+
+
+class Killed(BaseException):
+    """The process is gone. No handler may do anything any more that outlives it."""
+
+
+@dataclass(slots=True)
+class KillPoints:
+    """Counts the steps of one engine, and lets it die before one of them.
+
+    A kill after a step is the same as one before the next, since nothing that lasts happens in
+    between.
+    """
+
+    kill_before: int | None = None  # counted from 0
+    reached: int = 0
+    is_dead: bool = False
+    where: str = ""
+
+    def reach(self, step: str) -> None:
+        """Comes to a step. Raises Killed at the chosen one, and at all later ones."""
+        if self.reached == self.kill_before:
+            self.is_dead, self.where = True, step
+        if self.is_dead:
+            raise Killed(step)
+        self.reached += 1
+
+    def mortal(self, part: T) -> T:
+        """Wraps a disk or a store: each call of it is a step."""
+        return cast("T", _Mortal(part, self))
+
+    def mortal_journal(self, journal: Journal) -> Journal:
+        """Wraps a journal: each of its commits is a step, and so is what follows it."""
+        return cast("Journal", _MortalJournal(journal, self))
+
+
+class _Mortal:
+    def __init__(self, part: Any, points: KillPoints) -> None:
+        self._part = part
+        self._points = points
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._part, name)
+        if not callable(value):
+            return value
+
+        def step(*arguments: Any, **options: Any) -> Any:
+            self._points.reach(f"{type(self._part).__name__}.{name}")
+            result = value(*arguments, **options)
+            return _Mortal(result, self._points) if name == "stage_file" else result
+
+        return step
+
+
+class _MortalJournal:
+    def __init__(self, journal: Journal, points: KillPoints) -> None:
+        self._journal = journal
+        self._points = points
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self._journal.transaction():
+            yield
+            self._points.reach("before commit")
+        self._points.reach("after commit")

@@ -1,0 +1,190 @@
+"""Engines in this process, on real directories, for which time passes only when a test says so."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+from geosync.disk.interface import Disk
+from geosync.disk.posix_disk import PosixDisk
+from geosync.engine.engine import Cycle, Engine
+from geosync.engine.membership import Randomness, identify
+from geosync.engine.site import Site
+from geosync.journal.journal import Journal
+from tests.simulation.simulated_clock import SimulatedClock, SimulatedTime
+from transport.hashing import VolumeHasher
+from transport.object_store import ObjectStore
+
+T = TypeVar("T")
+VOLUME = "volume"
+ROUND_S = 3.5  # longer than any wait between two cycles: discovery, retries, confirmed deletions
+ROUNDS_MAX = 40
+QUICK_FILE_SYSTEM = "/dev/shm"
+
+
+def unchanged(part: T) -> T:
+    """Wraps nothing."""
+    return part
+
+
+@dataclass(slots=True)
+class LocalSite:
+    """One site: its directory, its state, and the engine while it is open.
+
+    `wrap_disk`, `wrap_store` and `wrap_journal` put something around a part of the engine; they
+    count from the next `open` on.
+    """
+
+    base: bytes
+    name: str
+    store: ObjectStore
+    time: SimulatedTime
+    wrap_disk: Callable[[Disk], Disk] = unchanged
+    wrap_store: Callable[[ObjectStore], ObjectStore] = unchanged
+    wrap_journal: Callable[[Journal], Journal] = unchanged
+    _engine: Engine | None = None
+    _opened: list[PosixDisk | Journal] = field(default_factory=list)
+
+    @property
+    def root(self) -> bytes:
+        """The directory that is synced."""
+        return os.path.join(self.base, self.name.encode())
+
+    @property
+    def state_dir(self) -> bytes:
+        """Where the journal is."""
+        return os.path.join(self.base, b"state-" + self.name.encode())
+
+    @property
+    def engine(self) -> Engine:
+        """The running engine."""
+        assert self._engine is not None, f"{self.name} is closed"
+        return self._engine
+
+    @property
+    def journal(self) -> Journal:
+        """Its journal."""
+        return self.engine.site.journal
+
+    @property
+    def label(self) -> str:
+        """What the problems say of this site's log."""
+        return f"log of {self.engine.site.actor.hex()}"
+
+    def open(self) -> LocalSite:
+        """Starts the engine, as the daemon does."""
+        os.makedirs(self.root, exist_ok=True)
+        os.makedirs(self.state_dir, exist_ok=True)
+        clock = SimulatedClock(self.time)
+        journal = Journal(self.state_dir)
+        self._opened.append(journal)
+        seed = hashlib.sha512(self.name.encode()).digest()
+        names = (VOLUME, self.name)
+        identity = identify(journal, self.store, clock, names, Randomness(seed[:16], seed[-32:]))
+        disk = PosixDisk(self.root)
+        self._opened.append(disk)
+        disk.initialise()
+        site = Site(
+            volume=VOLUME,
+            name=self.name,
+            actor=identity.actor,
+            disk=self.wrap_disk(disk),
+            journal=self.wrap_journal(journal),
+            store=self.wrap_store(self.store),
+            clock=clock,
+            hasher=VolumeHasher(identity.volume_key),
+            state_dir=self.state_dir,
+        )
+        self._engine = Engine(site)
+        return self
+
+    def close(self) -> None:
+        """Ends the engine; what is not in the journal or on the disk is forgotten, as in a kill."""
+        self._engine = None
+        for part in self._opened:
+            part.close()
+        self._opened.clear()
+
+    def reopen(self) -> LocalSite:
+        """Ends the engine and starts it anew."""
+        self.close()
+        return self.open()
+
+    def cycle(self) -> Cycle:
+        """Lets the engine look at the whole directory once, then lets time pass."""
+        cycle = self.engine.cycle({(): True})
+        self.time.advance(ROUND_S)
+        return cycle
+
+    def path(self, relative: bytes) -> bytes:
+        """Returns a path below the root."""
+        return os.path.join(self.root, relative)
+
+    def write(self, relative: bytes, content: bytes) -> None:
+        """Writes a file in place, as a program does; makes the directories above it."""
+        os.makedirs(os.path.dirname(self.path(relative)), exist_ok=True)
+        with open(self.path(relative), "wb") as file:
+            file.write(content)
+
+    def read(self, relative: bytes) -> bytes:
+        """Reads a file."""
+        with open(self.path(relative), "rb") as file:
+            return file.read()
+
+    def problems(self) -> dict[str, str]:
+        """Returns what the operator is told: subject -> text."""
+        return {p.subject.decode(errors="replace"): p.text for p in self.journal.problems()}
+
+
+@contextmanager
+def quick_directory() -> Iterator[bytes]:
+    """Makes a directory in memory where there is one, as these tests sync thousands of times."""
+    parent = QUICK_FILE_SYSTEM if os.access(QUICK_FILE_SYSTEM, os.W_OK) else None
+    base = tempfile.mkdtemp(prefix="geosync-test-", dir=parent)
+    try:
+        yield base.encode()
+    finally:
+        shutil.rmtree(base)
+
+
+@contextmanager
+def local_sites(store: ObjectStore, *names: str) -> Iterator[list[LocalSite]]:
+    """Opens several sites of one volume, and removes all of them at the end."""
+    time = SimulatedTime()
+    with quick_directory() as base:
+        sites = [LocalSite(base, name, store, time) for name in names]
+        try:
+            yield [site.open() for site in sites]
+        finally:
+            for site in sites:
+                site.close()
+
+
+def settle(*sites: LocalSite) -> None:
+    """Lets all sites run until none has anything left to do.
+
+    Raises:
+        AssertionError: they do not come to rest; says what waits, and what the operator is told.
+    """
+    for _ in range(ROUNDS_MAX):
+        did_work = [site.cycle().did_work for site in sites]
+        if not any(did_work) and all(site.engine.is_settled() for site in sites):
+            return
+    waiting = {site.name: (site.engine.waiting(), site.problems()) for site in sites}
+    raise AssertionError(f"no rest after {ROUNDS_MAX} rounds: {waiting}")
+
+
+def run(*sites: LocalSite, rounds: int = 6) -> list[Cycle]:
+    """Lets all sites run for a while, where something is not to come to rest."""
+    return [site.cycle() for _ in range(rounds) for site in sites]
+
+
+def cast_to(_: type[T], part: object) -> T:
+    """Says that a wrapper passes for what it wraps."""
+    return cast("T", part)
