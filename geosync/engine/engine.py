@@ -106,6 +106,7 @@ class Engine:
         self._on_store(cycle, lambda: self._receive(cycle))
         if self._applier.has_work() and self._may_apply(cycle):
             self._on_disk(cycle, lambda: self._apply(cycle))
+        self._applier.note_applied()
         self._on_disk(cycle, self._refresh_mirror)
         self._on_store(cycle, lambda: self._acknowledge(cycle))
         cycle.blocked = dict(self._blocked)
@@ -208,6 +209,8 @@ class Engine:
         _log.error("publishing_stopped", reason=str(error))
 
     def _capture(self, cycle: Cycle) -> None:
+        if recover(self.site):  # a batch of ours ended in an error; it is no program's work
+            self._applier.mark_everything()
         wanted, self._to_capture = self._to_capture, {}
         if wanted:
             try:
@@ -247,8 +250,6 @@ class Engine:
 
     def _apply(self, cycle: Cycle) -> None:
         self.site.disk.check_root()
-        if recover(self.site):  # a batch of ours ended in an error, half done
-            self._applier.mark_everything()
         result = self._applier.apply()
         cycle.applied = result.done
         self._blocked = result.blocked

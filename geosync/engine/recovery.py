@@ -25,6 +25,9 @@ def recover(site: Site) -> bool:
 
     Returns:
         Whether there was anything to find out.
+
+    Raises:
+        RootLost: nothing is taken for done that only can't be seen.
     """
     intents = site.journal.intents()
     if not intents:
@@ -39,6 +42,7 @@ def recover(site: Site) -> bool:
                 continue  # a scan finds out what is there, once it can be read
         entries = [*befores, *(intent.becomes for intent in intents)]
         note_own_times(site, {entry.parent for entry in entries if entry is not None})
+        site.disk.check_root()
         site.journal.end_intents()
     _log.info("recovered", changes=len(intents))
     return True

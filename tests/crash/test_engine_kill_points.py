@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 
 from conflict.operations import Delete, Operation
+from geosync.disk.interface import Disk
 from tests.support.disk_tree import contents_of, disk_tree
 from tests.support.kill_points import Killed, KillPoints
-from tests.support.local_sites import LocalSite, local_sites, settle
+from tests.support.local_sites import LocalSite, local_sites, run, settle
 from transport.hashing import VolumeHasher
 from transport.memory_store import MemoryStore
 from transport.object_names import segment_name
@@ -155,3 +158,48 @@ def test_a_kill_before_any_step_loses_nothing_and_writes_nothing_of_its_own(
         kill_before += 1
     assert kill_before > 50
     assert not failed, (expected, failed)
+
+
+class _FailsOnce:
+    """A disk on which one call of one method ends in an I/O error, after it was carried out."""
+
+    def __init__(self, disk: Disk, method: str) -> None:
+        self._disk = disk
+        self._method: str | None = method
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._disk, name)
+        if name != self._method:
+            return value
+        self._method = None
+
+        def failing(*arguments: Any) -> None:
+            value(*arguments)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        return failing
+
+
+@pytest.mark.parametrize("change", [_remote_changes, _swapped_names])
+@pytest.mark.parametrize("method", ["sync_changes", "sync_stage"])
+def test_an_engine_that_goes_on_after_an_io_error_writes_nothing_of_its_own(
+    change: Change, method: str
+) -> None:
+    """What was done before the error must not look like a change that a program made."""
+    store = MemoryStore()
+    with local_sites(store, "away", "here") as (away, here):
+        _seed(away)
+        settle(away, here)
+        here.close()
+        change(away, here)
+        for _ in range(3):
+            away.cycle()
+        here.wrap_disk = lambda disk: cast("Disk", _FailsOnce(disk, method))
+        here.open()
+        written = len(_operations_of(here, store))
+        cycles = run(here, rounds=1)
+        assert "Input/output error" in str(cycles[0].disk_error)
+        settle(here, away)
+        assert disk_tree(here.root) == disk_tree(away.root)
+        assert len(_operations_of(here, store)) == written
+        assert not here.problems()
