@@ -228,7 +228,8 @@ class Capturer:
             path = path_of_entry(self._site.journal.synced, entry) if entry is not None else None
             if path is None or path[:-1] in scan.listings:
                 del self._missing_since_s[entry_id]
-        self._busy -= {path for path in self._busy if path[:-1] in scan.listings}
+        looked_at = scan.listings.keys() | scan.absent
+        self._busy -= {path for path in self._busy if path[:-1] in looked_at}
         self._busy |= left.skipped - contents.keys()
 
 

@@ -319,6 +319,13 @@ class FileSystem:
         """The present state, as a snapshot of the volume would hold it."""
         return Image(dict(self.inodes))
 
+    def copy(self) -> FileSystem:
+        """Returns a file system of its own in the present state."""
+        copied = FileSystem(self._clock)
+        copied.inodes = dict(self.inodes)
+        copied._next_number = self._next_number
+        return copied
+
     def restore(self, image: Image) -> None:
         """Puts back an earlier state, as a rollback of the VM does: no file stays open."""
         self.inodes = dict(image.inodes)

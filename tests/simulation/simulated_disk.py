@@ -148,6 +148,8 @@ class SimulatedDisk:
         """The process dies and the kernel lives on: all is as it is, open files are closed."""
         self._stage.close_all()
         self.window = no_window
+        # What the dying process still runs must change nothing.
+        self.file_system = self._stage.file_system = self.file_system.copy()
 
     def power_cut(self, fate: random.Random) -> None:
         """The machine dies; see `FileSystem.power_cut` for what is left."""

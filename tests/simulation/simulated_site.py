@@ -71,6 +71,7 @@ class SimulatedSite:
         self._power = self.stream("power")
         self._races = self.stream("races")
         self._is_quiet = False
+        self._last_said = ""
 
     def stream(self, what: str) -> random.Random:
         """Returns a random stream of its own for one part of this site."""
@@ -131,7 +132,10 @@ class SimulatedSite:
             cycle = self.engine.cycle(dirty)
         except Killed:
             return None
-        self._trace("cycle", _said(cycle))
+        said = _said(cycle)
+        if said != self._last_said or cycle.did_work:
+            self._trace("cycle", said)
+        self._last_said = said
         return cycle
 
     def kill(self, *, with_power: bool) -> None:

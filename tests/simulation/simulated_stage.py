@@ -58,14 +58,14 @@ class SimulatedStage:
 
     def __init__(self, file_system: FileSystem, dice: DiskDice) -> None:
         self.dice = dice
-        self._file_system = file_system
+        self.file_system = file_system
         self._open: list[OpenFile] = []
         self._tokens = 0
 
     def begin_file(self) -> SimulatedStagingFile:
         """Begins a regular file. Raises OSError (ENOSPC)."""
         path, inode = self._begin(DiskKind.REGULAR, b"")
-        file = OpenFile(self._file_system, inode.number)
+        file = OpenFile(self.file_system, inode.number)
         self._open.append(file)
         return SimulatedStagingFile(self, path, file)
 
@@ -73,14 +73,14 @@ class SimulatedStage:
         """Closes a staging file."""
         self._open.remove(file)
         file.close()
-        return self._finish(path, self._file_system.inodes[file.number], attributes)
+        return self._finish(path, self.file_system.inodes[file.number], attributes)
 
     def abandon_file(self, path: bytes, file: OpenFile) -> None:
         """Removes a staging file, unless a crash came first, or it was finished."""
         if file in self._open:
             self._open.remove(file)
             file.close()
-            self._file_system.unlink(path)
+            self.file_system.unlink(path)
 
     def make(self, kind: DiskKind, attributes: Attributes, target: bytes = b"") -> Staged:
         """Makes an entry that is no regular file. Raises OSError (ENOSPC)."""
@@ -91,24 +91,24 @@ class SimulatedStage:
         """Makes another name of a file, None when another inode is at the source now."""
         staged = Staged(self.free_token(_name_of(inode.handle)), inode.handle)
         path = STAGE + b"/" + staged.token
-        self._file_system.link(source, path)
-        if self._file_system.lookup(path).handle == inode.handle:
+        self.file_system.link(source, path)
+        if self.file_system.lookup(path).handle == inode.handle:
             return staged
-        self._file_system.unlink(path)
+        self.file_system.unlink(path)
         return None
 
     def discard(self, staged: Staged) -> None:
         """Removes a staged entry, if it is still there."""
         path = STAGE + b"/" + staged.token
-        inode = self._file_system.find(path)
+        inode = self.file_system.find(path)
         if inode is not None:
             self._remove(path, inode)
 
     def clear(self) -> None:
         """Removes what was never named, in the stage or on its way through the trash."""
         for directory in (STAGE, TRASH):
-            for token, number in sorted(self._file_system.lookup(directory).names.items()):
-                inode = self._file_system.inodes[number]
+            for token, number in sorted(self.file_system.lookup(directory).names.items()):
+                inode = self.file_system.inodes[number]
                 if directory == STAGE or is_made_for(token, inode.handle):
                     self._remove(directory + b"/" + token, inode)
 
@@ -123,7 +123,7 @@ class SimulatedStage:
         while True:
             self._tokens += 1
             token = b"%08d-" % self._tokens + purpose
-            if not any(self._file_system.find(d + b"/" + token) for d in (STAGE, TRASH)):
+            if not any(self.file_system.find(d + b"/" + token) for d in (STAGE, TRASH)):
                 return token
 
     def apply_attributes(self, inode: Inode, attributes: Attributes) -> None:
@@ -132,22 +132,22 @@ class SimulatedStage:
             attributes = Attributes(
                 SYMLINK_MODE, attributes.owner, attributes.group, attributes.mtime_ns
             )
-        self._file_system.set_attributes(inode.number, attributes)
+        self.file_system.set_attributes(inode.number, attributes)
 
     def _begin(self, kind: DiskKind, target: bytes) -> tuple[bytes, Inode]:
         self.dice.require_space()
         path = STAGE + b"/" + self.free_token(UNFINISHED)
-        return path, self._file_system.make(path, kind, PRIVATE_ATTRIBUTES, target)
+        return path, self.file_system.make(path, kind, PRIVATE_ATTRIBUTES, target)
 
     def _finish(self, path: bytes, inode: Inode, attributes: Attributes) -> Staged:
         """Gives a staged entry its attributes, and a name that tells which inode it is."""
         self.apply_attributes(inode, attributes)
         staged = Staged(self.free_token(_name_of(inode.handle)), inode.handle)
-        self._file_system.rename(path, STAGE + b"/" + staged.token, RenameMode.NO_REPLACE)
+        self.file_system.rename(path, STAGE + b"/" + staged.token, RenameMode.NO_REPLACE)
         return staged
 
     def _remove(self, path: bytes, inode: Inode) -> None:
         if inode.kind is DiskKind.DIRECTORY:
-            self._file_system.remove_directory(path)
+            self.file_system.remove_directory(path)
         else:
-            self._file_system.unlink(path)
+            self.file_system.unlink(path)
