@@ -10,6 +10,20 @@ from typing import Any, TypeVar, cast
 from geosync.journal.journal import Journal
 
 T = TypeVar("T")
+READING = frozenset(
+    {
+        "check_root",
+        "get",
+        "get_range",
+        "list_directory",
+        "list_names",
+        "observe",
+        "open_retired",
+        "open_stable",
+        "parked_path",
+        "retired",
+    }
+)
 
 
 class Killed(BaseException):
@@ -20,8 +34,8 @@ class Killed(BaseException):
 class KillPoints:
     """Counts the steps of one engine, and lets it die before one of them.
 
-    A kill after a step is the same as one before the next, since nothing that lasts happens in
-    between.
+    A kill after a step, or before a call that only reads, is the same as one before the next
+    step, since nothing that lasts happens in between.
     """
 
     kill_before: int | None = None  # counted from 0
@@ -33,12 +47,16 @@ class KillPoints:
         """Comes to a step. Raises Killed at the chosen one, and at all later ones."""
         if self.reached == self.kill_before:
             self.is_dead, self.where = True, step
-        if self.is_dead:
-            raise Killed(step)
+        self.stay_dead()
         self.reached += 1
 
+    def stay_dead(self) -> None:
+        """Raises Killed once the process is gone: it does not even read any more."""
+        if self.is_dead:
+            raise Killed(self.where)
+
     def mortal(self, part: T) -> T:
-        """Wraps a disk or a store: each call of it is a step."""
+        """Wraps a disk or a store: each call that changes something is a step."""
         return cast("T", _Mortal(part, self))
 
     def mortal_journal(self, journal: Journal) -> Journal:
@@ -57,6 +75,9 @@ class _Mortal:
             return value
 
         def step(*arguments: Any, **options: Any) -> Any:
+            if name in READING:
+                self._points.stay_dead()
+                return value(*arguments, **options)
             self._points.reach(f"{type(self._part).__name__}.{name}")
             result = value(*arguments, **options)
             return _Mortal(result, self._points) if name == "stage_file" else result
