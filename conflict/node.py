@@ -150,7 +150,7 @@ class NodeState:
         return unsettled
 
     def orphaned_versions(self) -> list[Version]:
-        """Returns unsettled conflicts of a file that is gone."""
+        """Returns unsettled conflicts of a file that is gone, in no particular order."""
         if self.is_directory or self.presence():
             return []
         return [v for v in self._unsettled() if v.is_aside and not v.is_deleted]

@@ -88,7 +88,7 @@ def orphans_of(store: NodeStore) -> dict[Path, list[Claim]]:
     for node in store.contested_nodes():
         state = store.node(node)
         assert state is not None
-        for version in state.orphaned_versions():
+        for version in sorted(state.orphaned_versions(), key=lambda version: version.dot):
             path = path_of(store, state.links[version.via].location)
             claim = Claim(node, version.via, NOTHING, frozenset({version.dot}))
             found.setdefault(path, []).append(claim)
@@ -268,7 +268,12 @@ class Site:
     def delete_all(self, *paths: str) -> None:
         """Deletes several names in one observed change."""
         gone: set[LinkId] = set()
-        self.act(lambda author: [self._remove(author, path_from(path), gone) for path in paths])
+
+        def action(author: Author) -> None:
+            for path in paths:
+                self._remove(author, path_from(path), gone)
+
+        self.act(action)
 
     def replace_with_directory(self, path: str) -> None:
         *parent, name = path_from(path)

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
-from conflict.operations import EXTENDED_PREFIX, MODE
+from conflict.operations import EXTENDED_PREFIX, MODE, AttributeValue
 from conflict.policy import ConflictPolicy, PolicyRule
 from conflict.rendering import ConflictCopy, Rendered
 from tests.support.history import Path, Site, Tree, deliver, text_of
 
 Plain = dict[Path, str]
-NAMES = (b"a", b"b", b"c.txt")
-DEPTH_MAX = 3
+FILE_NAMES = (b"a", b"b.txt")
+DIRECTORY_NAMES = (b"d", b"e", b"f")
+DEPTH_MAX = 5
 POLICIES: tuple[tuple[PolicyRule, ...], ...] = (
     (),
     (PolicyRule(b"*", ConflictPolicy.NEWEST),),
     (PolicyRule(b"*", ConflictPolicy.BESIDE),),
     (PolicyRule(b"*", ConflictPolicy.SITE_PRIORITY, (b"site2", b"site1")),),
-    (PolicyRule(b"a/**", ConflictPolicy.NEWEST), PolicyRule(b"*.txt", ConflictPolicy.BESIDE)),
+    (PolicyRule(b"d/**", ConflictPolicy.NEWEST), PolicyRule(b"*.txt", ConflictPolicy.BESIDE)),
 )
-FEATURES = ("equal contents", "policies", "skew", "links", "attributes", "stale disks", "partition")
+FEATURES = (
+    "common tree",
+    "equal contents",
+    "policies",
+    "skew",
+    "links",
+    "attributes",
+    "stale disks",
+    "partition",
+)
 
 
 def plain(tree: Tree) -> Plain:
@@ -39,10 +49,12 @@ class RandomHistory:
     Each history has only some of FEATURES: what is rare in all of them together is common in some.
     """
 
-    def __init__(self, seed: int, site_count: int) -> None:
+    def __init__(self, seed: int, site_count: int, features: Iterable[str] = ()) -> None:
+        """Starts a history that has the features given, and some that its seed chooses."""
         self.rng = random.Random(seed)
         self.sites = [Site(number + 1) for number in range(site_count)]
         self.features = {feature for feature in FEATURES if self.rng.random() < 0.5}
+        self.features.update(features)
         self._written = 0
         self._groups = [0] * site_count
         for site in self.sites:
@@ -50,6 +62,9 @@ class RandomHistory:
                 site.now_ms += self.rng.choice((0, 60_000, 10**10))
             if "policies" in self.features:
                 site.announce()
+        self._user_share = self.rng.choice((0.6, 0.9))
+        if "common tree" in self.features:
+            self._make_common_tree()
 
     def step(self) -> Site:
         """Lets one thing happen, and returns the site where it happened."""
@@ -57,21 +72,28 @@ class RandomHistory:
         site = self.sites[index]
         site.now_ms += self.rng.choice((0, 1, 50))
         draw = self.rng.random()
-        if draw < 0.6:
+        if draw < self._user_share:
             self._let_user_act(site)
         else:
             self._let_receive(index)
         if "stale disks" not in self.features:
             site.materialise()
-        elif draw > 0.85:
+        elif self.rng.random() < 0.15:
             site.materialise(self.rng.randrange(4))
-        if "partition" in self.features and draw > 0.97:
+        if "partition" in self.features and self.rng.random() < 0.03:
             self._groups = [self.rng.randrange(2) for _ in self.sites]
         return site
 
     def heal(self) -> None:
         """Brings everything to every disk."""
         deliver(self.sites, self.rng)
+
+    def _make_common_tree(self) -> None:
+        for directory in ("d", "e", "d/f"):
+            self.sites[0].mkdir(directory)
+        for path in ("a", "d/a", "e/b.txt"):
+            self.sites[0].create(path, self._fresh())
+        self.heal()
 
     def _let_receive(self, index: int) -> None:
         source = self.rng.randrange(len(self.sites))
@@ -95,13 +117,20 @@ class RandomHistory:
         self._written += 1
         return f"v{self._written}"
 
-    def _free_place(self, site: Site) -> Path | None:
+    def _free_place(self, site: Site, names: Sequence[bytes] = FILE_NAMES) -> Path | None:
+        """Chooses a place, now and then with a name that is usual for something else."""
+        if self.rng.random() < 0.1:
+            names = FILE_NAMES + DIRECTORY_NAMES
         directories = [(), *(path for path, entry in site.disk.items() if entry.is_directory)]
-        place = (*self.rng.choice(directories), self.rng.choice(NAMES))
+        place = (*self.rng.choice(directories), self.rng.choice(names))
         return None if place in site.disk or len(place) > DEPTH_MAX else place
 
     def _file(self, site: Site) -> Path | None:
+        """Chooses a file, more often one with conflicts."""
         files = [path for path, entry in site.disk.items() if not entry.is_directory]
+        contested = [path for path in files if site.disk[path].copies]
+        if contested and self.rng.random() < 0.3:
+            files = contested
         return self.rng.choice(files) if files else None
 
     def _directory(self, site: Site) -> Path | None:
@@ -118,8 +147,7 @@ class RandomHistory:
             site.create(text(place), expected[place])
 
     def mkdir(self, site: Site, expected: Plain) -> None:
-        place = self._free_place(site)
-        if place and len(place) < DEPTH_MAX:
+        if place := self._free_place(site, DIRECTORY_NAMES):
             expected[place] = "/"
             site.mkdir(text(place))
 
@@ -136,7 +164,7 @@ class RandomHistory:
             site.move(text(path), text(place))
 
     def move_directory(self, site: Site, expected: Plain) -> None:
-        path, place = self._directory(site), self._free_place(site)
+        path, place = self._directory(site), self._free_place(site, DIRECTORY_NAMES)
         if path and place and place[: len(path)] != path:
             _move_below(expected, path, place)
             site.move(text(path), text(place))
@@ -194,7 +222,7 @@ class RandomHistory:
         number = self.rng.randrange(0o1000)
         if number % 2:
             site.chmod(text(path), number)
-            wanted = (MODE, number)
+            wanted: tuple[bytes, AttributeValue] = (MODE, number)
         else:
             site.set_extended(text(path), "user.x", b"%d" % number)
             wanted = (EXTENDED_PREFIX + b"user.x", b"%d" % number)
@@ -237,7 +265,7 @@ _ACTIONS: dict[Action, int] = {
     RandomHistory.mkdir: 14,
     RandomHistory.edit: 18,
     RandomHistory.move_file: 10,
-    RandomHistory.move_directory: 10,
+    RandomHistory.move_directory: 18,
     RandomHistory.exchange_directories: 2,
     RandomHistory.delete: 8,
     RandomHistory.delete_directory: 4,
@@ -246,7 +274,7 @@ _ACTIONS: dict[Action, int] = {
     RandomHistory.save_atomically: 4,
     RandomHistory.link: 8,
     RandomHistory.change_attributes: 6,
-    RandomHistory.settle: 4,
+    RandomHistory.settle: 6,
     RandomHistory.edit_copy: 2,
     RandomHistory.choose_copy: 2,
     RandomHistory.change_policy: 3,

@@ -72,6 +72,13 @@ def rewrite_name(path: str, text: str) -> Change:
     return lambda site: site.rewrite_name(path, text)
 
 
+def wait(time_ms: int) -> Change:
+    def pass_time(site: Site) -> None:
+        site.now_ms += time_ms
+
+    return pass_time
+
+
 @dataclass(frozen=True)
 class Case:
     """One row of the table.
@@ -111,6 +118,12 @@ def open_conflict(sites: list[Site]) -> None:
     sites[0].edit("f", "L")
     sites[1].now_ms += 1
     sites[1].edit("f", "W")
+    deliver(sites)
+
+
+def open_conflict_in_directory(sites: list[Site]) -> None:
+    open_conflict(sites)
+    sites[0].move("f", "d/f")
     deliver(sites)
 
 
@@ -200,6 +213,13 @@ CASES = [
         [create("d/f", "A"), create("d/f", "B")],
         {"d": "/", "d/f": "B !A"},
         {"d": "/", "d/f": "A !B"},
+    ),
+    Case(
+        "12-create-and-edit-create",
+        D,
+        [steps(create("d/f", "A"), wait(10 * SECOND_MS), edit("d/f", "A2")), create("d/f", "B")],
+        {"d": "/", "d/f": "B !A2"},
+        {"d": "/", "d/f": "A2 !B"},
     ),
     Case(
         "13-same-create-twice",
@@ -410,7 +430,7 @@ CASES = [
         steps(F, D),
         [delete("d"), create("d/z", "z")],
         {"d": "/", "d/z": "z"},
-        prepare=lambda sites: (open_conflict(sites), sites[0].move("f", "d/f"), deliver(sites)),
+        prepare=open_conflict_in_directory,
         orphans={"d/f": 1},
     ),
     Case(
@@ -463,7 +483,7 @@ BY_ROW = {case.row: case for case in CASES}
 
 def observers_of(sites: Sequence[Site]) -> list[Site]:
     """Returns sites that did nothing, one for each order in which the others may be heard."""
-    observers = []
+    observers: list[Site] = []
     for order in permutations(sites):
         observer = Site(100 + len(observers))
         while sum(observer.receive(heard) for site in order for heard in site.log):
