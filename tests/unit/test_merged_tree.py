@@ -105,7 +105,8 @@ CHANGES_IN_A_BIG_TREE: dict[str, Callable[[Author], object]] = {
 @pytest.mark.parametrize("what", CHANGES_IN_A_BIG_TREE)
 def test_change_costs_what_it_touches(what: str, big_store: MemoryNodes) -> None:
     """Among 100,000 files, each operation makes a few store calls and lists no directory."""
-    received = VersionVector({US: 10 * CHILDREN + len(what)})
+    written_before = 10 * CHILDREN + 10 * list(CHANGES_IN_A_BIG_TREE).index(what)
+    received = VersionVector({US: written_before})
     clock = HybridClock(US, ticks=10 * CHILDREN)
     author = Author(big_store, clock, received, now_ms=0)
     counting = CountingNodes(big_store)
