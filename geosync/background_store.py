@@ -50,7 +50,7 @@ class BackgroundStore:
         self,
         store: ObjectStore,
         *,
-        patience_s: float,
+        patience_s: float | None,
         monotonic: Callable[[], float],
         on_slow_end: Callable[[], object],
     ) -> None:
@@ -58,7 +58,7 @@ class BackgroundStore:
 
         Args:
             store: does the work, in threads of this object's own.
-            patience_s: how long a call waits.
+            patience_s: how long a call waits; None: until `end`.
             monotonic: the time in seconds, from any origin.
             on_slow_end: called, in any thread, when an operation ends that nobody waits for.
         """

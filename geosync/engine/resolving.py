@@ -14,6 +14,7 @@ from conflict.synced import Path, SyncedEntry, entry_at_path
 from geosync.engine.capturing import save_transaction
 from geosync.engine.site import Site, joined
 from geosync.errors import OperatorError
+from geosync.journal.journal import Journal
 
 
 class Choice(Enum):
@@ -30,9 +31,14 @@ def find_conflict(site: Site, identity: str) -> Conflict:
     Raises:
         OperatorError: there is none, or several.
     """
+    return chosen_conflict(site.journal, identity)
+
+
+def chosen_conflict(journal: Journal, identity: str) -> Conflict:
+    """As `find_conflict`, with a journal that may be open for reading only."""
     found = [
         conflict
-        for conflict in conflicts(site.journal.nodes)
+        for conflict in conflicts(journal.nodes)
         if identity in (conflict.identity, joined(conflict.path).decode(errors="surrogateescape"))
     ]
     if not found:

@@ -87,7 +87,7 @@ class TreeWatcher:
         return WatcherHealth(
             watching=self._is_watching(state),
             root_lost=isinstance(self._failure, RootLostError),
-            watch_count=state.watch_count if self._is_running() else 0,
+            watch_count=state.watch_count if self.is_running() else 0,
             unwatched=state.unwatched[:_UNWATCHED_SHOWN_MAX],
             unwatched_count=state.unwatched_count,
             overflow_count=state.overflow_count,
@@ -101,11 +101,12 @@ class TreeWatcher:
             return _EVERYTHING
         return tuple(place.directory for place in state.unwatched)
 
-    def _is_running(self) -> bool:
+    def is_running(self) -> bool:
+        """Returns whether its threads do their work; after a failure it has to be started anew."""
         return self._observer is not None and self._observer.is_working() and self._failure is None
 
     def _is_watching(self, state: TreeState) -> bool:
-        return self._is_running() and state.is_complete
+        return self.is_running() and state.is_complete
 
     def _record_failure(self, problem: Exception) -> None:
         if self._failure is None:

@@ -1,0 +1,136 @@
+"""Assembly: builds a site's engine, and all that it works on, from the configuration."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from threading import Event
+from typing import Final
+
+from geosync.clock import Clock
+from geosync.configuration import Configuration, Mode, StoreKind
+from geosync.disk.posix_disk import PosixDisk
+from geosync.engine.engine import Engine
+from geosync.engine.membership import Identity, Randomness, identify
+from geosync.engine.site import Site
+from geosync.errors import OperatorError
+from geosync.exit_codes import ExitCode
+from geosync.journal.journal import Journal
+from geosync.transfer_pool import TransferPool
+from transport.directory_store import DirectoryStore
+from transport.hashing import KEY_SIZE_BYTES, VolumeHasher
+from transport.object_store import ObjectStore
+from transport.retrying_store import RetryingStore
+
+STORE_TIMEOUT_S: Final = 20.0
+"""How long Swift may be silent. A Swift that has a dead node of its own needs up to 15 s."""
+
+ROOT_MARKER: Final = "root_marker"
+"""The journal's setting with the token of the root: a root without it is not the right one."""
+
+
+def refuse_missing_modes(configuration: Configuration) -> None:
+    """Raises OperatorError for a mode that this version does not have."""
+    if configuration.mode is not Mode.MULTI_MASTER:
+        raise OperatorError(
+            f"{configuration.source} says mode = {configuration.mode.value!r}, which this version"
+            f" of geosync does not have yet: set it to {Mode.MULTI_MASTER.value!r}, or leave it"
+            " out. Nothing was changed.",
+            ExitCode.BAD_USAGE,
+        )
+
+
+def open_store(configuration: Configuration, environment: Mapping[str, str]) -> ObjectStore:
+    """Returns the configured store; nothing is asked of it yet.
+
+    Raises:
+        InvalidCredentials: nothing, or something contradictory, says how to log in.
+    """
+    if configuration.store is StoreKind.DIRECTORY:
+        assert configuration.directory_path is not None
+        return DirectoryStore(configuration.directory_path)
+    # Imported here: Swift's client costs more than most commands take as a whole.
+    from transport.swift_credentials import resolve_credentials  # noqa: PLC0415 - see above
+    from transport.swift_store import open_swift_store  # noqa: PLC0415 - see above
+
+    credentials = resolve_credentials(configuration.swift, environment)
+    return open_swift_store(credentials, configuration.volume, timeout_s=STORE_TIMEOUT_S)
+
+
+def retrying(store: ObjectStore, clock: Clock, budget_s: float) -> RetryingStore:
+    """Returns a store that asks again for so long."""
+    return RetryingStore(
+        store,
+        budget_s=budget_s,
+        sleep=lambda pause_s: clock.wait(Event(), pause_s),
+        monotonic=clock.monotonic_s,
+        random=random.Random(),  # noqa: S311 - jitter is no secret
+    )
+
+
+def join_volume(
+    configuration: Configuration, journal: Journal, store: ObjectStore, clock: Clock
+) -> Identity:
+    """Returns who this site is; creates or joins the volume when the journal is fresh.
+
+    Raises:
+        OperatorError: the journal belongs to another site, or the volume's record is damaged.
+        StoreUnavailable, StoreRefused: a fresh journal can't join without the store.
+    """
+    names = (configuration.volume, configuration.site)
+    randomness = Randomness(os.urandom(16), os.urandom(KEY_SIZE_BYTES))
+    return identify(journal, store, clock, names, randomness)
+
+
+@contextmanager
+def assembled(
+    configuration: Configuration, clock: Clock, joining: ObjectStore, store: ObjectStore
+) -> Iterator[Engine]:
+    """Builds the engine, and takes everything apart again when the block ends.
+
+    The caller holds the locks of geosync.single_instance.
+
+    Args:
+        configuration: of the site.
+        clock: of this machine.
+        joining: the store for joining the volume, which is worth some waiting.
+        store: the store for the engine.
+
+    Raises:
+        RootLost: the root is not the directory that this journal knows.
+        OperatorError, StoreUnavailable, StoreRefused: see `join_volume`.
+    """
+    with ExitStack() as stack:
+        journal = Journal(configuration.state_dir)
+        stack.callback(journal.close)
+        identity = join_volume(configuration, journal, joining, clock)
+        disk = PosixDisk(configuration.root)
+        stack.callback(disk.close)
+        _know_root(disk, journal)
+        pool = TransferPool(configuration.tuning.transfer_workers)
+        stack.callback(pool.close)
+        yield Engine(
+            Site(
+                volume=configuration.volume,
+                name=configuration.site,
+                actor=identity.actor,
+                disk=disk,
+                journal=journal,
+                store=store,
+                clock=clock,
+                hasher=VolumeHasher(identity.volume_key),
+                state_dir=configuration.state_dir,
+                pool=pool,
+            )
+        )
+
+
+def _know_root(disk: PosixDisk, journal: Journal) -> None:
+    """Remembers the marker of the root, so that no other directory is taken for it, ever."""
+    known = journal.setting(ROOT_MARKER)
+    marker = disk.initialise(known)
+    if known is None:
+        with journal.transaction():
+            journal.set_setting(ROOT_MARKER, marker)

@@ -1,0 +1,207 @@
+"""The parser of the command line: every command and option, and nothing that is slow to import."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Final
+
+SWIFT_OPTIONS: Final = (
+    "cloud",
+    "auth_url",
+    "user",
+    "key",
+    "username",
+    "password",
+    "project_name",
+    "user_domain_name",
+    "project_domain_name",
+    "application_credential_id",
+    "application_credential_secret",
+    "region_name",
+    "interface",
+    "cacert",
+)
+"""Keys of the table [swift] that `init` takes as options."""
+
+_EPILOG: Final = """\
+exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 conflicts wait for a person,
+4 timed out, 5 the daemon is not running
+"""
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """Returns the parser; the chosen command is in `command`."""
+    parser = argparse.ArgumentParser(
+        prog="geosync",
+        description="Keeps one directory the same on several sites, through OpenStack Swift.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = _common_options()
+    _add_init(commands, common)
+    commands.add_parser(
+        "run",
+        parents=[common],
+        help="keep the site in sync: the daemon, in the foreground",
+        description="Keeps the site in sync until SIGTERM. Creates or joins the volume if need be.",
+    )
+    _add_sync(commands, common)
+    _add_status(commands, common)
+    _add_wait(commands, common)
+    _add_conflicts(commands, common)
+    commands.add_parser(
+        "demo",
+        add_help=False,
+        help="show what happens between sites on this machine (see: geosync demo --help)",
+    )
+    return parser
+
+
+_Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
+
+
+def _common_options() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the configuration; else GEOSYNC_CONFIG, else the only *.toml in /etc/geosync",
+    )
+    amount = common.add_mutually_exclusive_group()
+    amount.add_argument("--verbose", action="store_true", help="log everything")
+    amount.add_argument("--quiet", action="store_true", help="log only what needs attention")
+    return common
+
+
+def _add_init(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "init",
+        parents=[common],
+        help="write a configuration where there is none, and create or join the volume",
+        description="Writes a commented configuration file where there is none, checks that the"
+        " store can be reached, and creates or joins the volume. Does nothing twice.",
+    )
+    parser.add_argument("--volume", metavar="NAME", help="the same on every site")
+    parser.add_argument("--site", metavar="NAME", help="different on every site")
+    parser.add_argument("--root", metavar="DIRECTORY", help="the directory that is synced")
+    parser.add_argument(
+        "--state-dir", metavar="DIRECTORY", help="the journal's (/var/lib/geosync/VOLUME)"
+    )
+    parser.add_argument("--mode", help="what this site does (multi-master)")
+    parser.add_argument("--store", help="where the sites meet: swift (the default) or directory")
+    parser.add_argument(
+        "--directory-path", metavar="DIRECTORY", help="of the store, with --store directory"
+    )
+    parser.add_argument("--listen", metavar="HOST:PORT", help='of the HTTP server; "" for none')
+    parser.add_argument(
+        "--conflict-policy",
+        metavar="POLICY",
+        help="for a new volume: outside (the default), beside, newest, or site-priority:SITE,SITE",
+    )
+    swift = parser.add_argument_group(
+        "how to log in to Swift",
+        "What is given here is written to the configuration. Other users of this machine may see"
+        " a command's options: keys and passwords are better off in the environment (ST_*, OS_*).",
+    )
+    for key in SWIFT_OPTIONS:
+        swift.add_argument(f"--{key.replace('_', '-')}", metavar="TEXT")
+
+
+def _add_sync(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "sync",
+        parents=[common],
+        help="bring the site in sync once, with or without a daemon",
+        description="Captures, publishes, receives and applies until the site is in sync with what"
+        " it can see. Asks the daemon when one is running.",
+    )
+    _add_timeout(parser)
+
+
+def _add_status(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "status",
+        parents=[common],
+        help="show the site, the other sites, what waits, and problems",
+        description="Shows how the site is doing; without a daemon, what its journal knows.",
+    )
+    _add_json(parser)
+    parser.add_argument("--watch", action="store_true", help="show it again every two seconds")
+
+
+def _add_wait(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "wait",
+        parents=[common],
+        help="wait until everything written here is applied at the other sites",
+        description="Returns when everything that was written here before the call is applied at"
+        " all other sites, or at the ones named.",
+    )
+    parser.add_argument(
+        "--site", metavar="NAME", action="append", help="wait for this site only; may be repeated"
+    )
+    _add_timeout(parser)
+    _add_json(parser)
+
+
+def _add_conflicts(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "conflicts",
+        help="show and settle conflicts",
+        description="Shows and settles versions that were written at the same time.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser(
+        "list", parents=[common], help="all open conflicts; exit code 3 when there are any"
+    )
+    _add_json(listing)
+    showing = actions.add_parser("show", parents=[common], help="one conflict in full")
+    _add_identity(showing)
+    _add_json(showing)
+    settling = actions.add_parser("resolve", parents=[common], help="settle one conflict")
+    _add_identity(settling)
+    settling.add_argument(
+        "--take",
+        required=True,
+        choices=("winner", "loser", "both"),
+        help="which version keeps the name; both: the loser becomes a file of its own",
+    )
+
+
+def _add_identity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("identity", metavar="ID|PATH", help="as shown by: geosync conflicts list")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def _add_timeout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        help="give up after so long, with exit code 4",
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(text)
+    return value
+
+
+_seconds.__name__ = "number of seconds"

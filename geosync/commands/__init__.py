@@ -1,0 +1,1 @@
+"""The commands of geosync, one module each; each has a function `run`."""

@@ -1,0 +1,123 @@
+"""`geosync sync`: brings the site in sync once, by its daemon or without one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from contextlib import closing
+from threading import Event
+from typing import Any
+
+from geosync.assembly import assembled, open_store, refuse_missing_modes, retrying
+from geosync.clock import Clock, SystemClock
+from geosync.commands.daemon_client import Deadline, ask_daemon, configured, say
+from geosync.configuration import Configuration
+from geosync.control_socket import DaemonNotRunning, JsonObject
+from geosync.engine.engine import Engine
+from geosync.engine.site import joined
+from geosync.exit_codes import ExitCode
+from geosync.single_instance import single_instance
+from geosync.terminal import display_name, progress
+
+STORE_BUDGET_S = 30.0
+PAUSE_S = 0.1
+NO_PROGRESS_S_MAX = 30.0
+"""A pass in which nothing happens for so long ends: what it waits for may never come."""
+SLICE_S = 10.0
+
+
+def run(arguments: argparse.Namespace) -> ExitCode:
+    """Brings the site in sync. Raises GeosyncError."""
+    configuration = configured(arguments)
+    clock = SystemClock()
+    deadline = Deadline(arguments.timeout, clock)
+    try:
+        return _sync_by_daemon(configuration, deadline)
+    except DaemonNotRunning:
+        return _sync_here(configuration, clock, deadline)
+
+
+def _sync_by_daemon(configuration: Configuration, deadline: Deadline) -> ExitCode:
+    is_scanned = False
+    while True:
+        request: JsonObject = {
+            "is_scanned": is_scanned,
+            "until": "settled",
+            "timeout_s": deadline.slice_s(SLICE_S),
+        }
+        answer: dict[str, Any] = ask_daemon(configuration, "sync", request, None)
+        is_scanned = True
+        if answer["is_captured"] and answer["is_settled"]:
+            return _done(answer["conflicts"])
+        error = answer["disk_error"] or answer["store_error"]
+        if error:
+            say(f"not in sync: {error}")
+            return ExitCode.FAILED
+        if deadline.is_over():
+            paths = [(each["path"], each["reason"]) for each in answer["waiting"]]
+            return _timed_out(answer["waiting_count"], paths)
+
+
+def _sync_here(configuration: Configuration, clock: Clock, deadline: Deadline) -> ExitCode:
+    refuse_missing_modes(configuration)
+    with closing(open_store(configuration, os.environ)) as store:
+        asking = retrying(store, clock, deadline.slice_s(STORE_BUDGET_S))
+        with (
+            single_instance(configuration, clock),
+            assembled(configuration, clock, asking, asking) as engine,
+            progress("Synchronising", None) as advance,
+        ):
+            return _Pass(engine, clock, deadline, advance).run()
+
+
+class _Pass:
+    """One pass of an engine of our own."""
+
+    def __init__(
+        self, engine: Engine, clock: Clock, deadline: Deadline, advance: Callable[[int], None]
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._deadline = deadline
+        self._advance = advance
+
+    def run(self) -> ExitCode:
+        """Runs cycles until all is settled, and the other sites know it."""
+        dirty: dict[tuple[bytes, ...], bool] = {(): True}
+        last_work_s = self._clock.monotonic_s()
+        while True:
+            cycle = self._engine.cycle(dirty)
+            dirty = {}
+            self._advance(cycle.captured + cycle.received + cycle.applied)
+            error = cycle.disk_error or cycle.store_error
+            if error is not None:
+                say(f"not in sync: {error}")
+                return ExitCode.FAILED
+            if self._engine.is_settled() and not self._engine.owes_acknowledgement():
+                return _done(len(self._engine.conflicts()))
+            now_s = self._clock.monotonic_s()
+            last_work_s = now_s if cycle.did_work else last_work_s
+            if self._deadline.is_over() or now_s - last_work_s > NO_PROGRESS_S_MAX:
+                return self._gave_up()
+            if not cycle.did_work:
+                self._clock.wait(Event(), PAUSE_S)
+
+    def _gave_up(self) -> ExitCode:
+        waiting = sorted(self._engine.waiting().items())
+        paths = [(display_name(joined(path)), reason) for path, reason in waiting]
+        return _timed_out(len(paths), paths)
+
+
+def _done(conflicts: int) -> ExitCode:
+    if conflicts:
+        say(f"in sync; {conflicts} conflicts wait for you: geosync conflicts list")
+        return ExitCode.NEEDS_PERSON
+    print("in sync")
+    return ExitCode.DONE
+
+
+def _timed_out(count: int, paths: list[tuple[str, str]]) -> ExitCode:
+    first = f", first {paths[0][0]}: {paths[0][1]}" if paths else ""
+    say(f"not in sync yet: {count} paths wait{first}")
+    return ExitCode.TIMED_OUT

@@ -1,0 +1,102 @@
+"""Conflicts as people and programs read them: a table, one in full, and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from conflict.node import Version
+from conflict.operations import ROOT
+from conflict.policy import ConflictPolicy, policy_of
+from conflict.rendering import ConflictKind
+from conflict.report import Conflict
+from conflict.version import ActorId
+from geosync.engine.mirroring import mirror_path
+from geosync.engine.site import joined
+from geosync.journal.journal import Journal
+from geosync.terminal import display_name, human_size, plain_table
+
+JsonObject = dict[str, object]
+
+_KINDS: dict[str, str] = {
+    ConflictKind.CONTENT.value: "both sites wrote the file",
+    ConflictKind.NAME.value: "both sites made a file of this name",
+    ConflictKind.DIRECTORY.value: "another site made a directory of this name",
+    ConflictKind.DELETED.value: "the file was deleted while this version waited",
+}
+
+
+def conflict_json(conflict: Conflict, journal: Journal) -> JsonObject:
+    """Returns a conflict as JSON knows it; docs/commands.md tells what the keys mean."""
+    sites = policy_of(journal.nodes.node(ROOT)).sites
+    winner = conflict.winner_version
+    return {
+        "id": conflict.identity,
+        "path": display_name(joined(conflict.path)),
+        "kind": conflict.kind.value,
+        "policy": conflict.policy.value.decode(),
+        "winner": None if winner is None else _version_json(winner, sites),
+        "loser": _version_json(conflict.loser, sites),
+        "kept_at": _kept_at(conflict),
+    }
+
+
+def _version_json(version: Version, sites: Mapping[ActorId, bytes]) -> JsonObject:
+    return {
+        "site": display_name(sites.get(version.dot.actor, b"")),
+        "actor": version.dot.actor.hex(),
+        "counter": version.dot.counter,
+        "written_at_ms": version.stamp.time_ms,
+        "kind": version.content.kind.name.lower(),
+        "size_bytes": version.content.size_bytes,
+    }
+
+
+def _kept_at(conflict: Conflict) -> str | None:
+    """Returns where the losing version can be read, relative to the root; None: nowhere."""
+    match conflict.policy:
+        case ConflictPolicy.BESIDE if conflict.winner is not None:
+            return display_name(joined((*conflict.path[:-1], conflict.copy_name)))
+        case ConflictPolicy.NEWEST:
+            return None
+        case _:
+            return display_name(mirror_path(conflict))
+
+
+def conflict_table(found: Iterable[Mapping[str, object]]) -> str:
+    """Returns conflicts, as their JSON tells them, as a table."""
+    rows = [
+        (str(each["id"]), str(each["path"]), _who(each["winner"]), _who(each["loser"]))
+        for each in found
+    ]
+    return plain_table(("conflict", "path", "has the name", "was kept aside"), rows)
+
+
+def conflict_text(found: Mapping[str, object]) -> str:
+    """Returns one conflict, as its JSON tells it, in full."""
+    kept_at = found["kept_at"]
+    return "\n".join(
+        (
+            f"conflict {found['id']} about {found['path']}",
+            f"  what happened   {_KINDS.get(str(found['kind']), str(found['kind']))}",
+            f"  has the name    {_who(found['winner'])}",
+            f"  was kept aside  {_who(found['loser'])}",
+            f"  where           {kept_at or 'in the history only'}",
+            f"  policy          {found['policy']}",
+            "",
+            f"To settle it: geosync conflicts resolve {found['id']} --take winner|loser|both",
+            "(both: the one that was kept aside becomes a file of its own)",
+        )
+    )
+
+
+def _who(version: object) -> str:
+    """Returns who wrote a version, when, and how much."""
+    match version:
+        case {"site": str(site), "written_at_ms": int(written_ms), "size_bytes": int(size_bytes)}:
+            moment = datetime.fromtimestamp(written_ms / 1000, UTC)
+            return (
+                f"{site or 'unknown site'}, {moment:%Y-%m-%d %H:%M:%S}Z, {human_size(size_bytes)}"
+            )
+        case _:
+            return "nothing, or a directory"

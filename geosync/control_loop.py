@@ -1,0 +1,232 @@
+"""The control loop: decides when to look at the disk and at the store, and drives the engine."""
+
+from __future__ import annotations
+
+import os
+import random
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from geosync.assembly import ROOT_MARKER
+from geosync.clock import Clock
+from geosync.configuration import Configuration
+from geosync.daemon_state import DaemonState
+from geosync.disk.interface import PRIVATE_DIRECTORY, RootLost
+from geosync.disk.private_directory import read_marker
+from geosync.engine.engine import Cycle, Engine
+from geosync.engine.site import split
+from geosync.event_log import event_logger
+from geosync.pace import Pace
+from geosync.service_notification import ServiceNotifier
+from geosync.status import DaemonStatus, Status, observe_status, waiting_paths
+from geosync.status_text import summary
+from geosync.store_backoff import BackoffStore
+from geosync.watching.dirty_directories import ROOT, DirtyDirectory
+from geosync.watching.errors import WatchingError
+from geosync.watching.tree_watcher import TreeWatcher
+
+FIRST_WALK_STEP_S: Final = 0.2
+WATCHER_RESTART_S: Final = 30.0
+STATUS_EVERY_S: Final = 1.0
+STATUS_SHARE_MAX: Final = 0.05  # of the time that may go into making the status
+UNWATCHED_SHARE_MAX: Final = 0.1  # of the time that may go into polling what is not watched
+RESCAN_JITTER: Final = 0.25
+_WATCHER: Final = b"watcher"
+_log = event_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoopParts:
+    """What outlives one control loop."""
+
+    configuration: Configuration
+    clock: Clock
+    state: DaemonState
+    notifier: ServiceNotifier
+    backoff: BackoffStore
+
+
+class ControlLoop:
+    """Runs one engine on one root. Everything here happens in the control thread."""
+
+    def __init__(self, engine: Engine, parts: LoopParts) -> None:
+        self.engine = engine
+        self.last_cycle = Cycle()
+        self._configuration = parts.configuration
+        self._clock = parts.clock
+        self._state = parts.state
+        self._notifier = parts.notifier
+        self._backoff = parts.backoff
+        self._watcher = TreeWatcher(
+            parts.configuration.root, self._state.dirty, excluded=frozenset({PRIVATE_DIRECTORY})
+        )
+        tuning = parts.configuration.tuning
+        now_s = self._clock.monotonic_s()
+        self._idle_s = tuning.poll_idle_ms / 1000
+        self._pace = Pace(active_s=tuning.poll_active_ms / 1000, idle_s=self._idle_s, now_s=now_s)
+        self._random = random.Random()  # noqa: S311 - jitter is no secret
+        self._rescan_due_s = now_s + self._rescan_s()
+        self._unwatched_due_s = now_s
+        self._watcher_due_s = now_s
+        self._status_due_s = now_s
+        self._is_scan_wanted = False
+        self._is_ready = False
+        self.is_root_lost = False
+
+    def run(self) -> None:
+        """Returns when the daemon is to end, or when a lost root is back and needs a new engine."""
+        try:
+            self._start_watcher()
+            self._await_first_walk()
+            while not self._state.is_stopping:
+                self._take_turn()
+                if self.is_root_lost and self._is_root_back():
+                    _log.info("root_is_back", root=self._configuration.root)
+                    return
+        finally:
+            self._watcher.stop()
+
+    def request_scan(self) -> int:
+        """Lets the next cycle look at everything; returns how many cycles have ended by now."""
+        self._is_scan_wanted = True
+        self._state.hurry()
+        return self._state.cycles()
+
+    def observe(self) -> Status:
+        """Returns the status as of now."""
+        engine = self.engine
+        waiting = engine.waiting()
+        return observe_status(
+            self._configuration,
+            engine.site.journal,
+            now_ms=engine.site.now_ms(),
+            conflict_count=len(engine.conflicts()),
+            daemon=DaemonStatus(
+                process_id=os.getpid(),
+                is_settled=self.is_settled(),
+                waiting=waiting_paths(waiting),
+                waiting_count=len(waiting),
+                watcher=self._watcher.health(),
+                store=engine.site.store.counters(),
+            ),
+        )
+
+    def is_settled(self) -> bool:
+        """Tells whether nothing is left to do with what this site could see, and it could see."""
+        cycle = self.last_cycle
+        return self.engine.is_settled() and cycle.store_error is None and cycle.disk_error is None
+
+    # One turn
+
+    def _take_turn(self) -> None:
+        self._state.dirty.wait(self._wait_s())
+        self._state.queue.serve(self)
+        if self._state.is_stopping:
+            return
+        now_s = self._clock.monotonic_s()
+        if self._state.take_hurry():
+            self._pace.hurry(now_s)
+        self._tend_watcher(now_s)
+        self._mark_what_is_due(now_s)
+        taken = self._state.dirty.take(now_s)
+        if taken or self._is_scan_wanted or now_s >= self._pace.due_s:
+            self._run_cycle(taken)
+
+    def _wait_s(self) -> float:
+        due_s = min(self._pace.due_s, self._rescan_due_s)
+        return max(0.0, due_s - self._clock.monotonic_s())
+
+    def _run_cycle(self, taken: tuple[DirtyDirectory, ...]) -> None:
+        dirty = {split(each.directory): each.recursive for each in taken}
+        if self._is_scan_wanted:
+            dirty[()] = True
+            self._is_scan_wanted = False
+        if self.is_root_lost:
+            dirty = {}
+        began_s = self._clock.monotonic_s()
+        self.last_cycle = self.engine.cycle(dirty)
+        now_s = self._clock.monotonic_s()
+        self._note_disk(self.last_cycle)
+        if any(is_recursive for is_recursive in dirty.values()):
+            pause_s = (now_s - began_s) / UNWATCHED_SHARE_MAX
+            self._unwatched_due_s = now_s + max(self._idle_s, pause_s)
+        had_work = self.last_cycle.did_work or bool(dirty) or self._state.has_waiting_clients()
+        self._pace.note_look(now_s, had_work=had_work)
+        retry_in_s = self._backoff.retry_in_s()
+        if retry_in_s is not None:
+            self._pace.due_s = min(self._pace.due_s, now_s + retry_in_s)
+        self._refresh_status(now_s)
+        if not self._is_ready:
+            self._is_ready = True
+            self._notifier.ready()
+        self._state.note_cycle()
+
+    def _note_disk(self, cycle: Cycle) -> None:
+        if isinstance(cycle.disk_error, RootLost) and not self.is_root_lost:
+            self.is_root_lost = True
+            _log.error("root_lost", reason=str(cycle.disk_error))
+
+    def _is_root_back(self) -> bool:
+        """Tells whether the configured root is, again, the directory that the journal knows."""
+        path = os.path.join(self._configuration.root, PRIVATE_DIRECTORY)
+        with suppress(OSError, RootLost):
+            private = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                return read_marker(private) == self.engine.site.journal.setting(ROOT_MARKER)
+            finally:
+                os.close(private)
+        return False
+
+    def _refresh_status(self, now_s: float) -> None:
+        if now_s < self._status_due_s:
+            return
+        self._state.status = status = self.observe()
+        took_s = self._clock.monotonic_s() - now_s
+        self._status_due_s = now_s + max(STATUS_EVERY_S, took_s / STATUS_SHARE_MAX)
+        self._notifier.status(f"{status.site}: {summary(status)}")
+
+    # What to look at
+
+    def _mark_what_is_due(self, now_s: float) -> None:
+        if self.is_root_lost:
+            return
+        if now_s >= self._rescan_due_s:
+            self._rescan_due_s = now_s + self._rescan_s()
+            self._state.dirty.mark(ROOT, recursive=True)
+            _log.debug("rescan_began")
+        if now_s >= self._unwatched_due_s:
+            for directory in self._watcher.unwatched_directories():
+                self._state.dirty.mark(directory, recursive=True)
+            self._unwatched_due_s = now_s + self._idle_s
+
+    def _rescan_s(self) -> float:
+        share = self._random.uniform(1 - RESCAN_JITTER, 1 + RESCAN_JITTER)
+        return self._configuration.tuning.rescan_s * share
+
+    def _tend_watcher(self, now_s: float) -> None:
+        """Starts a watcher that failed again, after a while; meanwhile everything is polled."""
+        if self._watcher.is_running() or self.is_root_lost or now_s < self._watcher_due_s:
+            return
+        self._watcher.stop()
+        self._state.dirty.mark(ROOT, recursive=True)
+        self._start_watcher()
+
+    def _start_watcher(self) -> None:
+        self._watcher_due_s = self._clock.monotonic_s() + WATCHER_RESTART_S
+        try:
+            self._watcher.start()
+        except WatchingError as error:
+            self.engine.site.report(_WATCHER, f"{error}; until then changes are found by scans")
+            _log.warning("watcher_not_started", reason=str(error))
+            return
+        self.engine.site.report(_WATCHER, None)
+
+    def _await_first_walk(self) -> None:
+        """Waits until all is watched, as the first scan would otherwise have to be repeated."""
+        dirty = self._state.dirty
+        while self._watcher.is_running() and not len(dirty) and not self._state.is_stopping:
+            dirty.wait(FIRST_WALK_STEP_S)
+            self._state.queue.serve(self)
+        dirty.mark(ROOT, recursive=True)
+        self._is_scan_wanted = True

@@ -1,0 +1,174 @@
+"""The daemon: holds the locks, minds signals and clients, and runs the control loop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import Final
+
+from conflict.errors import GeosyncError
+from geosync.assembly import assembled, open_store, refuse_missing_modes, retrying
+from geosync.background_store import BackgroundStore
+from geosync.clock import Clock
+from geosync.configuration import Configuration
+from geosync.control_loop import ControlLoop, LoopParts
+from geosync.control_socket import SOCKET_NAME, ControlServer
+from geosync.daemon_commands import DaemonCommands
+from geosync.daemon_state import DaemonState
+from geosync.disk.interface import RootLost
+from geosync.errors import OperatorError
+from geosync.event_log import event_logger
+from geosync.service_notification import ServiceNotifier
+from geosync.single_instance import single_instance
+from geosync.store_backoff import BackoffStore
+from transport.object_store import ObjectStore
+
+STORE_BUDGET_S: Final = 3.0
+STORE_PATIENCE_S: Final = 1.0
+"""How long the control thread waits for the store before it goes on with other things."""
+ROOT_RETRY_S: Final = 1.0
+_log = event_logger(__name__)
+
+
+def run_daemon(configuration: Configuration, environment: Mapping[str, str], clock: Clock) -> None:
+    """Keeps a site in sync until SIGTERM or SIGINT. Called in the main thread.
+
+    Raises:
+        OperatorError: another daemon is at work, a directory can't be used, and the like.
+        InvalidCredentials, StoreUnavailable, StoreRefused: a new site can't join without a store.
+        RootLost: the root is not the one that this site's journal knows.
+    """
+    refuse_missing_modes(configuration)
+    raw_store = open_store(configuration, environment)
+    notifier = ServiceNotifier(environment)
+    state = DaemonState(configuration.tuning)
+    with ExitStack() as stack:
+        stack.callback(raw_store.close)
+        stack.enter_context(single_instance(configuration, clock))
+        commands = DaemonCommands(state, clock)
+        socket_path = os.path.join(configuration.state_dir, SOCKET_NAME)
+        stack.enter_context(ControlServer(socket_path, commands.handle))
+        stack.callback(state.queue.close)
+        stack.callback(notifier.stopping)
+        daemon = _Daemon(configuration, clock, state, notifier, raw_store)
+        stack.enter_context(_signals(daemon.stop))
+        stack.enter_context(_heartbeat(notifier, state))
+        _log.info("daemon_started", volume=configuration.volume, site=configuration.site)
+        try:
+            daemon.run()
+        except GeosyncError:
+            raise
+        except Exception as error:
+            _log.exception("daemon_failed")
+            raise OperatorError(
+                f"the daemon failed ({type(error).__name__}: {error}); the log says where. Nothing"
+                " that was captured is lost; start it again, and report the log."
+            ) from error
+        _log.info("daemon_stopped")
+
+
+class _Daemon:
+    """Runs one control loop after another; there is a second one only when the root was lost."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        clock: Clock,
+        state: DaemonState,
+        notifier: ServiceNotifier,
+        raw_store: ObjectStore,
+    ) -> None:
+        self._configuration = configuration
+        self._clock = clock
+        self._state = state
+        persistent = retrying(raw_store, clock, STORE_BUDGET_S)
+        backoff = BackoffStore(persistent, clock.monotonic_s)
+        self._parts = LoopParts(configuration, clock, state, notifier, backoff)
+        self._joining = self._in_background(persistent, None)
+        self._store = self._in_background(backoff, STORE_PATIENCE_S)
+
+    def stop(self) -> None:
+        """Makes `run` return soon. May be called from any thread and from a signal handler."""
+        self._state.stop()
+        self._joining.end()
+        self._store.end()
+
+    def run(self) -> None:
+        """Returns when the daemon is to end."""
+        self._run_loop()
+        while not self._state.is_stopping:
+            try:
+                self._run_loop()
+            except RootLost as error:  # it went away again at once
+                _log.warning("root_not_usable", reason=str(error))
+                self._clock.wait(threading.Event(), ROOT_RETRY_S)
+
+    def _in_background(self, store: ObjectStore, patience_s: float | None) -> BackgroundStore:
+        return BackgroundStore(
+            store,
+            patience_s=patience_s,
+            monotonic=self._clock.monotonic_s,
+            on_slow_end=self._state.hurry,
+        )
+
+    def _run_loop(self) -> None:
+        try:
+            with assembled(self._configuration, self._clock, self._joining, self._store) as engine:
+                ControlLoop(engine, self._parts).run()
+        except GeosyncError:
+            if not self._state.is_stopping:  # else the store's operation was cut short by us
+                raise
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Lets SIGTERM and SIGINT end the daemon; a second one ends the process at once."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    # Somebody else may send it (it is what fcntl(2) sends by default): it would end the process.
+    before[signal.SIGIO] = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _heartbeat(notifier: ServiceNotifier, state: DaemonState) -> Iterator[None]:
+    """Tells the service manager, while the block runs, that the control thread works.
+
+    The proof of work is the control thread's processor time: it also grows while one long scan
+    or one large file is under way, and never in a thread that hangs.
+    """
+    interval_s = notifier.watchdog_interval_s
+    if interval_s is None:
+        yield
+        return
+    control_thread = time.pthread_getcpuclockid(threading.get_ident())
+    ended = threading.Event()
+
+    def beat() -> None:
+        used_s = -1.0
+        while not ended.wait(interval_s):
+            state.dirty.wake()
+            before_s, used_s = used_s, time.clock_gettime(control_thread)
+            if used_s > before_s:
+                notifier.watchdog()
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

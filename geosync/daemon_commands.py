@@ -1,0 +1,244 @@
+"""What the daemon answers to commands that come through its control socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from conflict.errors import MalformedValueError
+from conflict.version import VersionVector, actor_id
+from geosync.barrier import lacking, own_operations
+from geosync.clock import Clock
+from geosync.conflict_text import conflict_json
+from geosync.control_loop import ControlLoop
+from geosync.daemon_state import DaemonState
+from geosync.engine.resolving import Choice, find_conflict
+from geosync.errors import OperatorError
+from geosync.exit_codes import ExitCode
+from geosync.status import waiting_paths
+from geosync.status_text import status_answer
+from transport.errors import OperationUnderWay
+
+STATUS_WAIT_S: Final = 0.3
+FIRST_STATUS_WAIT_S: Final = 10.0
+BUSY_S_MAX: Final = 60.0
+SLICE_S_MAX: Final = 20.0
+"""A client that waits longer asks again, so that nobody waits for one that has gone."""
+
+JsonObject = dict[str, object]
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the daemon is, for a client that waits."""
+
+    is_captured: bool
+    is_settled: bool
+    barrier: VersionVector
+    json: JsonObject
+
+
+class DaemonCommands:
+    """Handles requests, in the threads of their clients; the control thread does the work."""
+
+    def __init__(self, state: DaemonState, clock: Clock) -> None:
+        self._state = state
+        self._clock = clock
+        self._handlers: dict[str, Callable[[JsonObject], JsonObject]] = {
+            "status": self._status,
+            "conflicts_list": self._conflicts_list,
+            "conflicts_show": self._conflicts_show,
+            "conflicts_resolve": self._conflicts_resolve,
+            "sync": self._sync,
+            "wait": self._wait,
+        }
+
+    def handle(self, command: str, arguments: JsonObject) -> JsonObject:
+        """Answers one request; see geosync.control_socket.Handler. Raises OperatorError."""
+        handler = self._handlers.get(command)
+        if handler is None:
+            raise OperatorError(
+                f"the daemon knows no command {command!r}; restart it if geosync was updated",
+                ExitCode.BAD_USAGE,
+            )
+        return handler(arguments)
+
+    def _status(self, _arguments: JsonObject) -> JsonObject:
+        last = self._state.status
+        try:
+            wait_s = STATUS_WAIT_S if last is not None else FIRST_STATUS_WAIT_S
+            status = self._state.queue.call(ControlLoop.observe, wait_s)
+        except TimeoutError as error:
+            if last is None:
+                raise OperatorError("the daemon is starting; ask again in a moment") from error
+            status = last
+        return status_answer(status, now_ms=self._clock.wall_ns() // 1_000_000)
+
+    def _conflicts_list(self, _arguments: JsonObject) -> JsonObject:
+        return {"conflicts": self._ask(_conflicts)}
+
+    def _conflicts_show(self, arguments: JsonObject) -> JsonObject:
+        identity = _text(arguments, "identity")
+
+        def show(loop: ControlLoop) -> JsonObject:
+            site = loop.engine.site
+            return conflict_json(find_conflict(site, identity), site.journal)
+
+        return self._ask(show)
+
+    def _conflicts_resolve(self, arguments: JsonObject) -> JsonObject:
+        identity, choice = _text(arguments, "identity"), Choice(_text(arguments, "take"))
+
+        def settle(loop: ControlLoop) -> JsonObject:
+            journal = loop.engine.site.journal
+            found = conflict_json(find_conflict(loop.engine.site, identity), journal)
+            loop.engine.resolve(identity, choice)
+            self._state.hurry()
+            return found
+
+        return self._ask(settle)
+
+    def _sync(self, arguments: JsonObject) -> JsonObject:
+        """Captures everything, and returns how far all is after at most a slice of time.
+
+        Arguments: `is_scanned`, true when an earlier answer said so, and no new scan is wanted;
+        `until`, "captured" or "settled"; `timeout_s`.
+        """
+        is_done = _is_captured if arguments.get("until") == "captured" else _is_over
+        with self._state.client_waiting():
+            after = self._state.cycles() - 1
+            if arguments.get("is_scanned") is not True:
+                after = self._ask(ControlLoop.request_scan)
+                # A cycle that was under way when the scan was asked for has ended by now, as the
+                # control thread answered. The next one scans, however long that takes.
+                self._state.wait_for_cycle(after, None)
+            progress = self._progress_until(is_done, _slice_s(arguments))
+        return progress.json
+
+    def _progress_until(self, is_done: Callable[[Progress], bool], timeout_s: float) -> Progress:
+        deadline_s = self._clock.monotonic_s() + timeout_s
+        while True:
+            cycles = self._state.cycles()
+            progress = self._ask(_progress)
+            left_s = deadline_s - self._clock.monotonic_s()
+            if is_done(progress) or left_s <= 0:
+                return progress
+            self._state.wait_for_cycle(cycles, left_s)
+
+    def _wait(self, arguments: JsonObject) -> JsonObject:
+        """Waits until sites have applied what a barrier names, at most for a slice of time.
+
+        Arguments: `barrier`, as an answer to `sync` told it; `sites`, names, or null for all;
+        `timeout_s`.
+        """
+        barrier, sites = _barrier(arguments), _sites(arguments)
+        deadline_s = self._clock.monotonic_s() + _slice_s(arguments)
+        with self._state.client_waiting():
+            while True:
+                cycles = self._state.cycles()
+                lacks = self._ask(lambda loop: _lacking(loop, barrier, sites))
+                left_s = deadline_s - self._clock.monotonic_s()
+                is_done = not any(lacks.values())
+                if is_done or left_s <= 0:
+                    rows = [
+                        {"site": site, "operations_it_lacks": count}
+                        for site, count in lacks.items()
+                    ]
+                    return {"is_done": is_done, "sites": rows}
+                self._state.wait_for_cycle(cycles, left_s)
+
+    def _ask(self, function: Callable[[ControlLoop], _Result]) -> _Result:
+        try:
+            return self._state.queue.call(function, BUSY_S_MAX)
+        except TimeoutError as error:
+            raise OperatorError(
+                f"the daemon is busy and did not answer within {BUSY_S_MAX:.0f} s; `geosync"
+                " status` shows how it was before. Ask again later.",
+                ExitCode.TIMED_OUT,
+            ) from error
+
+
+def _is_captured(progress: Progress) -> bool:
+    return progress.is_captured
+
+
+def _is_over(progress: Progress) -> bool:
+    has_failed = progress.json["store_error"] is not None
+    return has_failed or (progress.is_captured and progress.is_settled)
+
+
+def _lacking(
+    loop: ControlLoop, barrier: VersionVector, sites: Sequence[str] | None
+) -> dict[str, int]:
+    return lacking(loop.engine.site.journal, loop.engine.site.name, barrier, sites)
+
+
+def _conflicts(loop: ControlLoop) -> list[JsonObject]:
+    journal = loop.engine.site.journal
+    return [conflict_json(conflict, journal) for conflict in loop.engine.conflicts()]
+
+
+def _progress(loop: ControlLoop) -> Progress:
+    engine, cycle = loop.engine, loop.last_cycle
+    barrier = own_operations(engine.site.journal, engine.site.name)
+    waiting = engine.waiting()
+    is_captured = not engine.has_uncaptured() and not loop.is_root_lost
+    is_settled = loop.is_settled()
+    is_under_way = isinstance(cycle.store_error, OperationUnderWay)
+    store_error = None if is_under_way else cycle.store_error
+    return Progress(
+        is_captured,
+        is_settled,
+        barrier,
+        {
+            "is_captured": is_captured,
+            "is_settled": is_settled,
+            "barrier": {actor.hex(): counter for actor, counter in barrier.items()},
+            "store_error": None if store_error is None else str(store_error),
+            "disk_error": None if cycle.disk_error is None else str(cycle.disk_error),
+            "waiting_count": len(waiting),
+            "waiting": [
+                {"path": each.path, "reason": each.reason} for each in waiting_paths(waiting)
+            ],
+            "conflicts": len(engine.conflicts()),
+        },
+    )
+
+
+def _text(arguments: JsonObject, key: str) -> str:
+    value = arguments.get(key)
+    if not isinstance(value, str):
+        raise _malformed(key)
+    return value
+
+
+def _slice_s(arguments: JsonObject) -> float:
+    value = arguments.get("timeout_s", SLICE_S_MAX)
+    if not isinstance(value, (int, float)):
+        raise _malformed("timeout_s")
+    return max(0.0, min(float(value), SLICE_S_MAX))
+
+
+def _sites(arguments: JsonObject) -> list[str] | None:
+    value = arguments.get("sites")
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise _malformed("sites")
+    return [str(each) for each in value]
+
+
+def _barrier(arguments: JsonObject) -> VersionVector:
+    value = arguments.get("barrier")
+    if not isinstance(value, dict):
+        raise _malformed("barrier")
+    try:
+        return VersionVector({actor_id(bytes.fromhex(key)): int(value[key]) for key in value})
+    except (ValueError, TypeError, MalformedValueError) as error:
+        raise _malformed("barrier") from error
+
+
+def _malformed(key: str) -> OperatorError:
+    return OperatorError(f"the request has no usable {key!r}", ExitCode.BAD_USAGE)

@@ -1,0 +1,103 @@
+"""What the threads of the daemon share: the control thread, signal handlers, and commands."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from geosync.configuration import Tuning
+from geosync.control_queue import ControlQueue
+from geosync.status import Status
+from geosync.watching.dirty_directories import DirtyDirectories
+
+if TYPE_CHECKING:
+    from geosync.control_loop import ControlLoop
+
+SETTLE_S_MAX = 1.0
+
+
+class DaemonState:
+    """Every method may be called from any thread, and `stop` and `hurry` from a signal handler.
+
+    Attributes:
+        dirty: directories to look at.
+        queue: what commands want of the control thread.
+        status: as it was last; None before the first cycle.
+    """
+
+    def __init__(self, tuning: Tuning) -> None:
+        settle_s = tuning.settle_ms / 1000
+        self.dirty = DirtyDirectories(settle_s=settle_s, settle_s_max=max(SETTLE_S_MAX, settle_s))
+        self.queue: ControlQueue[ControlLoop] = ControlQueue(self.dirty.wake)
+        self.status: Status | None = None
+        self._is_stopping = False
+        self._is_in_a_hurry = False
+        self._changed = threading.Condition()
+        self._cycles = 0
+        self._waiting_clients = 0
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the daemon is to end."""
+        return self._is_stopping
+
+    def stop(self) -> None:
+        """Makes the daemon end after the current cycle."""
+        self._is_stopping = True
+        self.dirty.wake()
+        self._wake_clients()
+
+    def hurry(self) -> None:
+        """Makes the next cycle begin at once."""
+        self._is_in_a_hurry = True
+        self.dirty.wake()
+
+    def take_hurry(self) -> bool:
+        """Returns whether there is a hurry, once."""
+        was_in_a_hurry, self._is_in_a_hurry = self._is_in_a_hurry, False
+        return was_in_a_hurry
+
+    @contextmanager
+    def client_waiting(self) -> Iterator[None]:
+        """Says, while the block runs, that somebody waits for changes to come and go."""
+        with self._changed:
+            self._waiting_clients += 1
+        self.hurry()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting_clients -= 1
+
+    def has_waiting_clients(self) -> bool:
+        """Tells whether somebody waits."""
+        with self._changed:
+            return self._waiting_clients > 0
+
+    def cycles(self) -> int:
+        """Returns how many cycles have ended."""
+        with self._changed:
+            return self._cycles
+
+    def _wake_clients(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def note_cycle(self) -> None:
+        """Says that a cycle ended."""
+        with self._changed:
+            self._cycles += 1
+        self._wake_clients()
+
+    def wait_for_cycle(self, after: int, timeout_s: float | None) -> bool:
+        """Waits until more than `after` cycles have ended, or the daemon is to end.
+
+        Returns:
+            Whether that is so, rather than that the time is over.
+        """
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._cycles > after or self._is_stopping, timeout_s
+            )

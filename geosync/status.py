@@ -1,0 +1,206 @@
+"""The status of a site at one moment, as a value: what an operator asks first."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from conflict.synced import Path
+from conflict.version import ActorId, VersionVector
+from geosync.configuration import Configuration
+from geosync.engine.site import joined
+from geosync.errors import OperatorError
+from geosync.journal.journal import Journal
+from geosync.journal.log import ActorLog
+from geosync.terminal import display_name
+from geosync.watching.tree_watcher import WatcherHealth
+from transport.hashing import VolumeHasher
+from transport.object_store import StoreCounters
+from transport.operation_codec import decode_vector
+from transport.segment import ExpectedSegment, decode_segment
+
+WAITING_SHOWN_MAX: Final = 20
+PROBLEMS_SHOWN_MAX: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ToPublish:
+    """What was captured here and the store does not have yet."""
+
+    operations: int
+    segments: int  # already built, of these operations
+    packs: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingPath:
+    """A path that is not as it is to be, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OtherSite:
+    """Another site, by what its log told last."""
+
+    site: str  # '' until its log told it
+    actor: str
+    last_heard_at_ms: int  # when we read its last segment, by our clock; 0 for never
+    operations_it_lacks: int  # of ours, on its disk
+    operations_we_lack: int  # of its, on our disk
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusProblem:
+    """Something that an operator should know of."""
+
+    subject: str
+    since_ms: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """What only a running daemon knows."""
+
+    process_id: int
+    is_settled: bool
+    waiting: tuple[WaitingPath, ...]
+    waiting_count: int
+    watcher: WatcherHealth
+    store: StoreCounters
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One site at one moment. Names are written as geosync.terminal.display_name does."""
+
+    volume: str
+    site: str
+    mode: str
+    root: str
+    actor: str
+    taken_at_ms: int
+    entries: int
+    conflicts: int
+    to_publish: ToPublish
+    sites: tuple[OtherSite, ...]
+    problems: tuple[StatusProblem, ...]
+    problem_count: int
+    daemon: DaemonStatus | None  # None: read from the journal, while no daemon runs
+
+
+def observe_status(
+    configuration: Configuration,
+    journal: Journal,
+    *,
+    now_ms: int,
+    conflict_count: int,
+    daemon: DaemonStatus | None,
+) -> Status:
+    """Reads a site's status from its journal.
+
+    Raises:
+        OperatorError: the site has not joined its volume yet.
+    """
+    actor = journal.setting("actor")
+    if actor is None:
+        raise OperatorError(
+            f"site {configuration.site} has not joined the volume {configuration.volume} yet:"
+            " start it with geosync run, and read there what hinders it"
+        )
+    problems = journal.problems()
+    return Status(
+        volume=configuration.volume,
+        site=configuration.site,
+        mode=configuration.mode.value,
+        root=display_name(configuration.root),
+        actor=actor.hex(),
+        taken_at_ms=now_ms,
+        entries=journal.synced.count(),
+        conflicts=conflict_count,
+        to_publish=_to_publish(configuration, journal, ActorId(actor)),
+        sites=_other_sites(configuration.site, journal, ActorId(actor)),
+        problems=tuple(
+            StatusProblem(display_name(each.subject), each.since_ms, each.text)
+            for each in problems[:PROBLEMS_SHOWN_MAX]
+        ),
+        problem_count=len(problems),
+        daemon=daemon,
+    )
+
+
+def waiting_paths(waiting: Mapping[Path, str]) -> tuple[WaitingPath, ...]:
+    """Returns the first paths that wait, as they are shown."""
+    return tuple(
+        WaitingPath(display_name(joined(path)), reason)
+        for path, reason in sorted(waiting.items())[:WAITING_SHOWN_MAX]
+    )
+
+
+def _to_publish(configuration: Configuration, journal: Journal, actor: ActorId) -> ToPublish:
+    _, operations = journal.log.outbox_counts()
+    segments = journal.log.segments_to_store()
+    key = journal.setting("volume_key")
+    assert key is not None
+    for stored in segments:
+        expected = ExpectedSegment(configuration.volume, actor, stored.sequence)
+        segment = decode_segment(stored.body, VolumeHasher(key), expected)
+        operations += sum(len(each.operations) for each in segment.transactions)
+    size_bytes = sum(len(each.body) for each in segments)
+    return ToPublish(
+        operations,
+        len(segments),
+        packs=len(journal.chunks.packs_to_store()),
+        size_bytes=size_bytes + _spool_size_bytes(configuration.state_dir),
+    )
+
+
+def _spool_size_bytes(state_dir: bytes) -> int:
+    """Returns how much lies in the spool. RACE: a pack that is stored meanwhile counts or not."""
+    try:
+        return sum(entry.stat().st_size for entry in os.scandir(os.path.join(state_dir, b"spool")))
+    except FileNotFoundError:
+        return 0
+
+
+def latest_logs(journal: Journal, own_site: str) -> dict[str, ActorLog]:
+    """Returns the log of each other site's newest incarnation, by name.
+
+    An actor whose log was not read yet has no name: it goes by the first digits of its id.
+    """
+    logs: dict[str, list[ActorLog]] = defaultdict(list)
+    for log in journal.log.actors():
+        if log.site != own_site:
+            logs[log.site or log.actor.hex()[:8]].append(log)
+    return {
+        site: max(of_site, key=lambda log: (log.segment_at_ms, log.actor))
+        for site, of_site in sorted(logs.items())
+    }
+
+
+def _other_sites(own_site: str, journal: Journal, own: ActorId) -> tuple[OtherSite, ...]:
+    logs = journal.log.actors()
+    stored = journal.setting("applied")
+    applied = VersionVector() if stored is None else decode_vector(stored)
+    known = journal.log.received()
+    for log in logs:
+        known = known.join(log.knows)
+    written = journal.log.received().counter_of(own)
+    return tuple(
+        OtherSite(
+            site=log.site,
+            actor=log.actor.hex(),
+            last_heard_at_ms=log.heard_at_ms,
+            operations_it_lacks=max(0, written - log.applied.counter_of(own)),
+            operations_we_lack=max(0, known.counter_of(log.actor) - applied.counter_of(log.actor)),
+            problem=log.problem,
+        )
+        for log in latest_logs(journal, own_site).values()
+    )

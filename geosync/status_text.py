@@ -1,0 +1,184 @@
+"""The status as people and programs read it: one screen of plain words, and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Final
+
+from geosync.status import DaemonStatus, OtherSite, Status, ToPublish
+from geosync.terminal import (
+    display_name,
+    escape_unprintable,
+    human_duration,
+    human_size,
+    plain_table,
+)
+
+STATUS_FORMAT: Final = 1
+"""Of the JSON; keys are only ever added to one format."""
+
+PATHS_ON_SCREEN_MAX: Final = 5
+
+JsonObject = dict[str, object]
+
+
+def status_answer(status: Status, *, now_ms: int) -> JsonObject:
+    """Returns the status in both forms: `json` and `text`."""
+    return {"json": status_json(status, now_ms=now_ms), "text": status_text(status, now_ms=now_ms)}
+
+
+def status_json(status: Status, *, now_ms: int) -> JsonObject:
+    """Returns the status as JSON knows it; docs/commands.md tells what the keys mean."""
+    daemon = status.daemon
+    return {
+        "format": STATUS_FORMAT,
+        "volume": status.volume,
+        "site": status.site,
+        "mode": status.mode,
+        "root": status.root,
+        "actor": status.actor,
+        "summary": summary(status),
+        "is_daemon_running": daemon is not None,
+        "is_settled": None if daemon is None else daemon.is_settled,
+        "taken_at_ms": status.taken_at_ms,
+        "age_s": max(0, now_ms - status.taken_at_ms) / 1000,
+        "entries": status.entries,
+        "conflicts": status.conflicts,
+        "to_publish": asdict(status.to_publish),
+        "sites": [_site_json(site, now_ms) for site in status.sites],
+        "problem_count": status.problem_count,
+        "problems": [asdict(problem) for problem in status.problems],
+        "daemon": None if daemon is None else _daemon_json(daemon),
+    }
+
+
+def _site_json(site: OtherSite, now_ms: int) -> JsonObject:
+    never = site.last_heard_at_ms == 0
+    age_s = None if never else max(0, now_ms - site.last_heard_at_ms) / 1000
+    return {**asdict(site), "last_heard_age_s": age_s}
+
+
+def _daemon_json(daemon: DaemonStatus) -> JsonObject:
+    watcher = asdict(daemon.watcher)
+    watcher["unwatched"] = [
+        {"directory": display_name(place.directory), "reason": place.reason}
+        for place in daemon.watcher.unwatched
+    ]
+    return {
+        "process_id": daemon.process_id,
+        "waiting_count": daemon.waiting_count,
+        "waiting": [asdict(path) for path in daemon.waiting],
+        "watcher": watcher,
+        "store": asdict(daemon.store),
+    }
+
+
+def summary(status: Status) -> str:
+    """Returns how the site is doing, in a few words."""
+    if status.daemon is None:
+        state = "the daemon is not running"
+    elif status.problem_count:
+        state = _counted(status.problem_count, "problem")
+    elif not status.daemon.is_settled:
+        state = "at work"
+    elif any(site.operations_we_lack for site in status.sites):
+        state = "receiving"
+    elif any(site.operations_it_lacks for site in status.sites):
+        state = "in sync here; other sites have yet to apply changes"
+    else:
+        state = "in sync"
+    if status.conflicts:
+        state += f"; {_counted(status.conflicts, 'conflict')} to look at"
+    return state
+
+
+def status_text(status: Status, *, now_ms: int) -> str:
+    """Returns the status as one screen."""
+    return "\n".join(_lines(status, now_ms))
+
+
+def _lines(status: Status, now_ms: int) -> Iterable[str]:
+    age_s = max(0, now_ms - status.taken_at_ms) / 1000
+    yield f"{status.site} of volume {status.volume}: {summary(status)}"
+    yield f"  directory    {status.root} ({_counted(status.entries, 'entry', 'entries')})"
+    if status.daemon is not None:
+        yield f"  daemon       process {status.daemon.process_id}, {status.mode}"
+    else:
+        yield "  daemon       not running; this was read from its journal"
+    if status.daemon is not None and age_s > 1:
+        yield f"  as of        {human_duration(age_s)} ago: the daemon is busy"
+    yield f"  to publish   {_to_publish(status.to_publish)}"
+    yield f"  conflicts    {_conflicts(status.conflicts)}"
+    if status.daemon is not None:
+        yield from _daemon_lines(status.daemon)
+    yield ""
+    yield from _site_lines(status, now_ms)
+    if status.problems:
+        yield ""
+        yield from _problem_lines(status, now_ms)
+
+
+def _to_publish(waiting: ToPublish) -> str:
+    if not (waiting.operations or waiting.segments or waiting.packs):
+        return "nothing"
+    return f"{_counted(waiting.operations, 'change')}, {human_size(waiting.size_bytes)}"
+
+
+def _conflicts(count: int) -> str:
+    return f"{count}; see: geosync conflicts list" if count else "none"
+
+
+def _daemon_lines(daemon: DaemonStatus) -> Iterable[str]:
+    watcher = daemon.watcher
+    if watcher.problem:
+        yield f"  watching     {escape_unprintable(watcher.problem)}"
+    else:
+        yield f"  watching     {_counted(watcher.watch_count, 'directory', 'directories')}"
+    store = daemon.store
+    yield (
+        f"  store        {_counted(store.requests, 'request')},"
+        f" {human_size(store.upload_bytes)} sent, {human_size(store.download_bytes)} received"
+    )
+    if daemon.waiting_count:
+        yield f"  waiting      {_counted(daemon.waiting_count, 'path')}"
+        for path in daemon.waiting[:PATHS_ON_SCREEN_MAX]:
+            yield f"    {path.path}: {escape_unprintable(path.reason)}"
+        if daemon.waiting_count > PATHS_ON_SCREEN_MAX:
+            yield f"    … and {daemon.waiting_count - PATHS_ON_SCREEN_MAX} more"
+
+
+def _site_lines(status: Status, now_ms: int) -> Iterable[str]:
+    if not status.sites:
+        yield "No other site has joined this volume yet."
+        return
+    rows = [
+        (
+            site.site or f"(unknown, {site.actor[:8]})",
+            _heard(site, now_ms),
+            str(site.operations_it_lacks),
+            str(site.operations_we_lack),
+        )
+        for site in status.sites
+    ]
+    headers = ("other site", "last heard", "has yet to apply", "we have yet to apply")
+    yield plain_table(headers, rows, right_aligned=headers[2:])
+
+
+def _heard(site: OtherSite, now_ms: int) -> str:
+    if site.last_heard_at_ms == 0:
+        return "never"
+    return f"{human_duration(max(0, now_ms - site.last_heard_at_ms) / 1000)} ago"
+
+
+def _problem_lines(status: Status, now_ms: int) -> Iterable[str]:
+    yield f"{_counted(status.problem_count, 'problem').capitalize()}:"
+    for problem in status.problems[:PATHS_ON_SCREEN_MAX]:
+        since = human_duration(max(0, now_ms - problem.since_ms) / 1000)
+        yield f"  {problem.subject}, for {since}: {escape_unprintable(problem.text)}"
+    if status.problem_count > PATHS_ON_SCREEN_MAX:
+        yield f"  … and {status.problem_count - PATHS_ON_SCREEN_MAX} more; see --json"
+
+
+def _counted(count: int, singular: str, plural: str = "") -> str:
+    return f"{count} {singular if count == 1 else plural or singular + 's'}"
