@@ -98,8 +98,12 @@ class Fetcher:
         os.ftruncate(descriptor, content.size_bytes)
         for window in _windows(missing):
             self._bring(chunk for _, chunk in window)
-            for offset, chunk in window:
+            # What came is kept even when some did not: the next attempt asks for the rest only.
+            came = [(offset, chunk) for offset, chunk in window if chunk.digest in self._chunks]
+            for offset, chunk in came:
                 os.pwrite(descriptor, self._chunk(chunk), offset)
+            if len(came) < len(window):
+                raise self._unavailable(next(c for _, c in window if c.digest not in self._chunks))
             self.forget()
 
     def _missing(self, content: Content, descriptor: int) -> Iterator[tuple[int, ChunkReference]]:
@@ -115,16 +119,17 @@ class Fetcher:
     def _chunk(self, chunk: ChunkReference) -> bytes:
         found = self._chunks.get(chunk.digest)
         if found is None:
-            reason = self._errors.get(chunk.digest)
-            raise ContentUnavailable(
-                str(reason) if reason else "its bytes are not in the store yet"
-            )
+            raise self._unavailable(chunk)
         if len(found) != chunk.size_bytes:
             raise ContentUnavailable(
                 f"chunk {chunk.digest.hex()[:16]} has {len(found)} bytes,"
                 f" but the log says {chunk.size_bytes}"
             )
         return found
+
+    def _unavailable(self, chunk: ChunkReference) -> ContentUnavailable:
+        reason = self._errors.get(chunk.digest)
+        return ContentUnavailable(str(reason) if reason else "its bytes are not in the store yet")
 
     def _bring(self, wanted: Iterable[ChunkReference]) -> None:
         locations: dict[bytes, ChunkLocation] = {}
