@@ -28,7 +28,7 @@ from conflict.actions import (
 from conflict.content import Content, ContentKind
 from conflict.merged_tree import ROOT_LOCATION, path_of
 from conflict.node import Location
-from conflict.observation import Attributes, Fingerprint
+from conflict.observation import Attributes
 from conflict.operations import ROOT, NodeId
 from conflict.planner import plan
 from conflict.policy import policy_of
@@ -52,7 +52,7 @@ from geosync.disk.interface import (
     Staged,
 )
 from geosync.engine.fetching import ContentUnavailable, Fetcher
-from geosync.engine.places import as_seen, note_own_times, path_on_disk
+from geosync.engine.places import NEVER_SEEN, as_seen, note_own_times, path_on_disk
 from geosync.engine.site import Site, joined
 from geosync.event_log import event_logger
 from geosync.journal.journal import ANY_DIRECTORY, Intent, RetiredFile
@@ -343,7 +343,7 @@ class Applier:
                     RetiredFile(
                         token=stray.token,
                         handle=stray.entry.handle,
-                        fingerprint=_NEVER_SEEN,
+                        fingerprint=NEVER_SEEN,
                         since_ms=self._site.now_ms(),
                         was=was,
                     )
@@ -483,7 +483,6 @@ class Applier:
 
 
 _REMOVALS = (RemoveFile, RemoveDirectory)
-_NEVER_SEEN = Fingerprint(size_bytes=-1, mtime_ns=0, ctime_ns=0)  # differs from every real one
 
 
 def _expected(entry: SyncedEntry) -> Expected:

@@ -54,6 +54,11 @@ class Intake:
         """Reads a file that was taken from its name. Raises as `take`."""
         return self._regular(reader)
 
+    @property
+    def has_news(self) -> bool:
+        """Tells whether anything was read of which no chunk was known before."""
+        return bool(self._locations or self._inline)
+
     def finish_packs(self) -> None:
         """Makes all that was gathered durable. Raises OSError."""
         self._finish_pack()

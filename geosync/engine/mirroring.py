@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Final
 
 from conflict.attributes import attributes_of
@@ -13,6 +14,7 @@ from geosync.disk.interface import (
     PRIVATE_DIRECTORY,
     Applied,
     Expected,
+    Failed,
     RelativePath,
     Staged,
 )
@@ -22,6 +24,7 @@ from geosync.event_log import event_logger
 
 MIRROR: Final = b"conflicts"
 _DIRECTORY: Final = Attributes(mode=0o700, owner=b"", group=b"", mtime_ns=0)
+_UNDER_WAY: Final = b""  # in place of a digest: a copy that is perhaps only half made
 _log = event_logger(__name__)
 
 
@@ -50,9 +53,9 @@ class Mirror:
             or conflict.winner is None
         }
         there = self._site.journal.mirrored()
-        for path in sorted(there.keys() - wanted.keys()):
-            self._remove(RelativePath(path))
         complete = True
+        for path in sorted(there.keys() - wanted.keys()):
+            complete = self._remove(RelativePath(path)) and complete
         for path, conflict in sorted(wanted.items(), key=lambda item: item[0]):
             if there.get(path) != conflict.loser.content.digest:
                 complete = self._add(RelativePath(path), conflict) and complete
@@ -61,21 +64,27 @@ class Mirror:
     def _add(self, path: RelativePath, conflict: Conflict) -> bool:
         content = conflict.loser.content
         attributes = attributes_of(conflict.loser.attributes, is_directory=False)
+        self._note(path, _UNDER_WAY)
         self._make_directories(path)
         try:
             staged = self._staged(content, attributes)
         except ContentUnavailable as error:
             _log.info("conflict_copy_waits", path=path, reason=str(error))
             return False
-        outcome = self._site.disk.place_new(staged, path)
-        if not isinstance(outcome, Applied):
+        try:
+            self._site.disk.sync_stage()
+            outcome = self._site.disk.place_new(staged, path)
+        finally:
             self._site.disk.discard_staged(staged)
-            if self._site.disk.observe(path) is None:
-                _log.warning("conflict_copy_failed", path=path, reason=str(outcome))
-                return False
-        with self._site.journal.transaction():
-            self._site.journal.set_mirrored(path, content.digest)
+        if not isinstance(outcome, Applied) and self._site.disk.observe(path) is None:
+            _log.warning("conflict_copy_failed", path=path, reason=str(outcome))
+            return False
+        self._note(path, content.digest)
         return True
+
+    def _note(self, path: RelativePath, digest: bytes | None) -> None:
+        with self._site.journal.transaction():
+            self._site.journal.set_mirrored(path, digest)
 
     def _staged(self, content: Content, attributes: Attributes) -> Staged:
         disk = self._site.disk
@@ -92,7 +101,6 @@ class Mirror:
         except BaseException:
             file.abandon()
             raise
-        disk.sync_stage()
         self._fetcher.finish_download(content)
         return staged
 
@@ -103,17 +111,24 @@ class Mirror:
             if self._site.disk.observe(directory) is None:
                 self._site.disk.make_directory(directory, _DIRECTORY)
 
-    def _remove(self, path: RelativePath) -> None:
+    def _remove(self, path: RelativePath) -> bool:
+        """Returns whether it is gone, and forgotten.
+
+        CRASH: a copy that is in the trash already; the sweeper finds it.
+        """
         found = self._site.disk.observe(path)
         if found is not None and found.kind is not DiskKind.DIRECTORY:
             outcome = self._site.disk.remove_file(path, Expected(found.handle, found.fingerprint))
-            if isinstance(outcome, Applied) and outcome.retired is not None:
+            if not isinstance(outcome, Applied):
+                return False
+            if outcome.retired is not None:
                 self._site.disk.discard_retired(outcome.retired)
-        with self._site.journal.transaction():
-            self._site.journal.set_mirrored(path, None)
-        self._remove_empty_directories(path)
+        if not self._remove_empty_directories(path):
+            return False
+        self._note(path, None)
+        return True
 
-    def _remove_empty_directories(self, path: RelativePath) -> None:
+    def _remove_empty_directories(self, path: RelativePath) -> bool:
         parts = path.split(b"/")
         for depth in range(len(parts) - 1, 2, -1):
             directory = RelativePath(b"/".join(parts[:depth]))
@@ -121,5 +136,8 @@ class Mirror:
             if found is None:
                 continue
             outcome = self._site.disk.remove_directory(directory, Expected(found.handle))
+            if isinstance(outcome, Failed) and outcome.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return True
             if not isinstance(outcome, Applied):
-                return
+                return False
+        return True

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
-from conflict.observation import DiskEntry, DiskKind
+from conflict.observation import DiskEntry, DiskKind, Fingerprint
 from conflict.synced import PARKED, ROOT_ENTRY, EntryId, SyncedEntry
 from geosync.disk.interface import EntryUnreadable, RelativePath
 from geosync.engine.site import Site, joined
+
+NEVER_SEEN: Final = Fingerprint(size_bytes=-1, mtime_ns=0, ctime_ns=0)  # differs from any real one
 
 
 def path_on_disk(site: Site, entry: SyncedEntry) -> RelativePath | None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from conflict.observation import DiskEntry, DiskKind, Fingerprint
+from conflict.observation import DiskEntry, DiskKind
 from conflict.synced import PARKED, SyncedEntry
 from geosync.disk.interface import EntryUnreadable, Retired
-from geosync.engine.places import as_seen, note_own_times, path_on_disk
+from geosync.engine.places import NEVER_SEEN, as_seen, note_own_times, path_on_disk
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
 from geosync.journal.journal import ANY_DIRECTORY, Intent, RetiredFile
 
-NEVER_SEEN = Fingerprint(size_bytes=-1, mtime_ns=0, ctime_ns=0)  # differs from every real one
 _log = event_logger(__name__)
 
 
@@ -40,6 +40,8 @@ def recover(site: Site) -> bool:
                 _recover_one(site, intent, in_trash)
             except EntryUnreadable:
                 continue  # a scan finds out what is there, once it can be read
+        files = [entry for entry in befores if entry is not None and not entry.is_directory]
+        _remember_strays(site, files, in_trash)
         entries = [*befores, *(intent.becomes for intent in intents)]
         note_own_times(site, {entry.parent for entry in entries if entry is not None})
         site.disk.check_root()
@@ -105,8 +107,26 @@ def _remember_displaced(site: Site, before: SyncedEntry, in_trash: dict[bytes, R
             RetiredFile(
                 token=retired.token,
                 handle=retired.entry.handle,
-                fingerprint=retired.entry.fingerprint,
+                # A program may have written to it since; if not, reading it shows that.
+                fingerprint=before.fingerprint,
                 since_ms=site.now_ms(),
                 was=before,
             )
         )
+
+
+def _remember_strays(
+    site: Site, displaced: Iterable[SyncedEntry], in_trash: dict[bytes, Retired]
+) -> None:
+    """Keeps track of files in the trash that a program had put where a change was under way.
+
+    RACE: a program renamed a file over the name right before the change, and the process died
+    before it could look at what it had displaced. It is a version of the file that was there.
+    """
+    was = next((entry for entry in displaced if entry.handle not in in_trash), None)
+    known = {retired.token for retired in site.journal.retired()}
+    for stray in in_trash.values():
+        if was is not None and stray.token not in known:
+            site.journal.add_retired(
+                RetiredFile(stray.token, stray.entry.handle, NEVER_SEEN, site.now_ms(), was)
+            )

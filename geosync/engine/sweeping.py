@@ -11,11 +11,14 @@ from typing import Final
 
 from conflict.attributes import changes
 from conflict.author import Author
+from conflict.content import Content
 from conflict.node import Location
 from conflict.observation import DiskKind
+from conflict.operations import ROOT
 from geosync.disk.interface import Applied, EntryBusy, EntryUnreadable, EntryVanished, Retired
 from geosync.engine.capturing import save_transaction
 from geosync.engine.intake import Intake
+from geosync.engine.places import NEVER_SEEN
 from geosync.engine.site import Site
 from geosync.engine.spool import Spool
 from geosync.event_log import event_logger
@@ -40,8 +43,6 @@ class Sweeper:
         """
         touched: set[Location] = set()
         known = self._site.journal.retired()
-        if not known:
-            return touched
         now_ms = self._site.now_ms()
         in_trash = {retired.token: retired for retired in self._site.disk.retired()}
         for record in known:
@@ -54,7 +55,52 @@ class Sweeper:
                 touched |= self._capture_late_write(record, there)
             elif abs(now_ms - record.since_ms) >= WATCHED_FOR_MS:
                 self._let_go(record, there)
+        for token in sorted(in_trash.keys() - {record.token for record in known}):
+            touched |= self._look_at_stray(in_trash[token])
         return touched
+
+    def _look_at_stray(self, there: Retired) -> set[Location]:
+        """Looks at a file of which nobody knows how it came into the trash.
+
+        CRASH: mostly a conflict copy of our own, which can go. What was never captured is a
+        program's: it becomes a file at the root.
+        """
+        site = self._site
+        intake = Intake(site, self._spool)
+        try:
+            content = self._content_of(there, intake)
+        except (EntryBusy, EntryUnreadable, EntryVanished):
+            return set()
+        if content is None or not intake.has_news:
+            site.disk.discard_retired(there)
+            return set()
+        intake.finish_packs()
+        with site.journal.transaction():
+            author = self._author()
+            name = b"found-" + there.token
+            author.create_file(ROOT, name, content, changes(None, there.entry.attributes))
+            intake.commit()
+            self._save(author)
+        _log.warning("stray_file_captured", name=name, size_bytes=content.size_bytes)
+        return author.touched
+
+    def _content_of(self, there: Retired, intake: Intake) -> Content | None:
+        if not _is_file(there):
+            return None
+        with self._site.disk.open_retired(there) as reader:
+            return intake.take_retired(reader)
+
+    def _author(self) -> Author:
+        journal = self._site.journal
+        return Author(
+            journal.nodes, self._site.hybrid_clock(), journal.log.received(), self._site.now_ms()
+        )
+
+    def _save(self, author: Author) -> bool:
+        transaction = author.transaction()
+        if transaction is not None:
+            save_transaction(self._site, transaction, author)
+        return transaction is not None
 
     def _let_go(self, record: RetiredFile, there: Retired) -> None:
         if isinstance(self._site.disk.discard_retired(there), Applied):
@@ -69,26 +115,23 @@ class Sweeper:
         site = self._site
         intake = Intake(site, self._spool)
         try:
-            with site.disk.open_retired(there) as reader:
-                content = intake.take_retired(reader)
+            content = self._content_of(there, intake)
         except (EntryBusy, EntryUnreadable, EntryVanished):
             return set()  # still being written; the next sweep looks again
+        assert content is not None
         intake.finish_packs()
         now = replace(record, fingerprint=there.entry.fingerprint, since_ms=site.now_ms())
         was = record.was
         is_same = was.content is not None and was.content.digest == content.digest
+        is_stray = record.fingerprint == NEVER_SEEN  # one of our own, unless it holds news
         with site.journal.transaction():
-            author = Author(
-                site.journal.nodes, site.hybrid_clock(), site.journal.log.received(), site.now_ms()
-            )
-            if not is_same:
+            author = self._author()
+            if not is_same and (intake.has_news or not is_stray):
                 written = changes(was.attributes, there.entry.attributes)
                 claims = author.write(was.claims, content, written)
                 now = replace(now, was=replace(was, claims=claims, content=content))
                 intake.commit()
-            transaction = author.transaction()
-            if transaction is not None:
-                save_transaction(site, transaction, author)
+            if self._save(author):
                 _log.warning("late_write_captured", name=was.name, size_bytes=content.size_bytes)
             site.journal.add_retired(now)
         return author.touched
