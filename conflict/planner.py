@@ -167,7 +167,7 @@ class _Planner:
         entry = self._new_entry(parent, path[-1], DiskKind.DIRECTORY, wanted.claims, attributes)
         entry = replace(entry, losers=_losers(wanted))
         self._do(MakeDirectory(entry, attributes), entry)
-        self._retimed.add(entry.entry)
+        self._retimed.update((entry.entry, parent.entry))
         self._enqueue_children(path, entry.nodes, entry)
         return entry
 

@@ -181,7 +181,9 @@ def check_every_version_is_accounted_for(
         for claim in claims
         for dot in claim.content_dots
     }
-    shown |= {dot for conflict in conflicts for claim in conflict.claims for dot in claim.content_dots}
+    shown |= {
+        dot for conflict in conflicts for claim in conflict.claims for dot in claim.content_dots
+    }
     for operation in log.operations:
         if isinstance(operation, Put) and operation.dot not in named | shown:
             state = projection.states[operation.node]
@@ -210,7 +212,9 @@ def check_no_lost_write(
     for digest, operation in captured.items():
         require(digest in written, f"nobody ever wrote what {operation} says")
     visible = {r.content.digest for r in projection.entries.values() if r.content is not None}
-    visible |= {copy.version.content.digest for r in projection.entries.values() for copy in r.copies}
+    visible |= {
+        copy.version.content.digest for r in projection.entries.values() for copy in r.copies
+    }
     visible |= {conflict.loser.content.digest for conflict in conflicts}
     for (kind, body), who in world.ledger.standing().items():
         digest = digest_of(hasher, kind, body)
@@ -257,7 +261,9 @@ def check_site(site: SimulatedSite, projection: Projection, log: Log) -> None:
         left = site.machine.file_system.lookup(directory).names
         require(not left, f"{site.name} has left something in {directory!r}: {dict(left)}")
     tree = tree_of(journal.nodes)
-    differences = [p for p in {**tree, **projection.entries} if tree.get(p) != projection.entries.get(p)]
+    differences = [
+        p for p in {**tree, **projection.entries} if tree.get(p) != projection.entries.get(p)
+    ]
     require(not differences, f"{site.name}: merged tree and projection differ at {differences}")
 
 
@@ -363,9 +369,7 @@ def _with_attributes(
 # Idle
 
 
-def check_idle(
-    world: World, before: list[dict[int, Inode]], sent: dict[str, set[bytes]]
-) -> None:
+def check_idle(world: World, before: list[dict[int, Inode]], sent: dict[str, set[bytes]]) -> None:
     """Nothing was sent, and no disk was touched, since `before` and `sent` were noted."""
     require(world.store.sent == sent, "something was sent although nothing happened")
     for site, inodes in zip(world.sites, before, strict=True):

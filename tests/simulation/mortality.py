@@ -37,9 +37,7 @@ class MortalJournal(Journal):
     Whatever was committed to the outbox is told to `note`: the store must get it one day.
     """
 
-    def __init__(
-        self, state_dir: bytes, death: Death, note: Callable[[Transaction], None]
-    ) -> None:
+    def __init__(self, state_dir: bytes, death: Death, note: Callable[[Transaction], None]) -> None:
         super().__init__(state_dir)
         self._death = death
         self._note = note

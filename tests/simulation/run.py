@@ -76,7 +76,9 @@ def main() -> int:
         if now_s - shown_s >= PROGRESS_EVERY_S:
             shown_s = now_s
             rate = done / (now_s - began_s) * 60
-            print(f"{done} of {options.runs}, {len(failed)} failed, {rate:.0f} a minute", flush=True)
+            print(
+                f"{done} of {options.runs}, {len(failed)} failed, {rate:.0f} a minute", flush=True
+            )
     took_s = time.monotonic() - began_s
     print(", ".join(f"{what} {count}" for what, count in sorted(counts.items())))
     print(f"seeds {first} to {seed}: {len(failed)} failed {failed}, {took_s:.0f} s")
