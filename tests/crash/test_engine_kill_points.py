@@ -9,16 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from conflict.operations import Delete, Operation
+from conflict.operations import Delete
 from geosync.disk.interface import Disk
 from tests.support.disk_tree import contents_of, disk_tree
 from tests.support.kill_points import Killed, KillPoints
-from tests.support.local_sites import LocalSite, local_sites, run, settle
-from transport.hashing import VolumeHasher
+from tests.support.local_sites import LocalSite, local_sites, operations_of, run, settle
 from transport.memory_store import MemoryStore
-from transport.object_names import segment_name
-from transport.object_store import ObjectStore
-from transport.segment import ExpectedSegment, decode_segment
 
 LARGE = os.urandom(300_000)  # travels in a pack
 Change = Callable[[LocalSite, LocalSite], None]
@@ -93,20 +89,6 @@ def _run_to_death(site: LocalSite, points: KillPoints) -> bool:
     return False
 
 
-def _operations_of(site: LocalSite, store: ObjectStore) -> list[Operation]:
-    """Reads a site's log from the store."""
-    key = site.journal.setting("volume_key")
-    assert key is not None
-    actor = site.engine.site.actor
-    operations: list[Operation] = []
-    for name in store.list_names(f"log/{actor.hex()}/"):
-        expected = ExpectedSegment("volume", actor, int(name.rpartition("/")[2], 16))
-        assert name == segment_name(actor, expected.sequence)
-        segment = decode_segment(store.get(name, size_bytes_max=2**30), VolumeHasher(key), expected)
-        operations += [o for transaction in segment.transactions for o in transaction]
-    return operations
-
-
 def _write_in_place(site: LocalSite) -> set[bytes]:
     """Appends to all files while the engine is dead; returns what they hold.
 
@@ -148,7 +130,7 @@ def _killed_once(change: Change, kill_before: int) -> tuple[bool, int]:
         }
         assert written - shown <= replaced, why
         assert not here.problems(), why
-        operations = _operations_of(here, store)
+        operations = operations_of(here, store)
         deletes = sum(isinstance(operation, Delete) for operation in operations)
         assert deletes == is_deleted, why
         return was_killed, len(operations)
@@ -237,10 +219,10 @@ def test_an_engine_that_goes_on_after_an_io_error_writes_nothing_of_its_own(
             away.cycle()
         here.wrap_disk = lambda disk: cast("Disk", _FailsOnce(disk, method))
         here.open()
-        written = len(_operations_of(here, store))
+        written = len(operations_of(here, store))
         cycles = run(here, rounds=1)
         assert "Input/output error" in str(cycles[0].disk_error)
         settle(here, away)
         assert disk_tree(here.root) == disk_tree(away.root)
-        assert len(_operations_of(here, store)) == written
+        assert len(operations_of(here, store)) == written
         assert not here.problems()

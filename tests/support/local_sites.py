@@ -9,8 +9,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import TypeVar
 
+from conflict.operations import Operation
 from geosync.disk.interface import Disk
 from geosync.disk.posix_disk import PosixDisk
 from geosync.engine.engine import Cycle, Engine
@@ -19,7 +20,9 @@ from geosync.engine.site import Site
 from geosync.journal.journal import Journal
 from tests.simulation.simulated_clock import SimulatedClock, SimulatedTime
 from transport.hashing import VolumeHasher
+from transport.object_names import log_prefix, parse_segment_name
 from transport.object_store import ObjectStore
+from transport.segment import SEGMENT_OBJECT_SIZE_BYTES_MAX, ExpectedSegment, decode_segment
 
 T = TypeVar("T")
 VOLUME = "volume"
@@ -185,6 +188,13 @@ def run(*sites: LocalSite, rounds: int = 6) -> list[Cycle]:
     return [site.cycle() for _ in range(rounds) for site in sites]
 
 
-def cast_to(_: type[T], part: object) -> T:
-    """Says that a wrapper passes for what it wraps."""
-    return cast("T", part)
+def operations_of(site: LocalSite, store: ObjectStore) -> list[Operation]:
+    """Reads what a site has written from the store, as a stranger with the volume's key would."""
+    actor = site.engine.site.actor
+    operations: list[Operation] = []
+    for name in store.list_names(log_prefix(actor)):
+        expected = ExpectedSegment(VOLUME, actor, parse_segment_name(name).sequence)
+        body = store.get(name, size_bytes_max=SEGMENT_OBJECT_SIZE_BYTES_MAX)
+        segment = decode_segment(body, site.engine.site.hasher, expected)
+        operations += [o for transaction in segment.transactions for o in transaction]
+    return operations
