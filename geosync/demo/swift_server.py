@@ -25,6 +25,15 @@ from geosync.demo.swift_configuration import (
 )
 
 
+def require_swift() -> None:
+    """Raises ServerStartError, with what to do, when Swift is not installed."""
+    if importlib.util.find_spec("swift") is None:
+        raise ServerStartError(
+            "cannot start Swift: the package `swift` is not installed for "
+            f"{sys.executable}; run: pip install 'geosync[demo]'"
+        )
+
+
 class SwiftServer:
     """A Swift with all of its contents, configuration and logs below one directory.
 
@@ -84,11 +93,7 @@ class SwiftServer:
                 lines are quoted, and no server of this object runs.
             PortTakenError: another process took one of the ports.
         """
-        if importlib.util.find_spec("swift") is None:
-            raise ServerStartError(
-                "cannot start Swift: the package `swift` is not installed for "
-                f"{sys.executable}; run: pip install 'geosync[demo]'"
-            )
+        require_swift()
         self._layout = self._prepare_directory()
         try:
             self._forget_dead()

@@ -95,6 +95,19 @@ def compare_trees(first: Tree, second: Tree) -> Iterator[Difference]:
             yield from _compare_entries(path, here, there)
 
 
+def count_names(root: bytes) -> int:
+    """How many names `read_tree` would find; takes a small part of its time.
+
+    A directory that goes away meanwhile counts as empty.
+    """
+    count = 0
+    for directory, below, files in os.walk(root):
+        if directory == root and PRIVATE_NAME in below:
+            below.remove(PRIVATE_NAME)
+        count += len(below) + len(files)
+    return count
+
+
 def total_size_bytes(tree: Tree) -> int:
     """How many bytes the files of a tree hold; hard links are counted once."""
     files = {entry.hard_links or (path,): entry.size_bytes for path, entry in tree.items()}
