@@ -121,6 +121,22 @@ class Author:
         return tuple(self._move(claim, parent, name) for claim in reversed(claims))[::-1]
 
     def _move(self, claim: Claim, parent: NodeId, name: bytes) -> Claim:
+        self._place_again(claim.node, claim.link)
+        return self._place(claim, parent, name)
+
+    def _place_again(self, node: NodeId, but: LinkId | None = None) -> None:
+        """Gives names that were deleted, and came back for an edit, a place of their own.
+
+        They would yield to a name that has one. Their entries then stand for one more place.
+        """
+        state = self._state(node)
+        if state.is_directory:
+            return
+        for link, location in sorted(state.presence().items()):
+            if link != but and not state.links[link].places:
+                self._place(Claim(node, link, NOTHING), *location)
+
+    def _place(self, claim: Claim, parent: NodeId, name: bytes) -> Claim:
         is_directory = self._state(claim.node).is_directory
         after = self._stamps_of_later_moves() if is_directory else ()
         dot, stamp = self._next(claim.node, parent, after=after)
@@ -144,14 +160,8 @@ class Author:
         return claim.place_dots | ({placed} if placed else NOTHING)
 
     def add_name(self, claim: Claim, parent: NodeId, name: bytes) -> Claim:
-        """Writes a hard link: one more name of a file.
-
-        A name that had been deleted, and came back for an edit, is placed again first: it would
-        yield to the new one. Its entry then stands for one more place.
-        """
-        link_state = self._state(claim.node).links[claim.link]
-        if not claim.place_dots and not link_state.places:
-            self._move(claim, *link_state.location)
+        """Writes a hard link: one more name of a file."""
+        self._place_again(claim.node)
         dot, stamp = self._next(claim.node, parent)
         link = LinkId(NodeId(id_of(dot)))
         self._emit(
@@ -193,12 +203,12 @@ class Author:
     def settle(self, claims: Iterable[Claim]) -> None:
         """Writes that conflicting versions are no longer wanted."""
         for claim in claims:
-            state = self._state(claim.node)
-            if {version.dot for version in state.visible_versions()} <= claim.content_dots:
+            visible = {version.dot for version in self._state(claim.node).visible_versions()}
+            if claim.is_sibling or not visible <= claim.content_dots:
+                self._drop(claim.node, claim.content_dots)
+            else:
                 is_last_name = self._is_last_name(claim)
                 self._delete(claim, claim.content_dots, NOTHING, is_last_name=is_last_name)
-            else:
-                self._drop(claim.node, claim.content_dots)
 
     def _create(self, parent: NodeId, name: bytes, *, is_directory: bool) -> Claim:
         dot, stamp = self._next(parent)

@@ -45,6 +45,7 @@ class Claim:
     link: LinkId
     place_dots: Context
     content_dots: Context = NOTHING
+    is_sibling: bool = False  # of a conflict: the file that has the name is the same one
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +193,20 @@ def _by_content(contenders: list[_Contender]) -> list[list[_Contender]]:
     return list(groups.values())
 
 
-def _claims(group: list[_Contender]) -> tuple[Claim, ...]:
+def _claims(group: list[_Contender], holder: NodeState | None = None) -> tuple[Claim, ...]:
     dots: dict[LinkId, set[Dot]] = {}
     states: dict[LinkId, NodeState] = {}
     for contender in group:
         dots.setdefault(contender.link, set()).add(contender.version.dot)
         states[contender.link] = contender.state
     return tuple(
-        Claim(states[link].node, link, states[link].links[link].place_dots, frozenset(seen))
+        Claim(
+            node=states[link].node,
+            link=link,
+            place_dots=states[link].links[link].place_dots,
+            content_dots=frozenset(seen),
+            is_sibling=holder is not None and states[link].node == holder.node,
+        )
         for link, seen in dots.items()
     )
 
@@ -219,7 +226,7 @@ def _copies(
         yield ConflictCopy(
             kind=kind,
             version=shown.version,
-            claims=_claims(group),
+            claims=_claims(group, winner.state if winner else None),
             copy_name=copy_name(name, shown.version.dot, shown.version.stamp),
         )
 

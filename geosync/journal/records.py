@@ -196,12 +196,13 @@ def _to_attributes(parts: tuple[Any, ...]) -> Attributes:
 
 
 def _claim(claim: Claim) -> WireValue:
-    return (claim.node, claim.link, _dots(claim.place_dots), _dots(claim.content_dots))
+    places, contents = _dots(claim.place_dots), _dots(claim.content_dots)
+    return (claim.node, claim.link, places, contents, claim.is_sibling)
 
 
 def _to_claim(parts: tuple[Any, ...]) -> Claim:
-    node, link, place_dots, content_dots = parts
-    return Claim(NodeId(node), LinkId(link), _to_dots(place_dots), _to_dots(content_dots))
+    node, link, places, contents, is_sibling = parts
+    return Claim(NodeId(node), LinkId(link), _to_dots(places), _to_dots(contents), is_sibling)
 
 
 def _dots(dots: Context) -> WireValue:

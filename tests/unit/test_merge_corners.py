@@ -104,6 +104,19 @@ def test_file_outlives_conflicts_that_were_settled_crosswise() -> None:
     assert texts(sites[0]) == texts(sites[1]) == {"f": ["A", "B"]}
 
 
+def test_file_outlives_conflicts_that_were_settled_crosswise_on_a_stale_disk() -> None:
+    """A copy is settled for the file that its user saw, even if that lost in the meantime."""
+    sites = new_sites(2)
+    with_concurrent_edits(sites)
+    sites[1].set_policy(site_priority(b"site1", b"site2"))
+    assert texts(sites[1]) == {"f": ["A", "B"]}
+    sites[0].settle("f", "A")
+    sites[1].receive(sites[0].log[-1])
+    sites[1].settle("f", "B")
+    deliver(sites)
+    assert texts(sites[0]) == texts(sites[1]) == {"f": ["A", "B"]}
+
+
 def test_settled_loser_leaves_no_modification_time() -> None:
     """The time that came with a settled version does not stay on the winner."""
     sites = new_sites(2, site_priority(b"site1", b"site2"))
@@ -213,6 +226,22 @@ def test_hard_link_to_a_file_that_an_edit_brought_back_takes_no_name_away() -> N
     sites[1].delete("f")
     deliver(sites)
     assert texts(sites[0]) == {"g": ["B"]}
+
+
+def test_rename_of_one_name_that_an_edit_brought_back_leaves_the_other_one() -> None:
+    """Of two names that came back, each for an edit through it, both stay."""
+    sites = new_sites(3)
+    sites[0].create("f", "0")
+    sites[0].link("f", "g")
+    deliver(sites)
+    sites[0].delete_all("f", "g")
+    sites[1].edit("f", "F")
+    sites[2].edit("g", "G")
+    deliver(sites)
+    assert texts(sites[0]) == {"f": ["G", "F"], "g": ["G", "F"]}
+    sites[0].move("f", "h")
+    deliver(sites)
+    assert texts(sites[0]) == {"g": ["G", "F"], "h": ["G", "F"]}
 
 
 def test_hard_link_to_a_file_that_was_deleted_elsewhere_restores_no_other_name() -> None:
