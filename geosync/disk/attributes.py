@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from conflict.observation import Attributes
 
+_ID_MAX = 2**32 - 2  # the one above means: leave it as it is
 _USER_NAMESPACE = "user."
 _ACL_NAMESPACE = "system.posix_acl_"
 
@@ -50,12 +51,19 @@ def group_name(gid: int) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _known_uid(name: bytes) -> int:
-    return int(name[1:]) if name.startswith(b"#") else pwd.getpwnam(os.fsdecode(name)).pw_uid
+    return _number(name[1:]) if name.startswith(b"#") else pwd.getpwnam(os.fsdecode(name)).pw_uid
 
 
 @lru_cache(maxsize=4096)
 def _known_gid(name: bytes) -> int:
-    return int(name[1:]) if name.startswith(b"#") else grp.getgrnam(os.fsdecode(name)).gr_gid
+    return _number(name[1:]) if name.startswith(b"#") else grp.getgrnam(os.fsdecode(name)).gr_gid
+
+
+def _number(digits: bytes) -> int:
+    number = int(digits)
+    if not 0 <= number <= _ID_MAX:
+        raise ValueError(digits)
+    return number
 
 
 def uid_of(owner: bytes) -> int | None:
@@ -90,7 +98,7 @@ def read_attributes(descriptor: int, status: os.stat_result) -> Attributes:
 
 
 def _is_carried(name: str) -> bool:
-    return name.startswith((_USER_NAMESPACE, _ACL_NAMESPACE))
+    return name.startswith((_USER_NAMESPACE, _ACL_NAMESPACE)) and "\0" not in name
 
 
 def _link_to(descriptor: int) -> str:

@@ -84,8 +84,7 @@ def _run_to_death(site: LocalSite, points: KillPoints) -> bool:
         return True
     finally:
         site.close()
-        site.wrap_disk = site.wrap_store = lambda part: part
-        site.wrap_journal = lambda journal: journal
+        site.unwrap()
     return False
 
 
@@ -94,7 +93,7 @@ def _write_in_place(site: LocalSite) -> set[bytes]:
 
     Half of them keep their mtime, as with `rsync --inplace --times`.
     """
-    written = set()
+    written: set[bytes] = set()
     for path, shown in disk_tree(site.root).items():
         if shown.kind == "file" and shown.names[0] == path:
             with open(site.path(path), "ab") as file:

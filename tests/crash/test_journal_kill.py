@@ -74,6 +74,10 @@ def _directory(parent: Path, name: str) -> bytes:
     return os.fsencode(made)
 
 
+def _make(state_dir: bytes) -> Callable[[Callable[[bytes], None]], None]:
+    return lambda _tell: Journal(state_dir).close()
+
+
 def _go_on(state_dir: bytes) -> Callable[[Callable[[bytes], None]], None]:
     def work(tell: Callable[[bytes], None]) -> None:
         journal = Journal(state_dir)
@@ -113,7 +117,7 @@ def test_a_journal_that_was_killed_while_it_was_made_can_be_made(tmp_path: Path)
     kills = 0
     for number in range(30):
         state_dir = _directory(tmp_path, str(number))
-        child = DoomedChild(lambda _tell, made=state_dir: Journal(made).close())
+        child = DoomedChild(_make(state_dir))
         kills += not child.wait(0.02 * rng.random())
         child.kill()
         journal = Journal(state_dir)

@@ -114,6 +114,12 @@ class LocalSite:
             part.close()
         self._opened.clear()
 
+    def unwrap(self) -> None:
+        """Puts nothing around anything from the next `open` on."""
+        self.wrap_disk = unchanged
+        self.wrap_store = unchanged
+        self.wrap_journal = unchanged
+
     def reopen(self) -> LocalSite:
         """Ends the engine and starts it anew."""
         self.close()
