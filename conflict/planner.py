@@ -27,12 +27,14 @@ from conflict.actions import (
 from conflict.attributes import attributes_of
 from conflict.content import Content, ContentKind
 from conflict.merged_tree import NodeStore, directories_at, path_of
+from conflict.node import Location
 from conflict.observation import Attributes, DiskKind, Fingerprint
 from conflict.operations import ROOT, LinkId, NodeId
 from conflict.policy import VolumePolicy, policy_of
 from conflict.rendering import Claim, ConflictCopy, Rendered, claimants_at, render
 from conflict.synced import (
     PARKED,
+    ROOT_ENTRY,
     EntryId,
     MemorySynced,
     Path,
@@ -69,6 +71,14 @@ def plan(nodes: NodeStore, synced: SyncedStore, dirty: Iterable[Path]) -> Plan:
     return _Planner(nodes, synced).run(dirty)
 
 
+def locations_at(nodes: NodeStore, path: Path) -> set[Location]:
+    """Returns what a path means now, for whoever wants to plan it later.
+
+    A path means another name once a directory above it was renamed; a location does not.
+    """
+    return {Location(node, path[-1]) for node in directories_at(nodes, path[:-1])}
+
+
 class _Planner:
     def __init__(self, nodes: NodeStore, synced: SyncedStore) -> None:
         self._nodes = nodes
@@ -77,11 +87,12 @@ class _Planner:
         self._actions: list[Action] = []
         self._queue: list[tuple[int, Path]] = []
         self._queued: set[Path] = set()
+        self._repeated: set[Path] = set()
         self._leaving: dict[EntryId, SyncedEntry] = {}
         self._retimed: set[EntryId] = set()  # directories whose mtime the actions spoil
 
     def run(self, dirty: Iterable[Path]) -> Plan:
-        for path in dirty:
+        for path in sorted(dirty):
             self._enqueue(path)
         self._enqueue_parked()
         self._drain()
@@ -93,6 +104,12 @@ class _Planner:
         if path and path not in self._queued:
             self._queued.add(path)
             heapq.heappush(self._queue, (len(path), path))
+
+    def _enqueue_again(self, path: Path) -> None:
+        if path not in self._repeated:
+            self._repeated.add(path)
+            self._queued.discard(path)
+            self._enqueue(path)
 
     def _enqueue_parked(self) -> None:
         """Whatever an interrupted run left parked is to go where it belongs."""
@@ -142,6 +159,7 @@ class _Planner:
         losers = _losers(wanted)
         if source.losers != losers:
             source = self._adopt(replace(source, losers=losers))
+        self._leaving.pop(source.entry, None)
         self._plan_attributes(source, wanted)
 
     def _directory_elsewhere(self, path: Path, nodes: set[NodeId]) -> SyncedEntry | None:
@@ -193,6 +211,7 @@ class _Planner:
         known = replace(here, claims=wanted.claims, losers=_losers(wanted), copy_of=b"")
         if known != here:
             here = self._adopt(known)
+        self._leaving.pop(here.entry, None)
         self._plan_attributes(here, wanted)
 
     def _with_content(
@@ -204,12 +223,11 @@ class _Planner:
         content: Content,
     ) -> SyncedEntry:
         """Plans what makes the wanted content, as the wanted inode, appear at the name."""
-        is_equal = here is not None and here.content is not None
-        is_equal = is_equal and here is not None and here.content == content
-        anchor = self._anchor(wanted, content, here)
-        if anchor is not None and (here is None or here.handle != anchor.handle):
-            return self._link(path, parent, here, anchor, wanted)
-        if here is not None and is_equal and not self._shares_foreign_inode(here, wanted):
+        is_right = here is not None and self._is_right(here, wanted.claims[0].node, content)
+        mate = self._mate(wanted, content, here)
+        if mate is not None and not (is_right and here is not None and here.handle == mate.handle):
+            return self._link(path, parent, here, mate, wanted)
+        if here is not None and is_right:
             return here
         attributes = attributes_of(wanted.attributes, is_directory=False)
         fresh = self._new_entry(parent, path[-1], _KINDS[content.kind], wanted.claims, attributes)
@@ -226,28 +244,35 @@ class _Planner:
         self._retimed.add(parent.entry)
         return entry
 
-    def _anchor(
+    def _mate(
         self, wanted: Rendered, content: Content, here: SyncedEntry | None
     ) -> SyncedEntry | None:
-        """Returns another name of the same file that is right: this one is to be its hard link."""
+        """Returns another name of the same file that is right: this one is to be its hard link.
+
+        Names that should be right, but share their inode with another file, are planned again,
+        after this one: they can become its links.
+        """
         node = wanted.claims[0].node
         state = self._nodes.node(node)
         if state is None or len(state.presence()) < 2:
             return None
         for entry in self._synced.entries_of_node(node):
+            path = path_of_entry(self._synced, entry)
             is_other = here is None or entry.entry != here.entry
-            is_right = entry.content == content and not entry.copy_of
-            if is_other and is_right and self._is_wanted_where_it_is(entry):
-                return entry
+            if path and is_other and not entry.copy_of:
+                there = self._rendered(directories_at(self._nodes, path[:-1]), path)
+                if there.content == content and there.claims[0].node == node:
+                    if self._is_right(entry, node, content):
+                        return entry
+                    self._enqueue_again(path)
         return None
 
-    def _shares_foreign_inode(self, here: SyncedEntry, wanted: Rendered) -> bool:
-        """Tells whether a name of another file is the same inode on the disk."""
-        nodes = {claim.node for claim in wanted.claims}
-        return any(
-            not other.nodes & nodes
-            for other in self._synced.entries_of_handle(here.handle)
-            if other.entry != here.entry and here.handle
+    def _is_right(self, entry: SyncedEntry, node: NodeId, content: Content) -> bool:
+        """Tells whether an entry has the content, and its inode is no name of another file."""
+        return entry.content == content and all(
+            other.claims[0].node == node and not other.copy_of
+            for other in self._synced.entries_of_handle(entry.handle)
+            if other.entry != entry.entry
         )
 
     def _link(
@@ -287,7 +312,8 @@ class _Planner:
         attributes = attributes_of(wanted.attributes, is_directory=wanted.is_directory)
         if wanted.is_directory and entry.entry in self._retimed:
             return  # set at the end, once for all
-        if entry.intended != attributes:
+        is_retimed = wanted.is_directory and entry.attributes.mtime_ns != attributes.mtime_ns
+        if entry.intended != attributes or is_retimed:
             becomes = replace(entry, intended=attributes)
             self._do(ApplyAttributes(entry, becomes, attributes), becomes)
 
@@ -362,24 +388,38 @@ class _Planner:
             for entry in list(self._leaving.values()):
                 if entry.entry not in opened:
                     opened.add(entry.entry)
-                    if entry.is_directory and self._is_still_leaving(entry):
+                    if entry.is_directory:
                         for child in list(self._synced.entries_in(entry.entry)):
                             self._leave(child)
 
-    def _is_still_leaving(self, entry: SyncedEntry) -> bool:
-        now = self._synced.entry(entry.entry)
-        return now is not None and (
-            now.parent == PARKED or (now.parent, now.name) == (entry.parent, entry.name)
-        )
-
     def _remove_what_leaves(self) -> None:
         """Removes what nobody moved away, children before their directories."""
-        for entry in reversed(self._leaving.values()):
-            now = self._synced.entry(entry.entry)
-            if now is not None and self._is_still_leaving(entry):
-                if any(self._synced.entries_in(now.entry)):
-                    continue  # something below could not leave
-                self._remove(now)
+        leaving = [e for e in map(self._synced.entry, self._leaving) if e is not None]
+        for entry in sorted(leaving, key=self._depth, reverse=True):
+            if not any(self._synced.entries_in(entry.entry)):
+                self._remove(self._brought_out(entry))  # else something below could not leave
+
+    def _brought_out(self, entry: SyncedEntry) -> SyncedEntry:
+        """Moves a parked directory to a visible name before it is removed there.
+
+        RACE: a program may have made a file in it that nobody captured yet. Then the removal
+        fails, the file is seen in the volume, and its capture brings the directory back.
+        """
+        root = self._synced.entry(ROOT_ENTRY)
+        if entry.parent != PARKED or not entry.is_directory or root is None:
+            return entry
+        name = b".gs-parked-%d" % entry.entry
+        while self._synced.entry_at(ROOT_ENTRY, name) is not None:
+            name += b"~"
+        return self._move(entry, root, name)
+
+    def _depth(self, entry: SyncedEntry) -> int:
+        depth = 0
+        above: SyncedEntry | None = entry
+        while above is not None and above.entry != ROOT_ENTRY:
+            depth += 1
+            above = self._synced.entry(above.parent)
+        return depth
 
     def _remove(self, entry: SyncedEntry) -> None:
         self._actions.append(RemoveDirectory(entry) if entry.is_directory else RemoveFile(entry))
@@ -442,12 +482,13 @@ class _Planner:
         claims: tuple[Claim, ...],
         attributes: Attributes,
     ) -> SyncedEntry:
+        entry = self._synced.new_entry_id()
         return SyncedEntry(
-            entry=self._synced.new_entry_id(),
+            entry=entry,
             parent=parent.entry,
             name=name,
             kind=kind,
-            handle=b"",
+            handle=b"planned %d" % entry,  # no inode has it
             fingerprint=_NO_FINGERPRINT,
             attributes=attributes,
             intended=attributes,

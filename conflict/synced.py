@@ -51,6 +51,18 @@ class SyncedEntry:
 
 
 ROOT_CLAIM = Claim(ROOT, LinkId(ROOT), frozenset())
+_ROOT_ATTRIBUTES = Attributes(mode=0o755, owner=b"", group=b"", mtime_ns=0)
+ROOT_SYNCED = SyncedEntry(
+    entry=ROOT_ENTRY,
+    parent=PARKED,  # of which it is no child: no store yields it there
+    name=b"",
+    kind=DiskKind.DIRECTORY,
+    handle=b"",
+    fingerprint=Fingerprint(0, 0, 0),
+    attributes=_ROOT_ATTRIBUTES,
+    intended=_ROOT_ATTRIBUTES,
+    claims=(ROOT_CLAIM,),
+)
 
 
 class SyncedStore(Protocol):
@@ -94,16 +106,22 @@ class SyncedStore(Protocol):
 
 
 class MemorySynced:
-    """A synced tree in memory, on top of another one that it never changes, or on its own."""
+    """A synced tree in memory, on top of another one that it never changes, or on its own.
+
+    New ids are negative on top of another one, and so meet none of that one's.
+    """
 
     def __init__(self, base: SyncedStore | None = None) -> None:
         self._base = base
         self._entries: dict[EntryId, SyncedEntry | None] = {}  # None: removed here
         self._index: dict[tuple[object, ...], set[EntryId]] = {}
-        self._next = -2
+        self._step = 1 if base is None else -1
+        self._last = ROOT_ENTRY if base is None else PARKED
 
     def entry(self, entry: EntryId) -> SyncedEntry | None:
         """See SyncedStore."""
+        if entry == ROOT_ENTRY:
+            return ROOT_SYNCED
         if entry in self._entries:
             return self._entries[entry]
         return self._base.entry(entry) if self._base is not None else None
@@ -151,9 +169,9 @@ class MemorySynced:
         self._entries[entry] = None
 
     def new_entry_id(self) -> EntryId:
-        """See SyncedStore. Ids of this store are negative, and so meet none of the base's."""
-        self._next -= 1
-        return EntryId(self._next)
+        """See SyncedStore."""
+        self._last = EntryId(self._last + self._step)
+        return self._last
 
     def _unindex(self, entry: EntryId) -> None:
         known = self._entries.get(entry)

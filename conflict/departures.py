@@ -1,0 +1,192 @@
+"""Departures: which entries are not at their names any more, and where they are instead.
+
+All is decided before anything is written, so that a departure that can't be understood yet (a name
+that still belongs to another entry, a file that can't be read now, a directory that seems to be
+below itself since it moved during the scan) is as if it had not been seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from conflict.observation import DiskEntry
+from conflict.scan import Scan, StableContent, contents_wanted, directory_entry, keeps_name
+from conflict.synced import ROOT_ENTRY, EntryId, Path, SyncedEntry, SyncedStore
+
+
+class Slot(NamedTuple):
+    """A name that the scan shows."""
+
+    directory: Path
+    name: bytes
+
+
+class Departures:
+    """Compares a scan with the synced tree.
+
+    Attributes:
+        moved: what is now at a new name, by that name.
+        deleted: entries that are certainly gone, children before their directories.
+        unconfirmed: entries that are missing, perhaps only on the move.
+    """
+
+    def __init__(
+        self,
+        synced: SyncedStore,
+        scan: Scan,
+        contents: Mapping[Path, StableContent],
+        confirmed: frozenset[EntryId],
+    ) -> None:
+        self._synced = synced
+        self._scan = scan
+        self._confirmed = confirmed
+        self._names_of: dict[EntryId, dict[bytes, DiskEntry]] = {}
+        self._unreadable: set[tuple[EntryId, bytes]] = set()
+        self._seen_handles: set[bytes] = set()
+        self._seen = {p: {e.name: e for e in at.entries} for p, at in scan.listings.items()}
+        for path, listing in scan.listings.items():
+            self._seen_handles.update(entry.handle for entry in listing.entries)
+            known = directory_entry(synced, path, listing)
+            if known is not None:
+                self._names_of[known.entry] = self._seen[path]
+                self._unreadable.update((known.entry, name) for name, _ in listing.unreadable)
+        self._unread_handles = {
+            entry.handle
+            for path, entry in contents_wanted(synced, scan)
+            if path not in contents or contents[path].entry.handle != entry.handle
+        }
+        gone = list(self._gone())
+        self._gone_entries = {entry.entry for entry in gone}
+        self.moved = self._candidates()
+        self._moving: set[EntryId] = set()
+        while stuck := self._stuck():
+            self.moved = {slot: e for slot, e in self.moved.items() if slot not in stuck}
+        leaving = [entry for entry in reversed(gone) if entry.entry not in self._moving]
+        self.deleted = [entry for entry in leaving if self._is_deleted(entry)]
+        self.unconfirmed = {e.entry for e in leaving} - {e.entry for e in self.deleted}
+
+    def is_away(self, entry: SyncedEntry, seen_as: DiskEntry | None = None) -> bool:
+        """Tells whether the inode is certainly not at the entry's name any more.
+
+        Args:
+            entry: of the synced tree.
+            seen_as: what the scan shows of its inode elsewhere.
+        """
+        if entry.parent in self._names_of:
+            here = self._names_of[entry.parent].get(entry.name)
+            return here is None or here.handle != entry.handle
+        if seen_as is not None and (entry.is_directory or seen_as.link_count == 1):
+            return True
+        above = self._synced.entry(entry.parent)
+        if above is None or above.entry == ROOT_ENTRY or above.handle in self._seen_handles:
+            return False
+        return self.is_away(above)
+
+    def _gone(self) -> Iterator[SyncedEntry]:
+        """Yields entries that are not at their names any more, parents before children."""
+        pending = [e for e in map(self._synced.entry, sorted(self._names_of)) if e is not None]
+        passed: set[EntryId] = set()
+        for directory in pending:
+            for child in list(self._synced.entries_in(directory.entry)):
+                if child.entry not in passed and self._has_left(child):
+                    yield from self._with_all_below(child, passed)
+
+    def _has_left(self, entry: SyncedEntry) -> bool:
+        if (entry.parent, entry.name) in self._unreadable:
+            return False
+        here = self._names_of[entry.parent].get(entry.name)
+        return here is None or not keeps_name(entry, here)
+
+    def _with_all_below(self, entry: SyncedEntry, passed: set[EntryId]) -> Iterator[SyncedEntry]:
+        passed.add(entry.entry)
+        yield entry
+        if entry.is_directory and entry.handle not in self._seen_handles:
+            for child in list(self._synced.entries_in(entry.entry)):
+                if child.entry not in passed:
+                    yield from self._with_all_below(child, passed)
+
+    # Moves
+
+    def _candidates(self) -> dict[Slot, SyncedEntry]:
+        """Pairs names that are new with inodes that were somewhere else."""
+        taken: set[EntryId] = set()
+        found: dict[Slot, SyncedEntry] = {}
+        for path, listing in sorted(self._scan.listings.items()):
+            for entry in listing.entries:
+                at_name = self._entry_at(path, entry.name)
+                if at_name is not None and keeps_name(at_name, entry):
+                    continue
+                for source in self._synced.entries_of_handle(entry.handle):
+                    if source.entry not in taken and self.is_away(source, entry):
+                        taken.add(source.entry)
+                        found[Slot(path, entry.name)] = source
+                        break
+        return found
+
+    def _entry_at(self, path: Path, name: bytes) -> SyncedEntry | None:
+        parent = directory_entry(self._synced, path, self._scan.listings[path])
+        return self._synced.entry_at(parent.entry, name) if parent is not None else None
+
+    def _stuck(self) -> set[Slot]:
+        """Returns moves whose new name can't be taken yet; then those that end in a circle."""
+        self._moving = {entry.entry for entry in self.moved.values()}
+        stuck = {
+            slot
+            for slot, entry in self.moved.items()
+            if entry.handle in self._unread_handles or not self._is_free(slot, entry.handle)
+        }
+        return stuck or set(self._circular())
+
+    def _is_free(self, slot: Slot, handle: bytes) -> bool:
+        """Tells whether the inode that was seen at a name can be captured there."""
+        seen = self._seen.get(slot.directory, {}).get(slot.name)
+        if seen is None or seen.handle != handle:
+            return False
+        at_name = self._entry_at(*slot)
+        if at_name is not None and not keeps_name(at_name, seen):
+            is_leaving = at_name.entry in self._moving or self._is_deleted(at_name)
+            if not is_leaving:
+                return False
+        listing = self._scan.listings[slot.directory]
+        return directory_entry(self._synced, slot.directory, listing) is not None or self._is_free(
+            Slot(slot.directory[:-1], slot.directory[-1]), listing.directory.handle
+        )
+
+    def _circular(self) -> Iterator[Slot]:
+        """Yields moves of directories that would put them below themselves."""
+        new_place = {entry.entry: slot.directory for slot, entry in self.moved.items()}
+        for slot, entry in self.moved.items():
+            passed: set[EntryId] = set()
+            above: SyncedEntry | None = entry
+            while above is not None and above.entry not in passed and above.entry != ROOT_ENTRY:
+                passed.add(above.entry)
+                if above.entry in new_place:
+                    above = self._known_directory(new_place[above.entry])
+                else:
+                    above = self._synced.entry(above.parent)
+            if above is not None and above.entry in passed:
+                yield slot
+
+    def _known_directory(self, path: Path) -> SyncedEntry | None:
+        """Returns the directory at a path that was listed, or the nearest known one above it."""
+        while True:
+            found = directory_entry(self._synced, path, self._scan.listings[path])
+            if found is not None or path[:-1] not in self._scan.listings:
+                return found
+            path = path[:-1]
+
+    # Deletions
+
+    def _is_deleted(self, entry: SyncedEntry) -> bool:
+        """Tells whether an entry is certainly gone, with all that is in it."""
+        if entry.entry not in self._gone_entries or entry.handle in self._unread_handles:
+            return False
+        is_elsewhere = entry.handle in self._seen_handles
+        is_sure = entry.entry in self._confirmed or (is_elsewhere and not entry.is_directory)
+        if not is_sure or (entry.is_directory and is_elsewhere):
+            return False
+        return all(
+            child.entry in self._moving or self._is_deleted(child)
+            for child in self._synced.entries_in(entry.entry)
+        )

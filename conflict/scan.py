@@ -1,0 +1,86 @@
+"""A scan: directories as they were seen on the disk, and how they compare with the synced tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from conflict.content import Content
+from conflict.observation import DirectoryListing, DiskEntry, DiskKind
+from conflict.synced import ROOT_ENTRY, Path, SyncedEntry, SyncedStore, path_of_entry
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Directories as they were seen on the disk."""
+
+    listings: Mapping[Path, DirectoryListing]
+    absent: frozenset[Path] = frozenset()  # directories that were looked for in vain
+    unknown: frozenset[Path] = frozenset()  # directories that could not be read
+
+
+@dataclass(frozen=True, slots=True)
+class StableContent:
+    """A file's content, and the entry as it was while the content was read."""
+
+    entry: DiskEntry
+    content: Content
+
+
+def further_directories(synced: SyncedStore, scan: Scan) -> set[Path]:
+    """Returns directories that must be listed too before `scan` can be understood.
+
+    These are new directories, and those that a file or directory with a known inode came from.
+    """
+    wanted: set[Path] = {path[:-1] for path in scan.absent if path}
+    for path, listing in scan.listings.items():
+        parent = directory_entry(synced, path, listing)
+        for entry in listing.entries:
+            at_name = synced.entry_at(parent.entry, entry.name) if parent is not None else None
+            if at_name is not None and at_name.handle == entry.handle:
+                continue
+            known = synced.entries_of_handle(entry.handle)
+            if entry.kind is DiskKind.DIRECTORY and not known:
+                wanted.add((*path, entry.name))
+            came_from = (path_of_entry(synced, other) for other in known)
+            wanted.update(path[:-1] for path in came_from if path)
+    return {p for p in wanted - scan.absent - scan.unknown if p not in scan.listings}
+
+
+def contents_wanted(synced: SyncedStore, scan: Scan) -> Iterator[tuple[Path, DiskEntry]]:
+    """Yields the files whose content must be read: the new ones and those whose stat changed."""
+    for path, listing in sorted(scan.listings.items()):
+        parent = directory_entry(synced, path, listing)
+        for entry in listing.entries:
+            if entry.kind in (DiskKind.DIRECTORY, DiskKind.UNSUPPORTED):
+                continue
+            known = synced.entry_at(parent.entry, entry.name) if parent is not None else None
+            if known is None or not is_unchanged(known, entry):
+                yield (*path, entry.name), entry
+
+
+def directory_entry(
+    synced: SyncedStore, path: Path, listing: DirectoryListing
+) -> SyncedEntry | None:
+    """Returns the synced entry of a listed directory, wherever it was before."""
+    if not path:
+        return synced.entry(ROOT_ENTRY)
+    known = synced.entries_of_handle(listing.directory.handle)
+    return next((entry for entry in known if entry.is_directory), None)
+
+
+def is_unchanged(known: SyncedEntry, entry: DiskEntry) -> bool:
+    """Tells whether the disk shows what it showed before."""
+    return (known.handle, known.fingerprint, known.attributes, known.kind) == (
+        entry.handle,
+        entry.fingerprint,
+        entry.attributes,
+        entry.kind,
+    )
+
+
+def keeps_name(known: SyncedEntry, entry: DiskEntry) -> bool:
+    """Tells whether the entry of a name goes on: a directory is its inode, a file its name."""
+    if known.is_directory or entry.kind is DiskKind.DIRECTORY:
+        return known.handle == entry.handle
+    return entry.kind is not DiskKind.UNSUPPORTED
