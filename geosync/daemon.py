@@ -54,7 +54,6 @@ def run_daemon(configuration: Configuration, environment: Mapping[str, str], clo
         socket_path = os.path.join(configuration.state_dir, SOCKET_NAME)
         stack.enter_context(ControlServer(socket_path, commands.handle))
         stack.callback(state.queue.close)
-        stack.callback(notifier.stopping)
         daemon = _Daemon(configuration, clock, state, notifier, raw_store)
         stack.enter_context(_signals(daemon.stop))
         stack.enter_context(_heartbeat(notifier, state))
@@ -94,6 +93,7 @@ class _Daemon:
 
     def stop(self) -> None:
         """Makes `run` return soon. May be called from any thread and from a signal handler."""
+        self._parts.notifier.stopping()
         self._state.stop()
         self._joining.end()
         self._store.end()

@@ -89,7 +89,7 @@ class DaemonCommands:
         return self._ask(show)
 
     def _conflicts_resolve(self, arguments: JsonObject) -> JsonObject:
-        identity, choice = _text(arguments, "identity"), Choice(_text(arguments, "take"))
+        identity, choice = _text(arguments, "identity"), _choice(arguments)
 
         def settle(loop: ControlLoop) -> JsonObject:
             journal = loop.engine.site.journal
@@ -212,6 +212,13 @@ def _text(arguments: JsonObject, key: str) -> str:
     if not isinstance(value, str):
         raise _malformed(key)
     return value
+
+
+def _choice(arguments: JsonObject) -> Choice:
+    try:
+        return Choice(_text(arguments, "take"))
+    except ValueError as error:
+        raise _malformed("take") from error
 
 
 def _slice_s(arguments: JsonObject) -> float:

@@ -15,6 +15,8 @@ from geosync.event_log import configure_event_log
 ANSWER_TIMEOUT_S = 70.0
 """The daemon itself gives up a little earlier, and says why."""
 
+ANSWER_GRACE_S = 1.0
+
 
 def configured(arguments: argparse.Namespace, *, is_talkative: bool = False) -> Configuration:
     """Sets up the event log and returns the configuration.
@@ -72,6 +74,11 @@ class Deadline:
     def is_over(self) -> bool:
         """Tells whether the time is over."""
         return self.left_s() == 0.0
+
+    def answer_timeout_s(self) -> float | None:
+        """Returns how long an answer may take: what is left, and a moment to say so."""
+        left_s = self.left_s()
+        return None if left_s is None else left_s + ANSWER_GRACE_S
 
     def slice_s(self, slice_s: float) -> float:
         """Returns the time that is left, at most `slice_s`."""

@@ -39,7 +39,7 @@ from transport.volume_record import (
     decode_volume_record,
 )
 
-STORE_BUDGET_S: Final = 15.0
+STORE_BUDGET_S: Final = 10.0
 _OPTIONS: Final = ("volume", "site", "root", "state_dir", "mode", "store")
 
 
@@ -192,4 +192,7 @@ def _tell(
         print(f"{site} is a site of the volume {volume} already")
     else:
         print(f"joined the volume {volume}, which {record.created_by} created")
-    print(f"next: geosync run --config {source}")
+    if source == default_configuration_path(volume):
+        print(f"next: systemctl enable --now geosync@{volume}")
+    else:
+        print(f"next: geosync run --config {source}")

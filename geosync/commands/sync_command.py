@@ -20,7 +20,7 @@ from geosync.exit_codes import ExitCode
 from geosync.single_instance import single_instance
 from geosync.terminal import display_name, progress
 
-STORE_BUDGET_S = 30.0
+STORE_BUDGET_S = 10.0
 PAUSE_S = 0.1
 NO_PROGRESS_S_MAX = 30.0
 """A pass in which nothing happens for so long ends: what it waits for may never come."""
@@ -46,7 +46,9 @@ def _sync_by_daemon(configuration: Configuration, deadline: Deadline) -> ExitCod
             "until": "settled",
             "timeout_s": deadline.slice_s(SLICE_S),
         }
-        answer: dict[str, Any] = ask_daemon(configuration, "sync", request, None)
+        answer: dict[str, Any] = ask_daemon(
+            configuration, "sync", request, deadline.answer_timeout_s()
+        )
         is_scanned = True
         if answer["is_captured"] and answer["is_settled"]:
             return _done(answer["conflicts"])

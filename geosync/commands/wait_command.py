@@ -51,8 +51,7 @@ def capture_everything(configuration: Configuration, deadline: Deadline) -> Answ
             "timeout_s": deadline.slice_s(SLICE_S),
         }
         # The first answer comes after a whole scan, which takes as long as it takes.
-        timeout_s = None if not is_scanned else SLICE_S * 4
-        answer: Answer = ask_daemon(configuration, "sync", request, timeout_s)
+        answer: Answer = ask_daemon(configuration, "sync", request, deadline.answer_timeout_s())
         is_scanned = True
         if answer["is_captured"] or deadline.is_over():
             return answer

@@ -1,0 +1,132 @@
+"""The status in plain words: one screen, nothing that a file name could forge."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from geosync.status import (
+    DaemonStatus,
+    OtherSite,
+    Status,
+    StatusProblem,
+    ToPublish,
+    WaitingPath,
+    waiting_paths,
+)
+from geosync.status_text import status_json, status_text, summary
+from geosync.watching.tree_watcher import WatcherHealth
+from geosync.watching.unwatched_places import UnwatchedDirectory
+from transport.object_store import StoreCounters
+
+NOW_MS = 1_750_000_000_000
+HEALTH = WatcherHealth(
+    watching=True,
+    root_lost=False,
+    watch_count=12,
+    unwatched=(),
+    unwatched_count=0,
+    overflow_count=0,
+    problem="",
+)
+DAEMON = DaemonStatus(
+    process_id=42,
+    is_settled=True,
+    waiting=(),
+    waiting_count=0,
+    watcher=HEALTH,
+    store=StoreCounters(7, 2048, 4096),
+)
+STATUS = Status(
+    volume="files",
+    site="bari",
+    mode="multi-master",
+    root="/srv/files",
+    actor="ab" * 16,
+    taken_at_ms=NOW_MS,
+    entries=3,
+    conflicts=0,
+    to_publish=ToPublish(0, 0, 0, 0),
+    sites=(OtherSite("paris", "cd" * 16, NOW_MS - 4000, 0, 0, ""),),
+    problems=(),
+    problem_count=0,
+    daemon=DAEMON,
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (STATUS, "in sync"),
+        (replace(STATUS, daemon=None), "the daemon is not running"),
+        (replace(STATUS, daemon=replace(DAEMON, is_settled=False)), "at work"),
+        (replace(STATUS, problem_count=2), "2 problems"),
+        (replace(STATUS, conflicts=1), "in sync; 1 conflict to look at"),
+        (
+            replace(STATUS, sites=(OtherSite("paris", "", 0, 0, 5, ""),)),
+            "receiving",
+        ),
+        (
+            replace(STATUS, sites=(OtherSite("paris", "", 0, 5, 0, ""),)),
+            "in sync here; other sites have yet to apply changes",
+        ),
+    ],
+)
+def test_the_summary_says_the_gravest_first(status: Status, expected: str) -> None:
+    assert summary(status) == expected
+
+
+def test_the_screen_tells_all_that_an_operator_asks_first() -> None:
+    assert status_text(STATUS, now_ms=NOW_MS).splitlines() == [
+        "bari of volume files: in sync",
+        "  directory    /srv/files (3 entries)",
+        "  daemon       process 42, multi-master",
+        "  to publish   nothing",
+        "  conflicts    none",
+        "  watching     12 directories",
+        "  store        7 requests, 2.0 KiB sent, 4.0 KiB received",
+        "",
+        "other site  last heard  has yet to apply  we have yet to apply",
+        "paris       4 s ago                    0                     0",
+    ]
+
+
+def test_an_old_status_says_how_old_it_is() -> None:
+    text = status_text(STATUS, now_ms=NOW_MS + 5000)
+    assert "  as of        5 s ago: the daemon is busy" in text.splitlines()
+    assert status_json(STATUS, now_ms=NOW_MS + 5000)["age_s"] == 5.0
+
+
+def test_much_of_everything_still_fits_on_one_screen() -> None:
+    waiting = tuple(WaitingPath(f"file {n}", "waits") for n in range(20))
+    problems = tuple(StatusProblem(f"p{n}", NOW_MS, "text") for n in range(50))
+    daemon = replace(DAEMON, waiting=waiting, waiting_count=1000, is_settled=False)
+    status = replace(STATUS, daemon=daemon, problems=problems, problem_count=60)
+    lines = status_text(status, now_ms=NOW_MS).splitlines()
+    assert len(lines) <= 25
+    assert "    … and 995 more" in lines
+    assert "  … and 55 more; see --json" in lines
+
+
+def test_texts_from_outside_cannot_forge_lines() -> None:
+    problem = StatusProblem("a path", NOW_MS, "reason\nwith\x1b[2Jcontrol characters")
+    text = status_text(replace(STATUS, problems=(problem,), problem_count=1), now_ms=NOW_MS)
+    assert r"reason\nwith\x1b[2Jcontrol characters" in text
+
+
+def test_paths_that_wait_are_shown_escaped_and_bounded() -> None:
+    waiting = {(b"dir", b"%03d\n\xff" % number): "waits" for number in range(30)}
+    shown = waiting_paths(waiting)
+    assert len(shown) == 20
+    assert shown[0] == WaitingPath(r"dir/000\n\xff", "waits")
+
+
+def test_directories_that_are_not_watched_are_in_the_json_as_text() -> None:
+    place = UnwatchedDirectory(b"dir\xff", "limit")
+    health = replace(HEALTH, unwatched=(place,), unwatched_count=1, problem="1 directory")
+    status = replace(STATUS, daemon=replace(DAEMON, watcher=health))
+    told = json.loads(json.dumps(status_json(status, now_ms=NOW_MS)))
+    assert told["daemon"]["watcher"]["unwatched"] == [{"directory": r"dir\xff", "reason": "limit"}]
+    assert "  watching     1 directory" in status_text(status, now_ms=NOW_MS).splitlines()
