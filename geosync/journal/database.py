@@ -20,9 +20,10 @@ FILE_NAME: Final = b"journal.sqlite"
 BUSY_TIMEOUT_S: Final = 30.0
 
 _migrations = Migrations("geosync")
+_KNOWN_MIGRATIONS: Final = ("0001 tables",)
 
 
-@_migrations(name="0001 tables")
+@_migrations(name=_KNOWN_MIGRATIONS[0])
 def _create_tables(database: Database) -> None:
     statements = re.sub(r"--.*", "", TABLES)
     for statement in statements.split(";"):
@@ -37,19 +38,18 @@ def open_database(state_dir: bytes) -> sqlite3.Connection:
         OperatorError: the file can't be opened, is damaged, or belongs to a newer geosync.
     """
     path = os.path.join(state_dir, FILE_NAME)
-    try:
+    with _explaining(path):
         connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA journal_mode = WAL")
-        # FULL: an acknowledged commit survives a power cut. A lost one would let a counter be
-        # used twice, and two different operations with one name can never be told apart again.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -32768")
-        _check(connection)
-        _migrations.apply(Database(connection))
-    except sqlite3.DatabaseError as error:
-        raise _explained(path, error) from error
+        with _closed_on_error(connection):
+            _check(connection, path)
+            connection.execute("PRAGMA journal_mode = WAL")
+            # FULL: an acknowledged commit survives a power cut. A lost one would let a counter be
+            # used twice, and two different operations with one name can never be told apart again.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA cache_size = -32768")
+            _migrations.apply(Database(connection))
     return connection
 
 
@@ -65,20 +65,57 @@ def open_database_read_only(state_dir: bytes) -> sqlite3.Connection:
             f"there is no journal {display_name(path)}: this site has not joined its volume yet."
             " Start it with: geosync run, or look whether state_dir is the right one."
         )
-    try:
+    with _explaining(path):
         connection = sqlite3.connect(
             f"file:{quote(path)}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
         )
-        connection.execute("SELECT 1 FROM setting LIMIT 1")
-    except sqlite3.DatabaseError as error:
-        raise _explained(path, error) from error
+        with _closed_on_error(connection):
+            _check_is_ours(connection, path)
+            connection.execute("SELECT 1 FROM setting LIMIT 1")
     return connection
 
 
-def _check(connection: sqlite3.Connection) -> None:
+def _check(connection: sqlite3.Connection, path: bytes) -> None:
+    """Looks at a file before anything is written to it."""
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise sqlite3.DatabaseError(found)
+    _check_is_ours(connection, path)
+
+
+def _check_is_ours(connection: sqlite3.Connection, path: bytes) -> None:
+    database = Database(connection)
+    tables = database.table_names()
+    if tables and Migrations.migrations_table not in tables:
+        raise OperatorError(
+            f"{display_name(path)} is another program's database, with the tables"
+            f" {', '.join(tables[:5])}. Nothing was changed. Choose another state_dir."
+        )
+    applied = (migration.name for migration in _migrations.applied(database))
+    unknown = [name for name in applied if name not in _KNOWN_MIGRATIONS]
+    if unknown:
+        raise OperatorError(
+            f"the journal {display_name(path)} has changes that this version does not know"
+            f" ({unknown[0]!r}): a later version of geosync has used it. Nothing was changed."
+            " Update geosync on this site."
+        )
+
+
+@contextlib.contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
+
+
+@contextlib.contextmanager
+def _explaining(path: bytes) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise _explained(path, error) from error
 
 
 def _explained(path: bytes, error: sqlite3.DatabaseError) -> OperatorError:
