@@ -14,7 +14,7 @@ CREATE TABLE setting (              -- facts about this journal, one a row
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE actor (                -- every log that this site reads, its own included
-    actor BLOB PRIMARY KEY,
+    actor BLOB PRIMARY KEY,         -- its identity
     site TEXT NOT NULL,             -- the operator's name for the place; '' until its log told it
     next_sequence INTEGER NOT NULL, -- of the segment that comes next, from 0
     chain_digest BLOB NOT NULL,     -- of the segment before that; 32 zero bytes when there is none
@@ -27,7 +27,7 @@ CREATE TABLE actor (                -- every log that this site reads, its own i
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE segment (              -- the log, as it is in the object store
-    actor BLOB NOT NULL,
+    actor BLOB NOT NULL,            -- whose log it is a part of
     sequence INTEGER NOT NULL,      -- from 0, without gaps
     object BLOB NOT NULL,           -- the bytes in the store; a retry sends just these
     is_stored INTEGER NOT NULL,     -- 0 only for our own that the store has not acknowledged
@@ -36,9 +36,9 @@ CREATE TABLE segment (              -- the log, as it is in the object store
 CREATE INDEX segment_to_store ON segment (sequence) WHERE is_stored = 0;
 
 CREATE TABLE outbox (               -- our transactions that are in no segment yet
-    first_counter INTEGER PRIMARY KEY,
-    last_counter INTEGER NOT NULL,
-    record BLOB NOT NULL
+    first_counter INTEGER PRIMARY KEY,-- of the transaction's first operation
+    last_counter INTEGER NOT NULL,  -- of its last one
+    record BLOB NOT NULL            -- the transaction
 ) STRICT;
 
 CREATE TABLE pack (                 -- our own packs on their way to the store
@@ -47,59 +47,59 @@ CREATE TABLE pack (                 -- our own packs on their way to the store
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE chunk (                -- where the bytes of contents are in the store
-    digest BLOB PRIMARY KEY,
+    digest BLOB PRIMARY KEY,        -- of the plain chunk
     pack TEXT NOT NULL,             -- object name
-    offset_bytes INTEGER NOT NULL,
-    stored_size_bytes INTEGER NOT NULL,
+    offset_bytes INTEGER NOT NULL,  -- where it begins in the pack
+    stored_size_bytes INTEGER NOT NULL,-- as it lies there, compressed or not
     size_bytes INTEGER NOT NULL,    -- of the plain chunk
     is_announced INTEGER NOT NULL   -- 0 only for our own that no segment of ours tells of yet
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX chunk_to_announce ON chunk (pack) WHERE is_announced = 0;
 
 CREATE TABLE inline_chunk (         -- small contents that travel in segments
-    digest BLOB PRIMARY KEY,
+    digest BLOB PRIMARY KEY,        -- of the chunk
     chunk BLOB NOT NULL,            -- the plain bytes
-    is_announced INTEGER NOT NULL
+    is_announced INTEGER NOT NULL   -- 0 only for our own that no segment of ours holds yet
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE node (                 -- the merged tree: one row a file or directory that ever was
-    node BLOB PRIMARY KEY,
+    node BLOB PRIMARY KEY,          -- its identity
     is_contested INTEGER NOT NULL,  -- 1 when it has several versions, or one without a file
-    record BLOB NOT NULL
+    record BLOB NOT NULL            -- names, versions, attributes
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX node_contested ON node (node) WHERE is_contested = 1;
 
 CREATE TABLE live_link (            -- the merged tree: the names in it
-    parent BLOB NOT NULL,
-    name BLOB NOT NULL,
-    node BLOB NOT NULL,
-    link BLOB NOT NULL,
+    parent BLOB NOT NULL,           -- node of the directory
+    name BLOB NOT NULL,             -- in that directory
+    node BLOB NOT NULL,             -- which has the name
+    link BLOB NOT NULL,             -- identity of this one of its names
     PRIMARY KEY (parent, name, node, link)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE directory_move (       -- renames of directories, to sort in late ones
     epoch INTEGER NOT NULL,         -- epoch, ticks and actor are the stamp
-    ticks INTEGER NOT NULL,
-    actor BLOB NOT NULL,
-    record BLOB NOT NULL,
+    ticks INTEGER NOT NULL,         -- see there
+    actor BLOB NOT NULL,            -- who renamed the directory
+    record BLOB NOT NULL,           -- which directory, from where, where to
     PRIMARY KEY (epoch, ticks, actor)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE synced (               -- the synced tree: what is on this site's disk
     entry INTEGER PRIMARY KEY,      -- local number; 0 is the root
     parent INTEGER NOT NULL,        -- entry of the directory; -1: parked out of the way
-    name BLOB NOT NULL,
+    name BLOB NOT NULL,             -- in that directory
     handle BLOB NOT NULL,           -- identity of the inode
     copy_of BLOB NOT NULL,          -- name of the file that this is a conflict copy of; else empty
-    record BLOB NOT NULL
+    record BLOB NOT NULL            -- kind, stat, attributes, content, what it stands for
 ) STRICT;
 CREATE INDEX synced_name ON synced (parent, name);
 CREATE INDEX synced_handle ON synced (handle);
 CREATE INDEX synced_copy ON synced (parent, copy_of) WHERE copy_of <> x'';
 
 CREATE TABLE synced_node (          -- which nodes an entry on the disk stands for
-    node BLOB NOT NULL,
-    entry INTEGER NOT NULL,
+    node BLOB NOT NULL,             -- of the merged tree
+    entry INTEGER NOT NULL,         -- of the synced tree
     PRIMARY KEY (node, entry)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX synced_node_entry ON synced_node (entry);
@@ -118,17 +118,17 @@ CREATE TABLE mirrored (             -- conflict copies that lie in the private d
 
 CREATE TABLE retired (              -- files taken from their names, while a program may write
     token BLOB PRIMARY KEY,         -- the disk's name for it in the trash
-    handle BLOB NOT NULL,
-    size_bytes INTEGER NOT NULL,    -- size_bytes, mtime_ns, ctime_ns: when it was taken away
-    mtime_ns INTEGER NOT NULL,
-    ctime_ns INTEGER NOT NULL,
-    since_ms INTEGER NOT NULL,
+    handle BLOB NOT NULL,           -- identity of the inode
+    size_bytes INTEGER NOT NULL,    -- size, mtime and ctime: when it was taken away
+    mtime_ns INTEGER NOT NULL,      -- see there
+    ctime_ns INTEGER NOT NULL,      -- see there
+    since_ms INTEGER NOT NULL,      -- when it was taken away, or last written to
     record BLOB NOT NULL            -- the synced entry that it was
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE problem (              -- what an operator should know of, until it is mended
     subject BLOB PRIMARY KEY,       -- a path, 'actor <hex>', 'store', …
-    since_ms INTEGER NOT NULL,
-    text TEXT NOT NULL
+    since_ms INTEGER NOT NULL,      -- when it was first seen
+    text TEXT NOT NULL              -- what was found, and what to do
 ) STRICT, WITHOUT ROWID;
 """
