@@ -449,6 +449,8 @@ class Applier:
             return None
         disk = self._site.disk
         if isinstance(action, RemoveDirectory):
+            if any(self._site.journal.synced.entries_in(now.entry)):
+                return None  # what a program removed there is captured first
             outcome = disk.remove_directory(path, _expected(now))
         else:
             outcome = disk.remove_file(path, _expected(now))

@@ -92,8 +92,8 @@ def _recover_removal(
     site: Site, intent: Intent, before: SyncedEntry | None, in_trash: dict[bytes, Retired]
 ) -> None:
     path = path_on_disk(site, before) if before is not None else None
-    if before is None or path is None:
-        return
+    if before is None or path is None or any(site.journal.synced.entries_in(before.entry)):
+        return  # a scan finds out about what is missing in a directory
     found = site.disk.observe(path)
     if found is None or found.handle != intent.handle:
         _remember_displaced(site, before, in_trash)

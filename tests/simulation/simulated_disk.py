@@ -148,7 +148,9 @@ class SimulatedDisk:
         """The process dies and the kernel lives on: all is as it is, open files are closed."""
         self._stage.close_all()
         self.window = no_window
-        # What the dying process still runs must change nothing.
+
+    def detach(self) -> None:
+        """What the dying process still runs changes nothing that anybody else sees."""
         self.file_system = self._stage.file_system = self.file_system.copy()
 
     def power_cut(self, fate: random.Random) -> None:
@@ -357,9 +359,10 @@ class SimulatedDisk:
         """Makes a directory, complete, where the name is free."""
         staged = self._stage.make(DiskKind.DIRECTORY, attributes)
         self.window("make_directory", path)
-        outcome = self._rename_to_free_name(STAGE + b"/" + staged.token, path)
-        self._stage.discard(staged)
-        return outcome
+        try:
+            return self._rename_to_free_name(STAGE + b"/" + staged.token, path)
+        finally:
+            self._stage.discard(staged)
 
     @_outcome
     def remove_file(self, path: RelativePath, expected: Expected) -> Outcome:

@@ -157,6 +157,7 @@ class SimulatedSite:
             self.user.forget_open_files()
         else:
             self._disk.crash()
+        self._disk.detach()
         self.engine = None
 
     def _stop(self) -> None:
