@@ -26,7 +26,7 @@ from conflict.actions import (
     ReplaceFile,
 )
 from conflict.content import Content, ContentKind
-from conflict.merged_tree import ROOT_LOCATION, path_of
+from conflict.merged_tree import ROOT_LOCATION
 from conflict.node import Location
 from conflict.observation import Attributes
 from conflict.operations import ROOT, NodeId
@@ -51,6 +51,7 @@ from geosync.disk.interface import (
     RelativePath,
     Staged,
 )
+from geosync.engine.dirty_names import DirtyNames
 from geosync.engine.fetching import ContentUnavailable, Fetcher
 from geosync.engine.places import NEVER_SEEN, as_seen, note_own_times, path_on_disk
 from geosync.engine.site import Site, joined
@@ -85,16 +86,15 @@ class Applier:
     def __init__(self, site: Site, fetcher: Fetcher) -> None:
         self._site = site
         self._fetcher = fetcher
-        self._touched: set[Location] = set()
-        self._again: set[Path] = set()
+        self._dirty = DirtyNames(site.journal)
         self._ids: dict[EntryId, EntryId] = {}
 
     def mark(self, touched: Iterable[Location]) -> None:
         """Says that the merged tree may look different at these names."""
         names = set(touched)
         if ROOT_LOCATION in names or self._moves_policies(names):
-            self._again |= contended_paths(self._site.journal.nodes)
-        self._touched |= names - {ROOT_LOCATION}
+            self._dirty.add_paths(contended_paths(self._site.journal.nodes))
+        self._dirty.add(names - {ROOT_LOCATION})
 
     def _moves_policies(self, names: set[Location]) -> bool:
         """Tells whether other policies may hold for what is below one of these names."""
@@ -107,27 +107,27 @@ class Applier:
     def mark_everything(self) -> None:
         """Compares the whole trees next time: after a crash, nobody knows what was under way."""
         nodes, synced = self._site.journal.nodes, self._site.journal.synced
-        pending: list[tuple[Path, NodeId]] = [((), ROOT)]
+        pending: list[NodeId] = [ROOT]
         while pending:
-            path, node = pending.pop()
+            node = pending.pop()
             for live in nodes.live_links_in(node):
-                self._again.add((*path, live.name))
-                pending.append(((*path, live.name), live.node))
-        below: list[tuple[Path, EntryId]] = [((), ROOT_ENTRY)]
+                self._dirty.add([Location(node, live.name)])
+                pending.append(live.node)
+        below: list[EntryId] = [ROOT_ENTRY]
         while below:
-            path, entry = below.pop()
+            entry = below.pop()
             for child in synced.entries_in(entry):
-                self._again.add((*path, child.name))
+                self._dirty.add_entry(entry, child.name)
                 if child.is_directory:
-                    below.append(((*path, child.name), child.entry))
+                    below.append(child.entry)
 
     def has_work(self) -> bool:
         """Tells whether the disk may differ from the merged tree."""
-        return bool(self._touched or self._again)
+        return bool(self._dirty)
 
     def waiting(self) -> list[Path]:
         """Returns the names at which the disk may differ, sorted."""
-        return sorted(self._dirty_paths())
+        return sorted(self._dirty.paths())
 
     def apply(self) -> ApplyResult:
         """Does what can be done now; the rest stays marked.
@@ -136,20 +136,24 @@ class Applier:
             OSError: the stage can't be written or synced; nothing was changed by this batch.
         """
         result = ApplyResult()
-        dirty = self._dirty_paths()
         journal = self._site.journal
-        planned = plan(journal.nodes, journal.synced, dirty)
-        self._touched.clear()
-        self._again = dirty  # until all is done: an exception must not lose what is marked
+        planned = plan(journal.nodes, journal.synced, self._dirty.paths())
         self._ids = {}
         for batch in _batches(planned.actions):
             self._run_batch(batch, result)
-        self._again = set(result.blocked)
+        # Not before all is done: an exception must not lose what is marked.
+        self._dirty.replace(result.blocked.keys() | self._spoilt(planned.actions))
         return result
 
-    def _dirty_paths(self) -> set[Path]:
-        nodes = self._site.journal.nodes
-        return self._again | {path_of(nodes, at) for at in self._touched}
+    def _spoilt(self, actions: Iterable[Action]) -> set[Path]:
+        """Returns directories whose mtime a program changed while we were restoring it."""
+        found: set[Path] = set()
+        for action in actions:
+            if isinstance(action, ApplyAttributes) and action.becomes.is_directory:
+                now = self._site.journal.synced.entry(self._real(action.becomes.entry))
+                if now is not None and now.intended.mtime_ns != action.attributes.mtime_ns:
+                    found.add(path_of_entry(self._site.journal.synced, now) or ())
+        return found - {()}
 
     def note_applied(self) -> None:
         """Remembers, once nothing is left to do, that all that was received is on the disk."""
@@ -289,6 +293,7 @@ class Applier:
         entries = (
             entry
             for step in steps
+            if not isinstance(step.action, (ApplyAttributes, Adopt))
             for entry in (
                 getattr(step.action, "expected", None),
                 getattr(step.action, "becomes", None),

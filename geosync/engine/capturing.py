@@ -22,6 +22,7 @@ from geosync.disk.interface import EntryBusy, EntryUnreadable, EntryVanished
 from geosync.engine.intake import Intake
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
+from geosync.engine.unreadable import Unreadable
 from geosync.event_log import event_logger
 
 ENTRIES_AT_ONCE_MAX: Final = 2000  # of one transaction; a directory is never cut in two
@@ -59,7 +60,7 @@ class Capturer:
         self._spool = spool
         self._missing_since_s: dict[EntryId, float] = {}
         self._busy: set[Path] = set()
-        self._skipped_kinds: set[Path] = set()
+        self._unreadable = Unreadable(site)
 
     def waiting(self) -> dict[Path, str]:
         """Returns the files that changed and could not be read yet, and why."""
@@ -97,20 +98,25 @@ class Capturer:
         for path, is_recursive in dirty.items():
             progress.add(path, is_recursive=is_recursive)
         while progress.pending:
-            scan, new = self._scan(progress)
+            scan, unknown, new = self._scan(progress)
             # Checked after the look at the directories: a root that went away in between must
             # not make its files look deleted.
             self._site.disk.check_root()
-            self._commit(scan, result)
+            files = self._commit(scan, result)
+            self._unreadable.tell(scan, unknown, files)
             for path in new:
                 progress.add(path, is_recursive=True)
         return result
 
-    def _scan(self, progress: _Progress) -> tuple[Scan, set[Path]]:
-        """Lists directories up to the size of one transaction; returns also what is new below."""
+    def _scan(self, progress: _Progress) -> tuple[Scan, dict[Path, str], set[Path]]:
+        """Lists directories up to the size of one transaction.
+
+        Returns:
+            What was seen; which directories can't be read, and why; those that are new.
+        """
         listings: dict[Path, DirectoryListing] = {}
         absent: set[Path] = set()
-        unknown: set[Path] = set()
+        unknown: dict[Path, str] = {}
         count = 0
         while progress.pending and count < ENTRIES_AT_ONCE_MAX:
             path, is_recursive = progress.next()
@@ -129,7 +135,7 @@ class Capturer:
             fresh = {path for path in wanted if _is_entry(listings, path)}
             new |= fresh
             if not wanted - fresh:
-                return scan, new
+                return scan, unknown, new
             for path in sorted(wanted - fresh):
                 self._list(path, listings, absent, unknown)
 
@@ -138,45 +144,24 @@ class Capturer:
         path: Path,
         listings: dict[Path, DirectoryListing],
         absent: set[Path],
-        unknown: set[Path],
+        unknown: dict[Path, str],
     ) -> None:
-        subject = b"directory " + joined(path)
         try:
-            listing = self._site.disk.list_directory(joined(path))
+            listings[path] = self._site.disk.list_directory(joined(path))
         except EntryVanished:
             absent.add(path)
-            self._site.report(subject, None)
-            return
         except EntryUnreadable as error:
-            unknown.add(path)
-            self._site.report(
-                subject, f"{error} What is in it is neither captured nor taken for deleted."
-            )
-            return
-        listings[path] = listing
-        self._site.report(subject, None)
-        self._report_entries(path, listing)
+            unknown[path] = f"{error} What is in it is neither captured nor taken for deleted."
 
-    def _report_entries(self, path: Path, listing: DirectoryListing) -> None:
-        unreadable = dict(listing.unreadable)
-        found = {
-            (*path, entry.name): "a socket or device is not synced"
-            for entry in listing.entries
-            if entry.kind is DiskKind.UNSUPPORTED
-        }
-        found.update(((*path, name), reason) for name, reason in unreadable.items())
-        for known in [k for k in self._skipped_kinds if k[:-1] == path and k not in found]:
-            self._skipped_kinds.discard(known)
-            self._site.report(b"entry " + joined(known), None)
-        for where, reason in found.items():
-            self._skipped_kinds.add(where)
-            self._site.report(b"entry " + joined(where), reason)
+    def _commit(self, scan: Scan, result: Captured) -> dict[Path, str]:
+        """Writes one transaction. Contents are durable before it, so it never names lost bytes.
 
-    def _commit(self, scan: Scan, result: Captured) -> None:
-        """Writes one transaction. Contents are durable before it, so it never names lost bytes."""
+        Returns:
+            The files that can't be read, and why.
+        """
         site, journal = self._site, self._site.journal
         intake = Intake(site, self._spool)
-        contents = self._contents(scan, intake)
+        contents, unreadable = self._contents(scan, intake)
         intake.finish_packs()
         confirmed = self._confirmed()
         with journal.transaction():
@@ -194,20 +179,21 @@ class Capturer:
             result.touched |= author.touched
             result.operations += len(transaction.operations)
             _log.info("captured", operations=len(transaction.operations))
+        return unreadable
 
-    def _contents(self, scan: Scan, intake: Intake) -> dict[Path, StableContent]:
+    def _contents(
+        self, scan: Scan, intake: Intake
+    ) -> tuple[dict[Path, StableContent], dict[Path, str]]:
         contents: dict[Path, StableContent] = {}
+        unreadable: dict[Path, str] = {}
         for path, entry in contents_wanted(self._site.journal.synced, scan):
-            subject = b"file " + joined(path)
             try:
                 contents[path] = intake.take(path, entry)
             except (EntryBusy, EntryVanished):
                 continue
             except EntryUnreadable as error:
-                self._site.report(subject, f"{error} Its last captured version stays.")
-                continue
-            self._site.report(subject, None)
-        return contents
+                unreadable[path] = f"{error} Its last captured version stays."
+        return contents, unreadable
 
     def _confirmed(self) -> set[EntryId]:
         now_s = self._site.clock.monotonic_s()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from conflict.errors import GeosyncError
+from conflict.node import Location
 from conflict.policy import PolicyRule
 from conflict.report import Conflict, conflicts
 from conflict.synced import Path
@@ -218,12 +219,17 @@ class Engine:
             except BaseException:
                 self._to_capture = wanted
                 raise
-            self._applier.mark(captured.touched)
-            self._is_mirror_stale = self._is_mirror_stale or bool(captured.touched)
+            self._note(captured.touched, captured.operations)
             cycle.captured = captured.operations
             self._mended(_DISK)
         if self._is_due("sweep", SWEEP_EVERY_S):
-            self._applier.mark(self._sweeper.sweep())
+            late = self._sweeper.sweep()
+            self._note(late, len(late))
+
+    def _note(self, touched: set[Location], operations: int) -> None:
+        """Says what operations did to the merged tree: conflicts may change without any name."""
+        self._applier.mark(touched)
+        self._is_mirror_stale = self._is_mirror_stale or operations > 0
 
     def _publish(self, cycle: Cycle) -> None:
         if self._collision is not None:
@@ -237,8 +243,7 @@ class Engine:
             self._receiver.discover()
         received = self._receiver.receive()
         cycle.received = received.operations
-        self._applier.mark(received.touched)
-        self._is_mirror_stale = self._is_mirror_stale or bool(received.touched)
+        self._note(received.touched, received.operations)
         if received.unavailable is not None:
             raise received.unavailable
         self._mended(_STORE)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from conflict.attributes import attributes_of
 from conflict.content import ChunkReference, Content, ContentKind
 from conflict.observation import Attributes, DiskKind
-from conflict.operations import Delete, Drop, Operation, Place, Put, Transaction
+from conflict.operations import Delete, Drop, Operation, Put, Transaction
 from conflict.policy import ConflictPolicy
 from conflict.projection import Projection, project
 from conflict.rendering import Rendered

@@ -18,7 +18,6 @@ from geosync.engine.membership import Randomness, identify
 from geosync.engine.site import Site
 from geosync.errors import OperatorError
 from tests.simulation.disk_dice import NO_FAULTS, DiskDice
-from tests.simulation.inode_file_system import FileSystem
 from tests.simulation.mortality import Death, Killed, MortalJournal, MortalStore
 from tests.simulation.simulated_application import SimulatedApplication
 from tests.simulation.simulated_clock import SimulatedClock

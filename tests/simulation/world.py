@@ -117,7 +117,7 @@ class World:
 
     def _dirty(self, site: SimulatedSite) -> dict[Path, bool]:
         """Returns what the watcher saw; sometimes it lost something, and says look everywhere."""
-        seen = {path: True for path in sorted(site.user.dirty)}
+        seen = dict.fromkeys(sorted(site.user.dirty), True)
         site.user.dirty.clear()
         if self._schedule.random() < 0.3:
             return EVERYTHING
