@@ -93,6 +93,8 @@ class Author:
                 name back from a version that a site of lower priority writes.
         """
         first, *others = claims
+        if len(self._state(first.node).presence()) > 1:
+            self._place_again(first.node)
         dot = self._put(first, content, attributes, first.content_dots)
         for claim in others:
             if claim.node == first.node:
@@ -103,7 +105,7 @@ class Author:
         aside = _joined(loser.content_dots for loser in losers if loser.node == first.node)
         if aside and policy_of(self._store.node(ROOT)).has_site_priority:
             self._set_aside(first, NOTHING, aside)
-        return (Claim(first.node, first.link, first.place_dots, frozenset({dot})),)
+        return (Claim(first.node, first.link, self._places(first), frozenset({dot})),)
 
     def set_attributes(self, claims: tuple[Claim, ...], attributes: AttributeChanges) -> None:
         """Writes attributes of a file or directory; does nothing when there are none."""
@@ -127,7 +129,8 @@ class Author:
     def _place_again(self, node: NodeId, but: LinkId | None = None) -> None:
         """Gives names that were deleted, and came back for an edit, a place of their own.
 
-        They would yield to a name that has one. Their entries then stand for one more place.
+        They would go with that edit, or yield to a name that has a place. Their entries stand
+        for one more place then.
         """
         state = self._state(node)
         if state.is_directory:
@@ -192,6 +195,8 @@ class Author:
             aside = _joined(loser.content_dots for loser in seen if loser.node == claim.node)
             contents = claim.content_dots
             is_last = is_last_name if claim.node == claims[0].node else self._is_last_name(claim)
+            if not is_last:
+                self._place_again(claim.node, but=claim.link)
             self._delete(claim, contents, aside - contents, is_last_name=is_last)
         self.set_aside([loser for loser in seen if all(loser.node != c.node for c in claims)])
 

@@ -119,6 +119,12 @@ MUTANTS: dict[str, tuple[Patch, ...]] = {
     "settled versions are gone for good": (
         Patch(NODE, "return unsettled or list(self.versions.values())", "return unsettled"),
     ),
+    "settling may take the name of the file": (
+        Patch(AUTHOR, "claim.is_sibling or not visible", "not visible"),
+    ),
+    "names that came back yield to the next one": (
+        Patch(AUTHOR, "        self._place_again(claim.node)\n", ""),
+    ),
     "the loser of a name wins the next one": (
         Patch(AUTHOR, "for claim in reversed(claims))[::-1]", "for claim in claims)"),
     ),

@@ -153,6 +153,11 @@ class Site:
         return [operation for transaction in self.transactions for operation in transaction]
 
     @property
+    def is_stale(self) -> bool:
+        """Tells whether something was received that is not on the disk."""
+        return bool(self._waiting)
+
+    @property
     def orphans(self) -> dict[Path, list[Claim]]:
         """Conflicts without a file, as this disk's conflict list shows them."""
         return orphans_of(self._shown)

@@ -228,8 +228,8 @@ def test_hard_link_to_a_file_that_an_edit_brought_back_takes_no_name_away() -> N
     assert texts(sites[0]) == {"g": ["B"]}
 
 
-def test_rename_of_one_name_that_an_edit_brought_back_leaves_the_other_one() -> None:
-    """Of two names that came back, each for an edit through it, both stay."""
+def with_two_names_that_came_back() -> list[Site]:
+    """Leaves `f` and `g`, deleted names of one file that was edited through each of them."""
     sites = new_sites(3)
     sites[0].create("f", "0")
     sites[0].link("f", "g")
@@ -239,9 +239,32 @@ def test_rename_of_one_name_that_an_edit_brought_back_leaves_the_other_one() -> 
     sites[2].edit("g", "G")
     deliver(sites)
     assert texts(sites[0]) == {"f": ["G", "F"], "g": ["G", "F"]}
+    return sites
+
+
+def test_rename_of_one_name_that_came_back_leaves_the_other_one() -> None:
+    """Of two names that came back, one is renamed and the other one stays."""
+    sites = with_two_names_that_came_back()
     sites[0].move("f", "h")
     deliver(sites)
     assert texts(sites[0]) == {"g": ["G", "F"], "h": ["G", "F"]}
+
+
+def test_edit_through_one_name_that_came_back_leaves_the_other_one() -> None:
+    """Of two names that came back, each for an edit through it, an edit replaces no name."""
+    sites = with_two_names_that_came_back()
+    sites[0].edit("f", "new")
+    deliver(sites)
+    assert texts(sites[0]) == {"f": ["new", "F"], "g": ["new", "F"]}
+
+
+def test_deletion_of_one_name_that_came_back_leaves_the_other_one() -> None:
+    """Of two names that came back, the one that is not deleted stays."""
+    for name, other in (("f", "g"), ("g", "f")):
+        sites = with_two_names_that_came_back()
+        sites[0].delete(name)
+        deliver(sites)
+        assert texts(sites[0]) == {other: ["G", "F"]}
 
 
 def test_hard_link_to_a_file_that_was_deleted_elsewhere_restores_no_other_name() -> None:
