@@ -153,6 +153,8 @@ class ControlLoop:
             self._unwatched_due_s = now_s + max(self._idle_s, pause_s)
         had_work = self.last_cycle.did_work or bool(dirty) or self._state.has_waiting_clients()
         self._pace.note_look(now_s, had_work=had_work)
+        if self.last_cycle.has_more:
+            self._pace.hurry(now_s)
         retry_in_s = self._backoff.retry_in_s()
         if retry_in_s is not None:
             self._pace.due_s = min(self._pace.due_s, now_s + retry_in_s)

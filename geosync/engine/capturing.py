@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -36,20 +37,26 @@ class Captured:
 
     touched: set[Location] = field(default_factory=set)
     operations: int = 0
+    remaining: dict[Path, bool] = field(default_factory=dict)  # directories still to be looked at
 
 
-@dataclass(slots=True)
-class _Progress:
-    """Directories that are to be looked at; those below a recursive one are added on the way."""
+class _Pending:
+    """Directories that are to be looked at, parents first, with all below or without."""
 
-    pending: dict[Path, bool] = field(default_factory=dict)  # path -> with all below
+    def __init__(self, dirty: dict[Path, bool]) -> None:
+        self.directories: dict[Path, bool] = {}
+        self._queue: list[tuple[int, Path]] = []
+        for path, is_recursive in dirty.items():
+            self.add(path, is_recursive=is_recursive)
 
     def add(self, path: Path, *, is_recursive: bool) -> None:
-        self.pending[path] = is_recursive or self.pending.get(path, False)
+        if path not in self.directories:
+            heapq.heappush(self._queue, (len(path), path))
+        self.directories[path] = is_recursive or self.directories.get(path, False)
 
     def next(self) -> tuple[Path, bool]:
-        path = min(self.pending, key=lambda p: (len(p), p))
-        return path, self.pending.pop(path)
+        path = heapq.heappop(self._queue)[1]
+        return path, self.directories.pop(path)
 
 
 class Capturer:
@@ -84,31 +91,32 @@ class Capturer:
         return bool(self._missing_since_s)
 
     def capture(self, dirty: dict[Path, bool]) -> Captured:
-        """Captures the changes in some directories, those of each batch in one transaction.
+        """Captures the changes in some directories, as many as fit into one transaction.
 
         Args:
             dirty: directories to look at; True: with everything below.
 
+        Returns:
+            What was captured, and the directories that are left for the next call.
+
         Raises:
             RootLost: nothing was captured, nothing is taken for deleted.
-            OSError: the state directory can't be written; what was captured before stays.
+            OSError: the state directory can't be written; nothing was captured.
         """
         result = Captured()
-        progress = _Progress()
-        for path, is_recursive in dirty.items():
-            progress.add(path, is_recursive=is_recursive)
-        while progress.pending:
-            scan, unknown, new = self._scan(progress)
-            # Checked after the look at the directories: a root that went away in between must
-            # not make its files look deleted.
-            self._site.disk.check_root()
-            files = self._commit(scan, result)
-            self._unreadable.tell(scan, unknown, files)
-            for path in new:
-                progress.add(path, is_recursive=True)
+        pending = _Pending(dirty)
+        scan, unknown, new = self._scan(pending)
+        # Checked after the look at the directories: a root that went away in between must not
+        # make its files look deleted.
+        self._site.disk.check_root()
+        files = self._commit(scan, result)
+        self._unreadable.tell(scan, unknown, files)
+        for path in new:
+            pending.add(path, is_recursive=True)
+        result.remaining = pending.directories
         return result
 
-    def _scan(self, progress: _Progress) -> tuple[Scan, dict[Path, str], set[Path]]:
+    def _scan(self, pending: _Pending) -> tuple[Scan, dict[Path, str], set[Path]]:
         """Lists directories up to the size of one transaction.
 
         Returns:
@@ -118,8 +126,8 @@ class Capturer:
         absent: set[Path] = set()
         unknown: dict[Path, str] = {}
         count = 0
-        while progress.pending and count < ENTRIES_AT_ONCE_MAX:
-            path, is_recursive = progress.next()
+        while pending.directories and count < ENTRIES_AT_ONCE_MAX:
+            path, is_recursive = pending.next()
             self._list(path, listings, absent, unknown)
             listing = listings.get(path)
             if listing is not None:
@@ -127,7 +135,7 @@ class Capturer:
                 if is_recursive:
                     for entry in listing.entries:
                         if entry.kind is DiskKind.DIRECTORY:
-                            progress.add((*path, entry.name), is_recursive=True)
+                            pending.add((*path, entry.name), is_recursive=True)
         new: set[Path] = set()
         while True:
             scan = Scan(listings, frozenset(absent), frozenset(unknown))

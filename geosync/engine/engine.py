@@ -52,6 +52,7 @@ class Cycle:
     received: int = 0  # operations
     applied: int = 0  # changes of the disk
     published: bool = False
+    has_more: bool = False  # the next cycle has work already, without any event
     blocked: dict[Path, str] = field(default_factory=dict)
     store_error: GeosyncError | None = None
     disk_error: Exception | None = None
@@ -219,6 +220,8 @@ class Engine:
             except BaseException:
                 self._to_capture = wanted
                 raise
+            self._to_capture = captured.remaining
+            cycle.has_more = bool(captured.remaining)
             self._note(captured.touched, captured.operations)
             cycle.captured = captured.operations
             self._mended(_DISK)
@@ -243,6 +246,7 @@ class Engine:
             self._receiver.discover()
         received = self._receiver.receive()
         cycle.received = received.operations
+        cycle.has_more = cycle.has_more or received.has_more
         self._note(received.touched, received.operations)
         if received.unavailable is not None:
             raise received.unavailable

@@ -25,6 +25,7 @@ from transport.segment import (
 )
 
 ACTORS_MAX: Final = 1000
+OPERATIONS_AT_ONCE: Final = 5000  # about; they are applied before more are read
 _log = event_logger(__name__)
 
 
@@ -35,6 +36,7 @@ class Received:
     touched: set[Location] = field(default_factory=set)
     segments: int = 0
     operations: int = 0
+    has_more: bool = False  # there may be more to read at once
     unavailable: StoreUnavailable | None = None  # the store could not tell for some log
 
 
@@ -64,7 +66,7 @@ class Receiver:
         self._remember({name.actor: name.site for name in found if isinstance(name, ActorName)})
 
     def receive(self) -> Received:
-        """Reads what is new in all logs, until no log can go on.
+        """Reads what is new in all logs, until no log can go on or a good deal was read.
 
         Raises:
             StoreRefused: the store does not let us read.
@@ -77,6 +79,9 @@ class Receiver:
                 if not self._take(fetched, result):
                     reading.discard(fetched.log.actor)
             result.segments += self._release_held(result)
+            if result.operations >= OPERATIONS_AT_ONCE:
+                result.has_more = bool(reading)
+                break
         return result
 
     def is_waiting_for_others(self) -> bool:

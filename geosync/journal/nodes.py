@@ -13,7 +13,7 @@ from conflict.stamp import Stamp
 from conflict.version import ActorId
 from geosync.journal.records import pack_move, pack_node, unpack_move, unpack_node
 
-CACHED_NODES_MAX: Final = 20_000
+CACHED_NODES_MAX: Final = 4_000
 
 
 class JournalNodes:
