@@ -20,8 +20,8 @@ def make_site(tmp_path: Path) -> Iterator[MakeSite]:
     made: list[RealSite] = []
     store = directory_store(tmp_path / "store")
 
-    def make(name: str) -> RealSite:
-        made.append(RealSite(tmp_path / name, name, store))
+    def make(name: str, **options: str) -> RealSite:
+        made.append(RealSite(tmp_path / name, name, store, **options))
         return made[-1]
 
     yield make
@@ -115,6 +115,8 @@ def test_sync_without_a_daemon_brings_two_sites_together(make_site) -> None:
         assert site.must("sync") == "in sync\n"
     await_same([bari, paris])
     assert bari.tree().keys() == {"file", "other"}
+    (seen,) = bari.status()["sites"]
+    assert seen["operations_it_lacks"] == 0  # paris told what it has applied before it ended
 
 
 def test_sync_with_a_daemon_returns_when_the_site_is_in_sync(make_site) -> None:
@@ -202,6 +204,14 @@ def test_wait_returns_when_the_other_site_has_applied_what_was_written_before(ma
     assert paris.tree() == {"file": b"written before the call"}
     assert told["sites"] == [{"site": "paris", "operations_it_lacks": 0}]
     assert (told["is_done"], told["is_captured"]) == (True, True)
+
+
+def test_wait_looks_at_everything_itself_instead_of_waiting_for_events(make_site) -> None:
+    site = make_site("bari", tuning="settle_ms = 600000")
+    site.start()
+    (site.root / "file").write_text("the watcher would hand this out in ten minutes")
+    site.must("wait", "--timeout", "60")
+    assert site.status()["entries"] == 1
 
 
 def test_wait_times_out_with_exit_code_4_and_names_the_site_that_is_late(make_site) -> None:

@@ -163,6 +163,9 @@ def test_a_root_that_goes_away_is_no_deletion_and_all_goes_on_when_it_is_back(tw
     await_same(two_sites)
     assert paris.tree()["while it was away"] == b"is captured later"
     await_condition(lambda: not bari.status()["problems"], "no problem is left")
+    (bari.root / "afterwards").write_text("is noticed as ever")
+    await_same(two_sites)
+    assert "afterwards" in paris.tree()
 
 
 def test_a_queue_of_events_that_overflows_leads_to_convergence_all_the_same(two_sites) -> None:

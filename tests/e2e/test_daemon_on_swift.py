@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from geosync.assembly import STORE_TIMEOUT_S
 from geosync.demo.swift_server import SwiftServer
 from tests.support.await_condition import await_condition
 from tests.support.real_site import RealSite, await_same
@@ -77,7 +78,11 @@ def test_while_swift_hangs_capture_goes_on_status_answers_and_sigterm_ends_it(
     own_swift.pause()
     for number in range(3):
         (bari.root / f"file {number}").write_text("captured while nothing answers")
-        await_condition(lambda n=number: bari.status()["entries"] == n + 1, "it is captured")
+        await_condition(
+            lambda n=number: bari.status()["entries"] == n + 1,
+            "it is captured before any operation of the store is given up",
+            timeout_s=0.8 * STORE_TIMEOUT_S,
+        )
     assert bari.status()["to_publish"]["operations"] > 0
     assert bari.stop() == 0  # still nothing has answered
     own_swift.resume()
