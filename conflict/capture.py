@@ -194,10 +194,9 @@ class _Capture:
             if found is None:
                 self._skipped.add((*path, entry.name))
                 continue
-            source = self._tracked(known, found) if known else self._moved_to(path, entry)
+            source = known or self._moved_to(path, entry)
             if source is not None and source.copy_of:
-                self._author.settle(source.claims)
-                self._synced.remove_entry(source.entry)
+                self._capture_copy(directory, source, found)
             elif source is not None:
                 self._capture_known_file(directory, source, found)
 
@@ -212,6 +211,19 @@ class _Capture:
         found = self._contents.get((*path, entry.name))
         return found if found is not None and found.entry.handle == entry.handle else None
 
+    def _capture_copy(self, parent: SyncedEntry, copy: SyncedEntry, found: StableContent) -> None:
+        """A conflict copy that was edited or moved is a file of its own: the conflict is settled.
+
+        One that only got another hard link outside the volume, as by a backup, is what it was.
+        """
+        seen = found.entry
+        known = (copy.parent, copy.handle, copy.content, copy.attributes)
+        if known == (parent.entry, seen.handle, found.content, seen.attributes):
+            self._synced.save_entry(replace(copy, fingerprint=seen.fingerprint))
+            return
+        self._author.settle(copy.claims)
+        self._synced.remove_entry(copy.entry)
+
     def _capture_known_file(
         self, parent: SyncedEntry, source: SyncedEntry, found: StableContent
     ) -> None:
@@ -223,26 +235,11 @@ class _Capture:
             losers = tuple(loser for loser in losers if loser.node in own)
         self._write(replace(source, losers=losers), parent, claims, found)
 
-    def _tracked(self, known: SyncedEntry, found: StableContent) -> SyncedEntry | None:
-        """Returns the entry that a name had, unless it is a name of another file now.
-
-        It is one when it left its hard links, or joined others.
-        """
-        if known.handle == found.entry.handle or known.copy_of:
-            return known
-        is_away = self._departures.is_away
-        others = [other for other in self._other_names(known) if not is_away(other)]
-        joined = self._synced.entries_of_handle(found.entry.handle)
-        if not others and all(is_away(other) for other in joined):
-            return known
-        self._author.delete(known.claims, known.losers, is_last_name=not others)
-        self._synced.remove_entry(known.entry)
-        return None
-
     def _capture_new_file(self, parent: SyncedEntry, found: StableContent) -> None:
         names = self._synced.entries_of_handle(found.entry.handle)
         for other in names:
-            if not other.is_directory and not other.copy_of and other.content == found.content:
+            is_same = other.content == found.content and not self._departures.is_away(other)
+            if is_same and not other.is_directory and not other.copy_of:
                 claim = self._author.add_name(other.claims[0], _node(parent), found.entry.name)
                 self._save_new(parent, found.entry, (claim,), found.content)
                 return
@@ -258,8 +255,10 @@ class _Capture:
         found: StableContent,
     ) -> None:
         written = changes(source.attributes, found.entry.attributes)
-        same = source.content is not None and source.content.digest == found.content.digest
-        if same:
+        twin = self._twin(source, found)
+        if twin is not None:
+            claims = tuple(replace(c, content_dots=twin.claims[0].content_dots) for c in claims[:1])
+        elif source.content is not None and source.content.digest == found.content.digest:
             self._author.set_attributes(claims, written)
         else:
             claims = self._author.write(claims, found.content, written, source.losers)
@@ -282,6 +281,14 @@ class _Capture:
                         content=found.content,
                     )
                 )
+
+    def _twin(self, source: SyncedEntry, found: StableContent) -> SyncedEntry | None:
+        """Returns another name of the file that got the same new inode and was captured before."""
+        for other in self._other_names(replace(source, handle=found.entry.handle)):
+            is_same_file = other.nodes == source.nodes and len(source.claims) == 1
+            if is_same_file and source.handle != other.handle and other.content == found.content:
+                return other
+        return None
 
     def _save(
         self,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from conflict.observation import DiskEntry
+from conflict.operations import NodeId
 from conflict.scan import Scan, StableContent, contents_wanted, directory_entry, keeps_name
 from conflict.synced import ROOT_ENTRY, EntryId, Path, SyncedEntry, SyncedStore
 
@@ -27,7 +28,8 @@ class Departures:
 
     Attributes:
         moved: what is now at a new name, by that name.
-        deleted: entries that are certainly gone, children before their directories.
+        deleted: entries that are certainly gone, children before their directories; among them
+            names that are still there, but are names of another file now.
         unconfirmed: entries that are missing, perhaps only on the move.
     """
 
@@ -46,7 +48,9 @@ class Departures:
         self._seen_handles: set[bytes] = set()
         self._seen = {p: {e.name: e for e in at.entries} for p, at in scan.listings.items()}
         for path, listing in scan.listings.items():
-            self._seen_handles.update(entry.handle for entry in listing.entries)
+            self._seen_handles.update(
+                entry.handle for entry in (listing.directory, *listing.entries)
+            )
             known = directory_entry(synced, path, listing)
             if known is not None:
                 self._names_of[known.entry] = self._seen[path]
@@ -65,6 +69,7 @@ class Departures:
         leaving = [entry for entry in reversed(gone) if entry.entry not in self._moving]
         self.deleted = [entry for entry in leaving if self._is_deleted(entry)]
         self.unconfirmed = {e.entry for e in leaving} - {e.entry for e in self.deleted}
+        self.deleted += self._parted()
 
     def is_away(self, entry: SyncedEntry, seen_as: DiskEntry | None = None) -> bool:
         """Tells whether the inode is certainly not at the entry's name any more.
@@ -82,6 +87,11 @@ class Departures:
         if above is None or above.entry == ROOT_ENTRY or above.handle in self._seen_handles:
             return False
         return self.is_away(above)
+
+    def _now_at(self, entry: SyncedEntry) -> DiskEntry | None:
+        """Returns what carries on an entry under its name, as far as the scan shows it."""
+        here = self._names_of.get(entry.parent, {}).get(entry.name)
+        return here if here is not None and keeps_name(entry, here) else None
 
     def _gone(self) -> Iterator[SyncedEntry]:
         """Yields entries that are not at their names any more, parents before children."""
@@ -118,7 +128,8 @@ class Departures:
                 if at_name is not None and keeps_name(at_name, entry):
                     continue
                 for source in self._synced.entries_of_handle(entry.handle):
-                    if source.entry not in taken and self.is_away(source, entry):
+                    is_free = source.entry not in taken and self._now_at(source) is None
+                    if is_free and self.is_away(source, entry):
                         taken.add(source.entry)
                         found[Slot(path, entry.name)] = source
                         break
@@ -190,3 +201,41 @@ class Departures:
             child.entry in self._moving or self._is_deleted(child)
             for child in self._synced.entries_in(entry.entry)
         )
+
+    # Hard links
+
+    def _parted(self) -> list[SyncedEntry]:
+        """Returns names whose new inode can't be a new version of the file that they named.
+
+        One file is one inode. So a name parts from its hard links when it alone got another inode,
+        and from its file when that inode is another file's; of several, the first one stays.
+        """
+        found = []
+        file_of: dict[bytes, NodeId] = {}
+        for path, names in sorted(self._seen.items()):
+            for name, seen in sorted(names.items()):
+                known = self._entry_at(path, name)
+                if known is None or self._now_at(known) is None or known.handle == seen.handle:
+                    continue
+                if known.copy_of or seen.handle in self._unread_handles:
+                    continue
+                node = known.claims[0].node
+                if self._has_parted(known, seen) or file_of.setdefault(seen.handle, node) != node:
+                    found.append(known)
+        return found
+
+    def _has_parted(self, known: SyncedEntry, seen: DiskEntry) -> bool:
+        node = known.claims[0].node
+        for mate in self._synced.entries_of_node(node):
+            if mate.entry == known.entry or mate.claims[0].node != node or mate.copy_of:
+                continue
+            now = self._now_at(mate)
+            is_before = mate.entry < known.entry and now is not None and now.handle != seen.handle
+            if is_before or self._is_somewhere(mate):
+                return True
+        joined = self._synced.entries_of_handle(seen.handle)
+        return any(self._is_somewhere(mate) and not mate.copy_of for mate in joined)
+
+    def _is_somewhere(self, entry: SyncedEntry) -> bool:
+        """Tells whether the inode still has this name, or another one instead."""
+        return entry.entry in self._moving or not self.is_away(entry)

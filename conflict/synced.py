@@ -158,6 +158,8 @@ class MemorySynced:
 
     def save_entry(self, entry: SyncedEntry) -> None:
         """See SyncedStore."""
+        there = self.entry_at(entry.parent, entry.name)
+        assert there is None or there.entry == entry.entry, f"{entry} takes the name of {there}"
         self._unindex(entry.entry)
         self._entries[entry.entry] = entry
         for key in _index_keys(entry):

@@ -81,6 +81,9 @@ class SmallApplier:
         now = self._current(expected) if expected is not None else None
         if target is None or (expected is not None and now is None):
             return None
+        there = self._synced.entry_at(becomes.parent, becomes.name)
+        if there is not None and there.entry != becomes.entry:
+            return None  # it could not be brought out of the way: a program has moved it, perhaps
         outcome = self._change(action, target, now)
         if isinstance(outcome, Applied):
             self._record(becomes, outcome)

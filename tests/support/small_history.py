@@ -13,9 +13,10 @@ from conflict.observation import DiskKind
 from conflict.operations import Delete, Drop, Operation, Put
 from conflict.policy import ConflictPolicy, PolicyRule
 from conflict.version import Dot
+from tests.simulation.disk_dice import NO_FAULTS, DiskFaults
 from tests.simulation.inode_file_system import RenameMode
 from tests.support.history import tree_of
-from tests.support.small_site import SmallSite, World, joined, quiesce
+from tests.support.small_site import SmallSite, World, joined, nothing_happens, quiesce
 
 NAMES = (b"a", b"b", b"c", b"d")
 DEPTH_MAX = 4
@@ -35,6 +36,9 @@ class SmallHistory:
         count = self.rng.choice((1, 2, 2, 2, 3))
         self.sites = [SmallSite(number + 1, self.world) for number in range(count)]
         self.is_racy = self.rng.random() < 0.3
+        if self.rng.random() < 0.2:
+            for site in self.sites:
+                site.disk.dice.faults = DiskFaults(read_error=0.02, busy=0.05, refused=0.03)
         self._written = 0
         for site in self.sites:
             site.meanwhile = lambda site=site: self._race(site)
@@ -62,7 +66,8 @@ class SmallHistory:
     def end(self) -> None:
         """Lets the programs stop and everything arrive everywhere."""
         for site in self.sites:
-            site.meanwhile = lambda: None
+            site.meanwhile = nothing_happens
+            site.disk.dice.faults = NO_FAULTS
         self.is_racy = False
         quiesce(*self.sites)
 

@@ -28,7 +28,7 @@ from conflict.policy import PolicyRule, encode_rules
 from conflict.stamp import HybridClock
 from conflict.synced import ROOT_ENTRY, EntryId, MemorySynced, Path
 from conflict.version import ActorId, VersionVector
-from geosync.disk.interface import DiskError, EntryVanished, RelativePath
+from geosync.disk.interface import DiskError, EntryUnreadable, EntryVanished, RelativePath
 from tests.simulation.disk_dice import DiskDice
 from tests.simulation.inode_file_system import FileSystem
 from tests.simulation.simulated_application import SimulatedApplication
@@ -79,7 +79,6 @@ class SmallSite:
         self.result = CaptureResult()
         self.had: set[bytes] = set()
         self.meanwhile: Callable[[], None] = nothing_happens
-        self.unreadable: set[Path] = set()  # directories whose listing fails
 
     # From the disk to operations
 
@@ -121,12 +120,11 @@ class SmallSite:
             for path in sorted(pending):
                 self._look()
                 try:
-                    if path in self.unreadable:
-                        unknown.add(path)
-                        continue
                     listings[path] = self.disk.list_directory(joined(path))
                 except EntryVanished:
                     absent.add(path)
+                except EntryUnreadable:
+                    unknown.add(path)
             scan = Scan(listings, frozenset(absent), frozenset(unknown))
             pending = further_directories(self.synced, scan)
             if directories is None:
