@@ -48,7 +48,7 @@ def open_database(state_dir: bytes) -> sqlite3.Connection:
             # FULL: an acknowledged commit survives a power cut. A lost one would let a counter be
             # used twice, and two different operations with one name can never be told apart again.
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA cache_size = -32768")
+            connection.execute("PRAGMA cache_size = -8192")
             _migrations.apply(Database(connection))
     return connection
 
