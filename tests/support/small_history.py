@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 
+from conflict.actions import Adopt
 from conflict.attributes import attributes_of
 from conflict.content import Content
 from conflict.merged_tree import NodeStore
@@ -16,7 +17,7 @@ from conflict.version import Dot
 from tests.simulation.disk_dice import NO_FAULTS, DiskFaults
 from tests.simulation.inode_file_system import RenameMode
 from tests.support.history import tree_of
-from tests.support.small_site import SmallSite, World, joined, nothing_happens, quiesce
+from tests.support.small_site import SmallSite, World, exchange, joined, nothing_happens, quiesce
 
 NAMES = (b"a", b"b", b"c", b"d")
 DEPTH_MAX = 4
@@ -36,7 +37,8 @@ class SmallHistory:
         count = self.rng.choice((1, 2, 2, 2, 3))
         self.sites = [SmallSite(number + 1, self.world) for number in range(count)]
         self.is_racy = self.rng.random() < 0.3
-        if self.rng.random() < 0.2:
+        self.is_faulty = self.rng.random() < 0.2
+        if self.is_faulty:
             for site in self.sites:
                 site.disk.dice.faults = DiskFaults(read_error=0.02, busy=0.05, refused=0.03)
         self._written = 0
@@ -65,11 +67,27 @@ class SmallHistory:
 
     def end(self) -> None:
         """Lets the programs stop and everything arrive everywhere."""
+        self.calm()
+        quiesce(*self.sites)
+
+    def calm(self) -> None:
+        """Ends races and faults."""
+        self.is_racy = False
         for site in self.sites:
             site.meanwhile = nothing_happens
             site.disk.dice.faults = NO_FAULTS
-        self.is_racy = False
-        quiesce(*self.sites)
+
+    def catch_up(self) -> None:
+        """Captures everything and delivers it, so that only plans are left to be done."""
+        for other in self.sites:
+            other.settle()
+        exchange(*self.sites)
+
+    def check(self) -> None:
+        """What must hold when all is quiet. Raises AssertionError."""
+        check_converged(self.sites)
+        check_nothing_lost(self.sites)
+        check_quiet(self.sites)
 
     def let_program_act(self, site: SmallSite) -> None:
         """Does one thing that a program may do, if the disk allows it."""
@@ -94,11 +112,15 @@ class SmallHistory:
                 return
 
     def let_apply(self, site: SmallSite) -> None:
-        """Brings to the disk what is due, or a part of it."""
+        """Brings to the disk what is due, or a part of it before the site is killed."""
         if self.rng.random() < 0.7:
-            site.apply()
+            applier = site.apply()
         else:
-            site.apply(stop_after=self.rng.randint(0, 6))
+            applier = site.apply(stop_after=self.rng.randint(0, 6))
+            site.mark_everything()
+        if len(self.sites) == 1 and not self.is_racy and not self.is_faulty:
+            changed = [action for action in applier.done if not isinstance(action, Adopt)]
+            assert not changed, f"what programs of the only site did is undone: {changed}"
 
     def _race(self, site: SmallSite) -> None:
         if self.is_racy and self.rng.random() < 0.1:
