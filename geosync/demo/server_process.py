@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import select
+import selectors
 import signal
 import socket
 import subprocess
@@ -77,7 +77,9 @@ class ServerProcess:
                 that took too long still runs.
         """
         assert self._child.stdout is not None
-        readable, _, _ = select.select([self._child.stdout], [], [], START_TIMEOUT_S)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._child.stdout, selectors.EVENT_READ)
+            readable = selector.select(START_TIMEOUT_S)
         if readable and self._child.stdout.read(1):
             return
         found = "it ended" if readable else f"it was not ready within {START_TIMEOUT_S:g} s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,8 +49,10 @@ ODD_NAMES = [
 
 
 @pytest.fixture(params=WORLDS)
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> DiskWorld:
-    return WORLDS[request.param](tmp_path)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DiskWorld]:
+    world = WORLDS[request.param](tmp_path)
+    yield world
+    world.close()
 
 
 def path_of(path: bytes) -> RelativePath:

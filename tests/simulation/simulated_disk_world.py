@@ -31,4 +31,5 @@ def simulated_world() -> DiskWorld:
         sees_writers=True,
         lose_marker=lambda: file_system.unlink(MARKER),
         restart=restart,
+        close=lambda: None,
     )

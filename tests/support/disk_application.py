@@ -89,6 +89,7 @@ class DiskWorld:
     sees_writers: bool  # whether an open writer is noticed (leases)
     lose_marker: Callable[[], None]
     restart: Callable[[], Disk]  # a new process on the same disk; the old one must not be used
+    close: Callable[[], None]  # gives descriptors back
 
 
 @dataclass(frozen=True, slots=True)

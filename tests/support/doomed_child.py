@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import select
+import selectors
 import signal
 import traceback
 from collections.abc import Callable
@@ -29,7 +29,9 @@ class DoomedChild:
         """Waits until it ends by itself, but not longer; returns whether it did."""
         process = os.pidfd_open(self._process)
         try:
-            return bool(select.select([process], [], [], timeout_s)[0])
+            with selectors.DefaultSelector() as selector:
+                selector.register(process, selectors.EVENT_READ)
+                return bool(selector.select(timeout_s))
         finally:
             os.close(process)
 

@@ -16,11 +16,17 @@ def posix_world(root: bytes, capabilities: DiskCapabilities | None = None) -> Di
     disk = PosixDisk(root, capabilities)
     marker = disk.initialise()
 
+    current = [disk]
+
     def restart() -> Disk:
-        disk.close()
+        close()
         again = PosixDisk(root, capabilities)
         again.initialise(marker)
+        current.append(again)
         return again
+
+    def close() -> None:
+        current.pop().close()
 
     return DiskWorld(
         disk=disk,
@@ -28,4 +34,5 @@ def posix_world(root: bytes, capabilities: DiskCapabilities | None = None) -> Di
         sees_writers=disk.capabilities.leases,
         lose_marker=lambda: os.unlink(os.path.join(root, b".geosync", b"marker")),
         restart=restart,
+        close=close,
     )
