@@ -74,10 +74,13 @@ class RealSite:
         return self._daemon
 
     def has_started(self) -> bool:
-        """Tells whether the daemon has ended a cycle; fails when it has ended itself."""
+        """Tells whether the daemon has looked at everything; fails when it has ended itself."""
         assert self.daemon.poll() is None, f"{self.name} ended: {self.log_text()}"
         asked = self.run("status", "--json")
-        return asked.returncode == 0 and json.loads(asked.stdout)["is_daemon_running"]
+        if asked.returncode != 0:
+            return False
+        status = json.loads(asked.stdout)
+        return bool(status["is_settled"] or (status["daemon"] and status["problems"]))
 
     @property
     def daemon(self) -> subprocess.Popen[bytes]:
