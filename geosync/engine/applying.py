@@ -143,6 +143,8 @@ class Applier:
             self._run_batch(batch, result)
         # Not before all is done: an exception must not lose what is marked.
         self._dirty.replace(result.blocked.keys() | self._spoilt(planned.actions))
+        if not self.has_work():
+            self._fetcher.discard_downloads()
         return result
 
     def _spoilt(self, actions: Iterable[Action]) -> set[Path]:

@@ -92,9 +92,15 @@ class Fetcher:
         if content.size_bytes >= LARGE_SIZE_BYTES and os.path.exists(path):
             os.unlink(path)
 
+    def discard_downloads(self) -> None:
+        """Removes what was begun for versions that nobody wants any more; for when all is done."""
+        for name in os.listdir(self._downloads):
+            os.unlink(os.path.join(self._downloads, name))
+
     def _download(self, content: Content, descriptor: int) -> None:
         """Fills a file with the content, keeping what an interrupted run left there intact."""
         missing = list(self._missing(content, descriptor))
+        prefetched = dict(self._chunks)
         os.ftruncate(descriptor, content.size_bytes)
         for window in _windows(missing):
             self._bring(chunk for _, chunk in window)
@@ -104,7 +110,7 @@ class Fetcher:
                 os.pwrite(descriptor, self._chunk(chunk), offset)
             if len(came) < len(window):
                 raise self._unavailable(next(c for _, c in window if c.digest not in self._chunks))
-            self.forget()
+            self._chunks = dict(prefetched)
 
     def _missing(self, content: Content, descriptor: int) -> Iterator[tuple[int, ChunkReference]]:
         is_fresh = os.fstat(descriptor).st_size == 0
