@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from typing import Final
 
 from conflict.attributes import attributes_of
@@ -53,18 +54,28 @@ class Mirror:
             or conflict.winner is None
         }
         there = self._site.journal.mirrored()
-        complete = True
-        for path in sorted(there.keys() - wanted.keys()):
-            complete = self._remove(RelativePath(path)) and complete
-        for path, conflict in sorted(wanted.items(), key=lambda item: item[0]):
-            if there.get(path) != conflict.loser.content.digest:
-                complete = self._add(RelativePath(path), conflict) and complete
-        return complete
+        stale = there.keys() - wanted.keys()
+        new = {p: c for p, c in wanted.items() if there.get(p) != c.loser.content.digest}
+        if not stale and not new:
+            return True
+        # CRASH: what is half made, or not durable yet, is gone through again at the next start.
+        self._note({path: _UNDER_WAY for path in new if there.get(path) != _UNDER_WAY})
+        gone = [path for path in sorted(stale) if self._remove(RelativePath(path))]
+        made = [path for path in sorted(new) if self._add(RelativePath(path), new[path])]
+        self._site.disk.sync_changes()
+        self._note(dict.fromkeys(gone) | {path: new[path].loser.content.digest for path in made})
+        return len(gone) + len(made) == len(stale) + len(new)
+
+    def _note(self, digests: Mapping[bytes, bytes | None]) -> None:
+        if digests:
+            with self._site.journal.transaction():
+                for path, digest in digests.items():
+                    self._site.journal.set_mirrored(path, digest)
 
     def _add(self, path: RelativePath, conflict: Conflict) -> bool:
+        """Returns whether the copy is there."""
         content = conflict.loser.content
         attributes = attributes_of(conflict.loser.attributes, is_directory=False)
-        self._note(path, _UNDER_WAY)
         self._make_directories(path)
         try:
             staged = self._staged(content, attributes)
@@ -79,12 +90,7 @@ class Mirror:
         if not isinstance(outcome, Applied) and self._site.disk.observe(path) is None:
             _log.warning("conflict_copy_failed", path=path, reason=str(outcome))
             return False
-        self._note(path, content.digest)
         return True
-
-    def _note(self, path: RelativePath, digest: bytes | None) -> None:
-        with self._site.journal.transaction():
-            self._site.journal.set_mirrored(path, digest)
 
     def _staged(self, content: Content, attributes: Attributes) -> Staged:
         disk = self._site.disk
@@ -112,7 +118,7 @@ class Mirror:
                 self._site.disk.make_directory(directory, _DIRECTORY)
 
     def _remove(self, path: RelativePath) -> bool:
-        """Returns whether it is gone, and forgotten.
+        """Returns whether the copy is gone.
 
         CRASH: a copy that is in the trash already; the sweeper finds it.
         """
@@ -123,10 +129,7 @@ class Mirror:
                 return False
             if outcome.retired is not None:
                 self._site.disk.discard_retired(outcome.retired)
-        if not self._remove_empty_directories(path):
-            return False
-        self._note(path, None)
-        return True
+        return self._remove_empty_directories(path)
 
     def _remove_empty_directories(self, path: RelativePath) -> bool:
         parts = path.split(b"/")

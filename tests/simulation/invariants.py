@@ -273,9 +273,10 @@ def check_conflicts(site: SimulatedSite, projection: Projection, hasher: VolumeH
     found = engine.conflicts()
     names = [(conflict.path, conflict.copy_name) for conflict in found]
     require(len(set(names)) == len(names), f"two conflicts have one name: {names}")
-    versions = sum(max(0, len(state.versions)) for state in projection.states.values())
-    files = {r.claims[0].node for r in projection.entries.values() if not r.is_directory}
-    require(len(found) <= versions - len(files), f"{len(found)} conflicts of {versions} versions")
+    states = projection.states.values()
+    claims = sum(len(state.versions) * max(1, len(state.presence())) for state in states)
+    winners = sum(not rendered.is_directory for rendered in projection.entries.values())
+    require(len(found) <= claims - winners, f"{len(found)} conflicts of {claims} claims")
     mirrored = {mirror_path(c): c for c in found if _is_mirrored(c)}
     for path, conflict in mirrored.items():
         inode = site.machine.file_system.find(path)

@@ -319,10 +319,14 @@ class SimulatedDisk:
     def _place_link(
         self, staged: Staged, target: RelativePath, found: Inode, displaced: Inode | None
     ) -> Outcome:
-        if displaced is None:
-            outcome = self._rename_to_free_name(STAGE + b"/" + staged.token, target)
-        else:
-            outcome = self._exchange("link", staged, target, displaced)
+        try:
+            if displaced is None:
+                outcome = self._rename_to_free_name(STAGE + b"/" + staged.token, target)
+            else:
+                outcome = self._exchange("link", staged, target, displaced)
+        except OSError:
+            self._stage.discard(staged)
+            raise
         if isinstance(outcome, Applied) and outcome.entry is not None:
             return Applied(_known(found, outcome.entry), outcome.retired)
         self._stage.discard(staged)
