@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -21,6 +21,7 @@ from conflict.operations import Transaction
 from conflict.synced import EntryId, Path, path_of_entry
 from geosync.disk.interface import EntryBusy, EntryUnreadable, EntryVanished
 from geosync.engine.intake import Intake
+from geosync.engine.pending_directories import PendingDirectories
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.engine.unreadable import Unreadable
@@ -37,26 +38,6 @@ class Captured:
 
     touched: set[Location] = field(default_factory=set)
     operations: int = 0
-    remaining: dict[Path, bool] = field(default_factory=dict)  # directories still to be looked at
-
-
-class _Pending:
-    """Directories that are to be looked at, parents first, with all below or without."""
-
-    def __init__(self, dirty: dict[Path, bool]) -> None:
-        self.directories: dict[Path, bool] = {}
-        self._queue: list[tuple[int, Path]] = []
-        for path, is_recursive in dirty.items():
-            self.add(path, is_recursive=is_recursive)
-
-    def add(self, path: Path, *, is_recursive: bool) -> None:
-        if path not in self.directories:
-            heapq.heappush(self._queue, (len(path), path))
-        self.directories[path] = is_recursive or self.directories.get(path, False)
-
-    def next(self) -> tuple[Path, bool]:
-        path = heapq.heappop(self._queue)[1]
-        return path, self.directories.pop(path)
 
 
 class Capturer:
@@ -68,6 +49,7 @@ class Capturer:
         self._missing_since_s: dict[EntryId, float] = {}
         self._busy: set[Path] = set()
         self._unreadable = Unreadable(site)
+        self._pending = PendingDirectories()
 
     def waiting(self) -> dict[Path, str]:
         """Returns the files that changed and could not be read yet, and why."""
@@ -90,33 +72,38 @@ class Capturer:
         """Tells whether something is missing that is not yet certain to be deleted."""
         return bool(self._missing_since_s)
 
-    def capture(self, dirty: dict[Path, bool]) -> Captured:
-        """Captures the changes in some directories, as many as fit into one transaction.
+    def look_at(self, dirty: Mapping[Path, bool]) -> None:
+        """Says which directories must be looked at; True: with everything below."""
+        self._pending.add(dirty)
 
-        Args:
-            dirty: directories to look at; True: with everything below.
+    def has_pending(self) -> bool:
+        """Tells whether there are directories that must be looked at."""
+        return bool(self._pending)
 
-        Returns:
-            What was captured, and the directories that are left for the next call.
+    def capture(self) -> Captured:
+        """Captures the changes in directories that wait, as many as fit into one transaction.
 
         Raises:
             RootLost: nothing was captured, nothing is taken for deleted.
             OSError: the state directory can't be written; nothing was captured.
         """
         result = Captured()
-        pending = _Pending(dirty)
-        scan, unknown, new = self._scan(pending)
-        # Checked after the look at the directories: a root that went away in between must not
-        # make its files look deleted.
-        self._site.disk.check_root()
-        files = self._commit(scan, result)
+        try:
+            scan, unknown, new = self._scan()
+            # Checked after the look at the directories: a root that went away in between must not
+            # make its files look deleted.
+            self._site.disk.check_root()
+            files = self._commit(scan, result)
+        except BaseException:
+            self._pending.put_back()
+            raise
+        self._pending.finish()
         self._unreadable.tell(scan, unknown, files)
         for path in new:
-            pending.add(path, is_recursive=True)
-        result.remaining = pending.directories
+            self._pending.add_to_turn(path, is_recursive=True)
         return result
 
-    def _scan(self, pending: _Pending) -> tuple[Scan, dict[Path, str], set[Path]]:
+    def _scan(self) -> tuple[Scan, dict[Path, str], set[Path]]:
         """Lists directories up to the size of one transaction.
 
         Returns:
@@ -126,8 +113,8 @@ class Capturer:
         absent: set[Path] = set()
         unknown: dict[Path, str] = {}
         count = 0
-        while pending.directories and count < ENTRIES_AT_ONCE_MAX:
-            path, is_recursive = pending.next()
+        while self._pending and count < ENTRIES_AT_ONCE_MAX:
+            path, is_recursive = self._pending.take()
             self._list(path, listings, absent, unknown)
             listing = listings.get(path)
             if listing is not None:
@@ -135,7 +122,8 @@ class Capturer:
                 if is_recursive:
                     for entry in listing.entries:
                         if entry.kind is DiskKind.DIRECTORY:
-                            pending.add((*path, entry.name), is_recursive=True)
+                            below = (*path, entry.name)
+                            self._pending.add_to_turn(below, is_recursive=True)
         new: set[Path] = set()
         while True:
             scan = Scan(listings, frozenset(absent), frozenset(unknown))

@@ -80,7 +80,6 @@ class Engine:
         self._due_s: dict[str, float] = {}
         self._is_mirror_stale = True
         self._blocked: dict[Path, str] = {}
-        self._to_capture: dict[Path, bool] = {}
         self._collision: ObjectCollision | None = None
         self._failing: set[bytes] = set()
         self._start()
@@ -99,10 +98,8 @@ class Engine:
             dirty: directories to look at; True: with everything below.
         """
         cycle = Cycle()
-        wanted = {**self._to_capture, **self._capturer.due()}
-        for path, is_recursive in dirty.items():
-            wanted[path] = is_recursive or wanted.get(path, False)
-        self._to_capture = wanted
+        self._capturer.look_at(dirty)
+        self._capturer.look_at(self._capturer.due())
         self._on_disk(cycle, lambda: self._capture(cycle))
         self._on_store(cycle, lambda: self._publish(cycle))
         self._on_store(cycle, lambda: self._receive(cycle))
@@ -127,7 +124,9 @@ class Engine:
     def has_uncaptured(self) -> bool:
         """Tells whether a change of the disk was seen that is in no operation yet."""
         return bool(
-            self._to_capture or self._capturer.waiting() or self._capturer.has_unconfirmed()
+            self._capturer.has_pending()
+            or self._capturer.waiting()
+            or self._capturer.has_unconfirmed()
         )
 
     def owes_acknowledgement(self) -> bool:
@@ -213,15 +212,9 @@ class Engine:
     def _capture(self, cycle: Cycle) -> None:
         if recover(self.site):  # a batch of ours ended in an error; it is no program's work
             self._applier.mark_everything()
-        wanted, self._to_capture = self._to_capture, {}
-        if wanted:
-            try:
-                captured = self._capturer.capture(wanted)
-            except BaseException:
-                self._to_capture = wanted
-                raise
-            self._to_capture = captured.remaining
-            cycle.has_more = bool(captured.remaining)
+        if self._capturer.has_pending():
+            captured = self._capturer.capture()
+            cycle.has_more = self._capturer.has_pending()
             self._note(captured.touched, captured.operations)
             cycle.captured = captured.operations
             self._mended(_DISK)
@@ -262,8 +255,7 @@ class Engine:
         result = self._applier.apply()
         cycle.applied = result.done
         self._blocked = result.blocked
-        for path in result.to_capture:
-            self._to_capture.setdefault(path, False)
+        self._capturer.look_at(dict.fromkeys(result.to_capture, False))
 
     def _refresh_mirror(self) -> None:
         if self._is_mirror_stale:

@@ -216,11 +216,20 @@ class World:
                 site.start()
                 is_busy = True
                 continue
-            cycle = site.cycle(EVERYTHING)
-            assert cycle is not None
-            is_busy = is_busy or cycle.did_work or not site.engine.is_settled()
+            is_busy = self._cycles(site) or is_busy
         received = {site.engine.site.journal.log.received() for site in self.sites if site.engine}
         return is_busy or len(received) > 1
+
+    def _cycles(self, site: SimulatedSite) -> bool:
+        """Lets a site look at everything; returns whether it has anything left to do."""
+        assert site.engine is not None
+        cycle = site.cycle(EVERYTHING)
+        did_work = False
+        while cycle is not None and cycle.has_more:
+            did_work = did_work or cycle.did_work
+            cycle = site.cycle({})
+        assert cycle is not None
+        return did_work or cycle.did_work or not site.engine.is_settled()
 
     def _is_trash_watched(self) -> bool:
         return any(site.engine and site.engine.site.journal.retired() for site in self.sites)
