@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from benchmarks.many_files import sync_at_first, two_sites, write_many_files
 from benchmarks.surroundings import print_surroundings
 from conflict.version import ACTOR_SIZE_BYTES, actor_id
+from geosync.daemon.pace import ACTIVE_FOR_S
 from geosync.demo.demo_site import DemoSite
 from geosync.demo.demo_world import DemoWorld
-from geosync.pace import ACTIVE_FOR_S
 from geosync.terminal import plain_table
 from transport.object_names import pack_name
 from transport.swift_credentials import resolve_credentials

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from conflict.errors import GeosyncError
-from geosync.command_parser import command_parser
+from geosync.commands.command_parser import command_parser
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 

@@ -9,16 +9,16 @@ from contextlib import closing
 from typing import Any
 
 from conflict.report import conflicts
-from geosync.assembly import assembled, open_store, refuse_missing_modes, retrying
+from geosync.assembly.assembly import assembled, open_store, refuse_missing_modes, retrying
 from geosync.clock import SystemClock
 from geosync.commands.daemon_client import ask_daemon, configured
 from geosync.configuration import Configuration
-from geosync.conflict_text import conflict_json, conflict_table, conflict_text
-from geosync.control_socket import DaemonNotRunning
+from geosync.daemon.control_socket import DaemonNotRunning
+from geosync.daemon.single_instance import single_instance
 from geosync.engine.resolving import Choice, chosen_conflict, find_conflict
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal
-from geosync.single_instance import single_instance
+from geosync.reporting.conflict_text import conflict_json, conflict_table, conflict_text
 
 STORE_BUDGET_S = 3.0
 

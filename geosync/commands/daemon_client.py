@@ -9,7 +9,7 @@ import sys
 
 from geosync.clock import Clock
 from geosync.configuration import Configuration, load_configuration
-from geosync.control_socket import SOCKET_NAME, JsonObject, control_request
+from geosync.daemon.control_socket import SOCKET_NAME, JsonObject, control_request
 from geosync.event_log import configure_event_log
 
 ANSWER_TIMEOUT_S = 70.0

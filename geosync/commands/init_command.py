@@ -11,9 +11,9 @@ from typing import Final
 
 from conflict.errors import MalformedValueError
 from conflict.policy import ConflictPolicy, PolicyRule
-from geosync.assembly import assembled, open_store, refuse_missing_modes, retrying
+from geosync.assembly.assembly import assembled, open_store, refuse_missing_modes, retrying
 from geosync.clock import Clock, SystemClock
-from geosync.command_parser import SWIFT_OPTIONS
+from geosync.commands.command_parser import SWIFT_OPTIONS
 from geosync.commands.daemon_client import configure_log
 from geosync.configuration import (
     CONFIGURATION_VARIABLE,
@@ -24,11 +24,11 @@ from geosync.configuration import (
     parse_configuration,
     write_new_configuration,
 )
+from geosync.daemon.single_instance import single_instance
 from geosync.engine.volume_policy import set_volume_rules, volume_policy
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal
-from geosync.single_instance import single_instance
 from geosync.terminal import display_name
 from transport.errors import CorruptObject, ObjectNotVisible
 from transport.object_names import VOLUME_RECORD

@@ -7,7 +7,7 @@ import os
 
 from geosync.clock import SystemClock
 from geosync.commands.daemon_client import configured
-from geosync.daemon import run_daemon
+from geosync.daemon.daemon import run_daemon
 from geosync.exit_codes import ExitCode
 
 

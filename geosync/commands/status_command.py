@@ -12,11 +12,11 @@ from conflict.report import conflicts
 from geosync.clock import Clock, SystemClock
 from geosync.commands.daemon_client import ask_daemon, configured
 from geosync.configuration import Configuration
-from geosync.control_socket import DaemonNotRunning, JsonObject
+from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal
-from geosync.status import observe_status
-from geosync.status_text import status_answer
+from geosync.reporting.status import observe_status
+from geosync.reporting.status_text import status_answer
 
 WATCH_EVERY_S = 2.0
 _CLEAR = "\x1b[H\x1b[2J"

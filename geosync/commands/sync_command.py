@@ -9,15 +9,15 @@ from contextlib import closing
 from threading import Event
 from typing import Any
 
-from geosync.assembly import assembled, open_store, refuse_missing_modes, retrying
+from geosync.assembly.assembly import assembled, open_store, refuse_missing_modes, retrying
 from geosync.clock import Clock, SystemClock
 from geosync.commands.daemon_client import Deadline, ask_daemon, configured, say
 from geosync.configuration import Configuration
-from geosync.control_socket import DaemonNotRunning, JsonObject
+from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
+from geosync.daemon.single_instance import single_instance
 from geosync.engine.engine import Engine
 from geosync.engine.site import joined
 from geosync.exit_codes import ExitCode
-from geosync.single_instance import single_instance
 from geosync.terminal import display_name, progress
 
 STORE_BUDGET_S = 10.0

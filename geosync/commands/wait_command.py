@@ -14,7 +14,7 @@ from geosync.commands.daemon_client import (
     say,
 )
 from geosync.configuration import Configuration
-from geosync.control_socket import JsonObject
+from geosync.daemon.control_socket import JsonObject
 from geosync.exit_codes import ExitCode
 
 SLICE_S = 20.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from geosync.assembly import STORE_TIMEOUT_S
+from geosync.assembly.assembly import STORE_TIMEOUT_S
 from geosync.demo.swift_server import SwiftServer
 from tests.support.await_condition import await_condition
 from tests.support.real_site import RealSite, await_same

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from geosync import background_store
-from geosync.background_store import BackgroundStore
+from geosync.assembly import background_store
+from geosync.assembly.background_store import BackgroundStore
 from tests.support.await_condition import await_condition
 from transport.errors import ObjectNotVisible, OperationUnderWay
 from transport.memory_store import MemoryStore

@@ -10,10 +10,17 @@ from pathlib import Path
 import pytest
 
 from conflict.rendering import ConflictKind
-from geosync.command_parser import command_parser
+from geosync.commands.command_parser import command_parser
 from geosync.exit_codes import ExitCode
-from geosync.status import DaemonStatus, OtherSite, Status, StatusProblem, ToPublish, WaitingPath
-from geosync.status_text import status_json
+from geosync.reporting.status import (
+    DaemonStatus,
+    OtherSite,
+    Status,
+    StatusProblem,
+    ToPublish,
+    WaitingPath,
+)
+from geosync.reporting.status_text import status_json
 from geosync.watching.tree_watcher import WatcherHealth
 from transport.object_store import StoreCounters
 

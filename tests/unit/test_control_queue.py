@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from geosync.control_queue import ControlQueue
+from geosync.daemon.control_queue import ControlQueue
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 

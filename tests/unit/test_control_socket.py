@@ -13,8 +13,8 @@ from contextlib import closing
 import pytest
 
 from conflict.errors import GeosyncError
-from geosync import control_socket
-from geosync.control_socket import (
+from geosync.daemon import control_socket
+from geosync.daemon.control_socket import (
     CLIENTS_MAX,
     REQUEST_BYTES_MAX,
     ControlServer,
@@ -228,7 +228,7 @@ def test_nobody_listening_means_that_the_daemon_is_not_running(path, tmp_path):
 def test_a_daemon_that_dies_before_it_answers_is_not_running(path):
     program = (
         "import os, sys, threading\n"
-        "from geosync.control_socket import ControlServer\n"
+        "from geosync.daemon.control_socket import ControlServer\n"
         "with ControlServer(os.fsencode(sys.argv[1]), lambda *request: os._exit(1)):\n"
         "    print('listening', flush=True)\n"
         "    threading.Event().wait()\n"

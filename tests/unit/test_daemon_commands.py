@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from geosync import daemon_commands
 from geosync.clock import SystemClock
 from geosync.configuration import Tuning
-from geosync.daemon_commands import DaemonCommands
-from geosync.daemon_state import DaemonState
+from geosync.daemon import daemon_commands
+from geosync.daemon.daemon_commands import DaemonCommands
+from geosync.daemon.daemon_state import DaemonState
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
-from geosync.status import Status, ToPublish
+from geosync.reporting.status import Status, ToPublish
 
 STATUS = Status(
     volume="files",

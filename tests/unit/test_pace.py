@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geosync.pace import ACTIVE_FOR_S, Pace
+from geosync.daemon.pace import ACTIVE_FOR_S, Pace
 
 
 def _intervals(pace: Pace, now_s: float, work: list[bool]) -> list[float]:

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from geosync.service_notification import ServiceNotifier
+from geosync.daemon.service_notification import ServiceNotifier
 
 
 @pytest.fixture(params=["path", "abstract"])

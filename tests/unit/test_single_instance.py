@@ -10,14 +10,14 @@ import pytest
 
 from geosync.clock import SystemClock
 from geosync.configuration import parse_configuration
+from geosync.daemon.single_instance import single_instance
 from geosync.errors import OperatorError
-from geosync.single_instance import single_instance
 
 HOLDER_PROGRAM = """
 import sys
 from geosync.clock import SystemClock
 from geosync.configuration import parse_configuration
-from geosync.single_instance import single_instance
+from geosync.daemon.single_instance import single_instance
 document = {"volume": "v", "site": "bari", "root": sys.argv[1], "state_dir": sys.argv[2]}
 with single_instance(parse_configuration(document, "test"), SystemClock()):
     print("held", flush=True)

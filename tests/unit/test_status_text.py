@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from geosync.status import (
+from geosync.reporting.status import (
     DaemonStatus,
     OtherSite,
     Status,
@@ -16,7 +16,7 @@ from geosync.status import (
     WaitingPath,
     waiting_paths,
 )
-from geosync.status_text import status_json, status_text, summary
+from geosync.reporting.status_text import status_json, status_text, summary
 from geosync.watching.tree_watcher import WatcherHealth
 from geosync.watching.unwatched_places import UnwatchedDirectory
 from transport.object_store import StoreCounters

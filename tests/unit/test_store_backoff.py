@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conflict.errors import GeosyncError
-from geosync.store_backoff import FIRST_PAUSE_S, PAUSE_S_MAX, BackoffStore
+from geosync.assembly.store_backoff import FIRST_PAUSE_S, PAUSE_S_MAX, BackoffStore
 from transport.errors import ObjectNotVisible, StoreRefused, StoreUnavailable
 from transport.memory_store import MemoryStore
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from geosync.transfer_pool import AHEAD_PER_WORKER, TransferPool
+from geosync.assembly.transfer_pool import AHEAD_PER_WORKER, TransferPool
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from geosync.configuration import Tuning
-from geosync.control_queue import ControlQueue
-from geosync.status import Status
+from geosync.daemon.control_queue import ControlQueue
+from geosync.reporting.status import Status
 from geosync.watching.dirty_directories import DirtyDirectories
 
 if TYPE_CHECKING:
-    from geosync.control_loop import ControlLoop
+    from geosync.daemon.control_loop import ControlLoop
 
 SETTLE_S_MAX = 1.0
 

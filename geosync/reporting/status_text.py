@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Final
 
-from geosync.status import DaemonStatus, OtherSite, Status, ToPublish
+from geosync.reporting.status import DaemonStatus, OtherSite, Status, ToPublish
 from geosync.terminal import (
     display_name,
     escape_unprintable,

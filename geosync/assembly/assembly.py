@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from threading import Event
 from typing import Final
 
+from geosync.assembly.transfer_pool import TransferPool
 from geosync.clock import Clock
 from geosync.configuration import Configuration, Mode, StoreKind
 from geosync.disk.posix_disk import PosixDisk
@@ -18,7 +19,6 @@ from geosync.engine.site import Site
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal
-from geosync.transfer_pool import TransferPool
 from transport.directory_store import DirectoryStore
 from transport.hashing import KEY_SIZE_BYTES, VolumeHasher
 from transport.object_store import ObjectStore

@@ -12,20 +12,20 @@ from types import FrameType
 from typing import Final
 
 from conflict.errors import GeosyncError
-from geosync.assembly import assembled, open_store, refuse_missing_modes, retrying
-from geosync.background_store import BackgroundStore
+from geosync.assembly.assembly import assembled, open_store, refuse_missing_modes, retrying
+from geosync.assembly.background_store import BackgroundStore
+from geosync.assembly.store_backoff import BackoffStore
 from geosync.clock import Clock
 from geosync.configuration import Configuration
-from geosync.control_loop import ControlLoop, LoopParts
-from geosync.control_socket import SOCKET_NAME, ControlServer
-from geosync.daemon_commands import DaemonCommands
-from geosync.daemon_state import DaemonState
+from geosync.daemon.control_loop import ControlLoop, LoopParts
+from geosync.daemon.control_socket import SOCKET_NAME, ControlServer
+from geosync.daemon.daemon_commands import DaemonCommands
+from geosync.daemon.daemon_state import DaemonState
+from geosync.daemon.service_notification import ServiceNotifier
+from geosync.daemon.single_instance import single_instance
 from geosync.disk.interface import RootLost
 from geosync.errors import OperatorError
 from geosync.event_log import event_logger
-from geosync.service_notification import ServiceNotifier
-from geosync.single_instance import single_instance
-from geosync.store_backoff import BackoffStore
 from transport.object_store import ObjectStore
 
 STORE_BUDGET_S: Final = 3.0

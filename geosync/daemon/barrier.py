@@ -8,7 +8,7 @@ from conflict.version import VersionVector
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal
-from geosync.status import latest_logs
+from geosync.reporting.status import latest_logs
 
 
 def own_operations(journal: Journal, own_site: str) -> VersionVector:

@@ -8,16 +8,16 @@ from typing import Final, TypeVar
 
 from conflict.errors import MalformedValueError
 from conflict.version import VersionVector, actor_id
-from geosync.barrier import lacking, own_operations
 from geosync.clock import Clock
-from geosync.conflict_text import conflict_json
-from geosync.control_loop import ControlLoop
-from geosync.daemon_state import DaemonState
+from geosync.daemon.barrier import lacking, own_operations
+from geosync.daemon.control_loop import ControlLoop
+from geosync.daemon.daemon_state import DaemonState
 from geosync.engine.resolving import Choice, find_conflict
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
-from geosync.status import waiting_paths
-from geosync.status_text import status_answer
+from geosync.reporting.conflict_text import conflict_json
+from geosync.reporting.status import waiting_paths
+from geosync.reporting.status_text import status_answer
 from transport.errors import OperationUnderWay
 
 STATUS_WAIT_S: Final = 0.3

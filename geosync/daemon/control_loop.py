@@ -8,20 +8,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from geosync.assembly import ROOT_MARKER
+from geosync.assembly.assembly import ROOT_MARKER
+from geosync.assembly.store_backoff import BackoffStore
 from geosync.clock import Clock
 from geosync.configuration import Configuration
-from geosync.daemon_state import DaemonState
+from geosync.daemon.daemon_state import DaemonState
+from geosync.daemon.pace import Pace
+from geosync.daemon.service_notification import ServiceNotifier
 from geosync.disk.interface import PRIVATE_DIRECTORY, RootLost
 from geosync.disk.private_directory import read_marker
 from geosync.engine.engine import Cycle, Engine
 from geosync.engine.site import split
 from geosync.event_log import event_logger
-from geosync.pace import Pace
-from geosync.service_notification import ServiceNotifier
-from geosync.status import DaemonStatus, Status, observe_status, waiting_paths
-from geosync.status_text import summary
-from geosync.store_backoff import BackoffStore
+from geosync.reporting.status import DaemonStatus, Status, observe_status, waiting_paths
+from geosync.reporting.status_text import summary
 from geosync.watching.dirty_directories import ROOT, DirtyDirectory
 from geosync.watching.errors import WatchingError
 from geosync.watching.tree_watcher import TreeWatcher

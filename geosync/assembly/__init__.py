@@ -1,0 +1,1 @@
+"""Assembly: an engine, with its store and threads, from a configuration."""

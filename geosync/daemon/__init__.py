@@ -1,0 +1,1 @@
+"""The daemon: one control thread, and the requests that reach it."""

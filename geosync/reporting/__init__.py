@@ -1,0 +1,1 @@
+"""Reporting: what a site looks like to an operator, as values, text and JSON."""
