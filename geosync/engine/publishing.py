@@ -44,7 +44,6 @@ class Publisher:
         """
         sent = self._send_segments()
         while self._site.journal.log.outbox_counts()[0] > 0:
-            self._send_packs()
             self._build_segment()
             sent = self._send_segments() or sent
         if acknowledge is not None and not sent:
@@ -69,9 +68,12 @@ class Publisher:
     def _build_segment(self) -> None:
         """Makes the next segment and keeps its bytes, so that a retry can send just these.
 
+        All packs that it tells of are stored before: whoever knows of a chunk may rely on it.
+
         CRASH: before the commit, the transactions are in the outbox still; after it, the segment
         is sent when the site starts again. It never happens that two segments hold them.
         """
+        self._send_packs()
         site, journal = self._site, self._site.journal
         log = journal.log.actor(site.actor)
         assert log is not None
