@@ -308,7 +308,7 @@ def default_configuration_text(configuration: Configuration) -> str:
 
 
 _TEMPLATE = """\
-# geosync: one volume on one site. Unknown keys are errors; `geosync doctor` checks the rest.
+# geosync: one volume on one site. Unknown keys are errors.
 
 # The name of the volume, the same on every site. Its Swift containers are named after it:
 # geosync-{container}-… (1 to 63 of a-z, 0-9 and -, of which the first is no hyphen).
@@ -324,8 +324,8 @@ root = {root}
 # The journal and the caches, outside of root, on a local disk; created when missing.
 state_dir = {state_dir}
 
-# What this site does: "multi-master" captures and applies changes, "replica" only applies them,
-# "primary" publishes to sites that are "standby" (see geosync promote and geosync demote).
+# What this site does. "multi-master" captures and applies changes; this version knows no other
+# mode yet ("replica", "primary" and "standby" are names kept for later).
 mode = {mode}
 
 # Where the sites meet: "swift" (OpenStack Swift), or "directory" (one that all sites can reach).
@@ -341,8 +341,8 @@ store = {store}
 {directory_path}
 
 [http]
-# Where health, metrics and the status page are served, as "host:port"; "" turns them off.
-# There is no password: listen on a loopback or a trusted address only.
+# Kept for health, metrics and the status page, which this version does not serve yet:
+# "host:port", or "" for none.
 listen = {listen}
 
 [tuning]

@@ -40,7 +40,7 @@ class ActorTableWriter:
         if len(self._places) > ACTORS_MAX:
             raise OversizeObjectError(
                 f"{len(self._places)} actors in one object, {ACTORS_MAX} at most:"
-                " retire sites that are gone with `geosync site retire`"
+                " start sites anew less often; this version can't forget old ones"
             )
         return b"".join(self._places)
 

@@ -61,7 +61,7 @@ def decompress(method: Method, stored: bytes, size_bytes: int, size_bytes_max: i
     if len(plain) != size_bytes:
         raise MalformedContentsError(
             f"{len(plain)} bytes are stored where {size_bytes} bytes are declared:"
-            " fetch the object again, then run `geosync verify --repair`"
+            " fetch the object again; if it stays so, restore it in the store"
         )
     return plain
 
@@ -84,7 +84,7 @@ def _inflated(stored: bytes, size_bytes: int) -> bytes:
         if claimed != size_bytes:
             raise MalformedContentsError(
                 f"a zstd frame claims {claimed} bytes where {size_bytes} bytes are declared:"
-                " fetch the object again, then run `geosync verify --repair`"
+                " fetch the object again; if it stays so, restore it in the store"
             )
         return _codecs.decompressor.decompress(
             stored, max_output_size=size_bytes, allow_extra_data=False
@@ -92,5 +92,5 @@ def _inflated(stored: bytes, size_bytes: int) -> bytes:
     except zstandard.ZstdError as error:
         raise MalformedContentsError(
             f"zstd can't decompress {len(stored)} bytes ({error}):"
-            " fetch the object again, then run `geosync verify --repair`"
+            " fetch the object again; if it stays so, restore it in the store"
         ) from error

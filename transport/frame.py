@@ -99,7 +99,7 @@ def unseal(
     if quick_checksum(head, stored, authenticator) != checksum:
         raise DamagedObjectError(
             f"{name}: the checksum of the {frame.noun} does not match, bytes of it have changed:"
-            " fetch it again; if it stays so, run `geosync verify --repair`"
+            " fetch it again; if it stays so, restore the object in the store"
         )
     if authenticate and not hmac.compare_digest(authenticate(head, stored), authenticator):
         raise WrongVolumeError(
@@ -136,19 +136,19 @@ def _check_sizes(frame: FrameFormat, sealed: bytes, name: str, expected: int) ->
         raise OversizeObjectError(
             f"{name}: the {frame.noun} declares {stored_size_bytes} bytes that become {size_bytes},"
             f" at most {frame.size_bytes_max} are allowed: its head is damaged or forged; fetch it"
-            " again; if it stays so, run `geosync verify --repair`"
+            " again; if it stays so, restore the object in the store"
         )
     if len(sealed) < expected:
         raise _truncated(name, len(sealed), expected)
     if len(sealed) > expected:
         raise DamagedObjectError(
             f"{name}: {len(sealed) - expected} bytes follow the end of the {frame.noun}:"
-            " fetch it again; if it stays so, run `geosync verify --repair`"
+            " fetch it again; if it stays so, restore the object in the store"
         )
 
 
 def _truncated(name: str, found: int, expected: int) -> TruncatedObjectError:
     return TruncatedObjectError(
         f"{name}: ends after {found} of {expected} bytes:"
-        " fetch it again; if it stays so, run `geosync verify --repair`"
+        " fetch it again; if it stays so, restore the object in the store"
     )

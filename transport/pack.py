@@ -127,7 +127,7 @@ def read_chunk(
     if len(stored) < location.stored_size_bytes:
         raise TruncatedObjectError(
             f"{subject}: {len(stored)} of {location.stored_size_bytes} bytes were read:"
-            " fetch it again; if it stays so, run `geosync verify --repair`"
+            " fetch it again; if it stays so, restore the object in the store"
         )
     with Reading(subject):
         number, size_bytes = _HEAD.unpack_from(stored)
@@ -135,7 +135,7 @@ def read_chunk(
     if hasher.chunk_digest(chunk) != digest:
         raise DamagedObjectError(
             f"{subject}: the digest of what is stored there is another one:"
-            " fetch it again; if it stays so, run `geosync verify --repair`"
+            " fetch it again; if it stays so, restore the object in the store"
         )
     return chunk
 
@@ -145,7 +145,7 @@ def _plain_chunk(stored: bytes, location: ChunkLocation, number: int, size_bytes
         raise DamagedObjectError(
             f"{len(stored)} bytes that say they hold {size_bytes} were read, where the log says"
             f" {location.stored_size_bytes} and {location.size_bytes}:"
-            " fetch it again; if it stays so, run `geosync verify --repair`"
+            " fetch it again; if it stays so, restore the object in the store"
         )
     body = stored[CHUNK_HEAD_SIZE_BYTES:]
     return decompress(method_of(number), body, size_bytes, CHUNK_SIZE_BYTES_MAX)

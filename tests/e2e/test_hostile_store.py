@@ -165,10 +165,10 @@ def _with_evil_name(world: World, name: str) -> bytes:
 
 
 DAMAGES: list[tuple[Damage, str, str]] = [
-    (_flipped, "bytes of it have changed", "geosync verify --repair"),
-    (lambda w, n: w.store.body(n)[:-20], "ends after", "geosync verify --repair"),
+    (_flipped, "bytes of it have changed", "restore the object"),
+    (lambda w, n: w.store.body(n)[:-20], "ends after", "restore the object"),
     (_emptied, "ends after 0 of", "fetch it again"),
-    (lambda w, n: w.store.body(n) + b"!", "1 bytes follow the end", "geosync verify --repair"),
+    (lambda w, n: w.store.body(n) + b"!", "1 bytes follow the end", "restore the object"),
     (lambda _w, _n: b"<html>", "begins with b'<htm'", "find out what wrote it"),
     (lambda w, n: b"GSEG\x02" + w.store.body(n)[5:], "format version 2", "update geosync"),
     (lambda _w, _n: bytes(SEGMENT_OBJECT_SIZE_BYTES_MAX + 1), "at most", "nothing of ours"),

@@ -143,7 +143,7 @@ def test_one_damaged_chunk_does_not_hold_back_its_neighbours(packs: Packs) -> No
     fetcher.prefetch(contents)
     assert _read(fetcher, contents[0]) == chunks[0]
     assert _read(fetcher, contents[2]) == chunks[2]
-    with pytest.raises(ContentUnavailable, match="geosync verify --repair"):
+    with pytest.raises(ContentUnavailable, match="restore the object"):
         _read(fetcher, contents[1])
 
 
