@@ -195,14 +195,13 @@ class Author:
             aside = _joined(loser.content_dots for loser in seen if loser.node == claim.node)
             contents = claim.content_dots
             is_last = is_last_name if claim.node == claims[0].node else self._is_last_name(claim)
-            if not is_last:
-                self._place_again(claim.node, but=claim.link)
             self._delete(claim, contents, aside - contents, is_last_name=is_last)
         self.set_aside([loser for loser in seen if all(loser.node != c.node for c in claims)])
 
     def set_aside(self, losers: Iterable[Claim]) -> None:
         """Takes other files that lost a name away from it, so that they don't spring up there."""
         for loser in losers:
+            self._place_again(loser.node, but=loser.link)
             self._set_aside(loser, self._places(loser), loser.content_dots)
 
     def settle(self, claims: Iterable[Claim]) -> None:
@@ -245,6 +244,8 @@ class Author:
     def _delete(
         self, claim: Claim, contents: Context, aside: Context, *, is_last_name: bool
     ) -> None:
+        if not is_last_name:
+            self._place_again(claim.node, but=claim.link)
         dot, stamp = self._next(claim.node)
         context = self._places(claim) | contents
         self._emit(Delete(dot, stamp, claim.node, claim.link, context, aside, is_last_name))

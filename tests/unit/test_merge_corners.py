@@ -267,6 +267,23 @@ def test_deletion_of_one_name_that_came_back_leaves_the_other_one() -> None:
         assert texts(sites[0]) == {other: ["G", "F"]}
 
 
+def test_name_set_aside_leaves_the_other_one_that_came_back() -> None:
+    """A file that lost one of its names keeps the other one when the winner moves away."""
+    sites = new_sites(3)
+    sites[0].create("f", "0")
+    sites[0].link("f", "g")
+    deliver(sites)
+    sites[0].delete_all("f", "g")
+    sites[0].create("f", "W")
+    sites[1].edit("f", "F")
+    sites[2].edit("g", "G")
+    deliver(sites)
+    assert texts(sites[0]) == {"f": ["W", "F", "G"], "g": ["G", "F"]}
+    sites[0].move("f", "n")
+    deliver(sites)
+    assert texts(sites[0]) == {"g": ["G", "F"], "n": ["W"]}
+
+
 def test_hard_link_to_a_file_that_was_deleted_elsewhere_restores_no_other_name() -> None:
     """A deletion that was received, but is not on the disk yet, stays one."""
     sites = new_sites(2)
