@@ -161,8 +161,11 @@ class Engine:
     # The parts of a cycle
 
     def _on_store(self, cycle: Cycle, part: Callable[[], None]) -> None:
-        """Runs what needs the store; without it the rest goes on."""
-        if cycle.store_error is not None:
+        """Runs what needs the store; without it the rest goes on.
+
+        A store that refuses one thing, such as writing, is still asked for the others.
+        """
+        if isinstance(cycle.store_error, StoreUnavailable):
             return
         try:
             part()
@@ -235,15 +238,21 @@ class Engine:
             cycle.published = self._publisher.publish(acknowledge=None)
 
     def _receive(self, cycle: Cycle) -> None:
+        unavailable: StoreUnavailable | None = None
         if self._is_due("discover", DISCOVER_EVERY_S):
-            self._receiver.discover()
+            try:
+                self._receiver.discover()
+            except StoreUnavailable as error:
+                unavailable = error  # the logs that are known may be read all the same
         received = self._receiver.receive()
         cycle.received = received.operations
         cycle.has_more = cycle.has_more or received.has_more
         self._note(received.touched, received.operations)
-        if received.unavailable is not None:
-            raise received.unavailable
-        self._mended(_STORE)
+        unavailable = received.unavailable or unavailable
+        if unavailable is not None:
+            raise unavailable
+        if cycle.store_error is None:
+            self._mended(_STORE)
 
     def _may_apply(self, cycle: Cycle) -> bool:
         """What is blocked is not tried in every cycle, unless something new came."""
@@ -264,7 +273,8 @@ class Engine:
     def _acknowledge(self, cycle: Cycle) -> None:
         """Tells the others what is on our disk, once it is and they don't know it yet."""
         applied = self.site.applied()
-        if self._collision is not None or not self._is_news(applied, self._told()):
+        may_write = self._collision is None and cycle.store_error is None
+        if not may_write or not self._is_news(applied, self._told()):
             self._due_s.pop("acknowledge", None)
             return
         now_s = self.site.clock.monotonic_s()

@@ -19,6 +19,8 @@ from geosync.engine.membership import Randomness, identify
 from geosync.engine.site import Site
 from geosync.journal.journal import Journal
 from tests.simulation.simulated_clock import SimulatedClock, SimulatedTime
+from tests.support.recording_store import RecordingStore
+from transport.errors import StoreUnavailable
 from transport.hashing import VolumeHasher
 from transport.object_names import log_prefix, parse_segment_name
 from transport.object_store import ObjectStore
@@ -51,8 +53,12 @@ class LocalSite:
     wrap_disk: Callable[[Disk], Disk] = unchanged
     wrap_store: Callable[[ObjectStore], ObjectStore] = unchanged
     wrap_journal: Callable[[Journal], Journal] = unchanged
+    link: RecordingStore = field(init=False)  # the way to the store: a test may cut it
     _engine: Engine | None = None
     _opened: list[PosixDisk | Journal] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.link = RecordingStore(self.store)
 
     @property
     def root(self) -> bytes:
@@ -99,7 +105,7 @@ class LocalSite:
             actor=identity.actor,
             disk=self.wrap_disk(disk),
             journal=self.wrap_journal(journal),
-            store=self.wrap_store(self.store),
+            store=self.wrap_store(self.link),
             clock=clock,
             hasher=VolumeHasher(identity.volume_key),
             state_dir=self.state_dir,
@@ -131,6 +137,14 @@ class LocalSite:
         self.time.advance(ROUND_S)
         return cycle
 
+    def cycle_alone(self) -> Cycle:
+        """As `cycle`, while the store can't be reached: what changed is captured and kept."""
+        before, self.link.before = self.link.before, _cut
+        try:
+            return self.cycle()
+        finally:
+            self.link.before = before
+
     def path(self, relative: bytes) -> bytes:
         """Returns a path below the root."""
         return os.path.join(self.root, relative)
@@ -149,6 +163,10 @@ class LocalSite:
     def problems(self) -> dict[str, str]:
         """Returns what the operator is told: subject -> text."""
         return {p.subject.decode(errors="replace"): p.text for p in self.journal.problems()}
+
+
+def _cut(method: str, name: str) -> None:
+    raise StoreUnavailable(f"{method} {name}: the link to the store is cut")
 
 
 @contextmanager
