@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from itertools import combinations_with_replacement
@@ -39,10 +40,15 @@ Looks = dict[Location, list[str]]
 
 
 def many(examples: int) -> Callable[..., Any]:
-    """Runs a property so often, however long one example takes."""
+    """Runs a property so often, however long one example takes.
+
+    The examples are the same each time, unless GEOSYNC_RANDOM_HISTORIES asks for new ones: what
+    those find becomes a test with a name.
+    """
     return settings(
         max_examples=examples,
         deadline=None,
+        derandomize="GEOSYNC_RANDOM_HISTORIES" not in os.environ,
         suppress_health_check=[HealthCheck.too_slow],
     )
 
