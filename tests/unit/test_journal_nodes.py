@@ -109,7 +109,7 @@ def _run(journal: Journal, memory: MemoryNodes, done: list[Step], since: Stamp) 
 
 
 @pytest.mark.parametrize("cached_nodes_max", [0, 2, 20_000])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(history=histories, since=stamps)
 def test_the_journal_answers_as_the_memory(
     cached_nodes_max: int, history: list[tuple[list[Step], str]], since: Stamp

@@ -81,7 +81,7 @@ class _RollBackError(Exception):
 
 
 @pytest.mark.parametrize("cached_entries_max", [0, 10_000])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(histories)
 def test_the_journal_answers_as_the_memory(
     cached_entries_max: int, history: list[tuple[list[Step], str]]
