@@ -96,7 +96,14 @@ class Engine:
 
         Args:
             dirty: directories to look at; True: with everything below.
+
+        Raises:
+            OperatorError: the journal can't be written; all that was committed is safe.
         """
+        with self.site.journal.explaining():
+            return self._cycle(dirty)
+
+    def _cycle(self, dirty: dict[Path, bool]) -> Cycle:
         cycle = Cycle()
         self._capturer.look_at(dirty)
         self._capturer.look_at(self._capturer.due())

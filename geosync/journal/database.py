@@ -38,7 +38,7 @@ def open_database(state_dir: bytes) -> sqlite3.Connection:
         OperatorError: the file can't be opened, is damaged, or belongs to a newer geosync.
     """
     path = os.path.join(state_dir, FILE_NAME)
-    with _explaining(path):
+    with explaining(state_dir):
         connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
@@ -65,7 +65,7 @@ def open_database_read_only(state_dir: bytes) -> sqlite3.Connection:
             f"there is no journal {display_name(path)}: this site has not joined its volume yet."
             " Start it with: geosync run, or look whether state_dir is the right one."
         )
-    with _explaining(path):
+    with explaining(state_dir):
         connection = sqlite3.connect(
             f"file:{quote(path)}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
         )
@@ -111,18 +111,25 @@ def _closed_on_error(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explaining(path: bytes) -> Iterator[None]:
+def explaining(state_dir: bytes) -> Iterator[None]:
+    """Turns what a disk does to the journal, while a block uses it, into words for the operator.
+
+    Raises:
+        OperatorError: the journal can't be read or written now, or is damaged.
+    """
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise _explained(path, error) from error
+        if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+            raise  # a mistake of ours
+        raise _explained(os.path.join(state_dir, FILE_NAME), error) from error
 
 
 def _explained(path: bytes, error: sqlite3.DatabaseError) -> OperatorError:
     shown = display_name(path)
     if isinstance(error, sqlite3.OperationalError):
         return OperatorError(
-            f"cannot open the journal {shown}: {error}. Check that the state directory is"
+            f"cannot use the journal {shown}: {error}. Check that the state directory is"
             " writable for this user, on a disk that is neither full nor read-only."
         )
     return OperatorError(

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from conflict.observation import Fingerprint
 from conflict.synced import EntryId, SyncedEntry
 from geosync.journal.chunks import JournalChunks
-from geosync.journal.database import open_database, open_database_read_only, transaction
+from geosync.journal.database import (
+    explaining,
+    open_database,
+    open_database_read_only,
+    transaction,
+)
 from geosync.journal.log import JournalLog
 from geosync.journal.nodes import JournalNodes
 from geosync.journal.records import pack_whole_entry, unpack_whole_entry
@@ -56,6 +62,7 @@ class Journal:
         Raises:
             OperatorError: it can't be opened.
         """
+        self._state_dir = state_dir
         opening = open_database_read_only if is_read_only else open_database
         self._connection = opening(state_dir)
         self.nodes = JournalNodes(self._connection)
@@ -66,6 +73,10 @@ class Journal:
     def close(self) -> None:
         """Closes the database. A transaction that is open is rolled back."""
         self._connection.close()
+
+    def explaining(self) -> AbstractContextManager[None]:
+        """Makes a block, that uses the journal, raise OperatorError when a disk does not let it."""
+        return explaining(self._state_dir)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

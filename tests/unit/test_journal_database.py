@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import resource
-import signal
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from geosync.errors import OperatorError
 from geosync.journal.database import FILE_NAME
 from geosync.journal.journal import Journal
 from geosync.journal.schema import TABLES
+from tests.support.full_disk import files_of_at_most
 
 
 @pytest.fixture
@@ -66,7 +64,7 @@ def test_a_directory_in_which_nobody_can_write_is_refused() -> None:
     """Not even root can write in /proc."""
     with pytest.raises(OperatorError) as refused:
         Journal(b"/proc")
-    assert "cannot open the journal /proc/journal.sqlite" in str(refused.value)
+    assert "cannot use the journal /proc/journal.sqlite" in str(refused.value)
     assert "on a disk that is neither full nor read-only" in str(refused.value)
 
 
@@ -160,23 +158,11 @@ def test_a_commit_for_which_there_is_no_room_changes_nothing(state_dir: bytes) -
             journal.set_setting("kept", 2)
             journal.set_setting("large", bytes(300_000))
 
-    with pytest.raises(sqlite3.OperationalError):
-        _with_files_of_at_most(100_000, overfill)
+    with pytest.raises(sqlite3.OperationalError), files_of_at_most(100_000):
+        overfill()
     assert journal.integer_setting("kept") == 1
     assert journal.setting("large") is None
     _commits(journal)
-
-
-def _with_files_of_at_most(size_bytes: int, work: Callable[[], None]) -> None:
-    """Runs something while the kernel refuses to make files larger, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        work()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def _commits(journal: Journal) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from conflict.version import ActorId
 from geosync.engine.spool import Spool
+from tests.support.full_disk import files_of_at_most
 from transport.object_names import pack_name
 
 FIRST, SECOND = (pack_name(ActorId(b"a" * 16), number) for number in (1, 2))
@@ -57,7 +54,7 @@ def test_a_start_clears_all_but_what_the_journal_names(directory: bytes) -> None
 
 def test_a_pack_for_which_there_is_no_room_leaves_nothing(directory: bytes) -> None:
     spool = Spool(directory)
-    with _files_of_at_most(1000), pytest.raises(OSError, match="File too large"):
+    with files_of_at_most(1000), pytest.raises(OSError, match="File too large"):
         spool.write(FIRST, bytes(5000))
     assert os.listdir(directory) == []
 
@@ -68,16 +65,3 @@ def test_a_pack_of_a_killed_run_is_written_anew(directory: bytes) -> None:
     spool.write(FIRST, b"of the killed run, and longer")
     spool.write(FIRST, b"of this run")
     assert spool.read(FIRST) == b"of this run"
-
-
-@contextmanager
-def _files_of_at_most(size_bytes: int) -> Iterator[None]:
-    """Makes the kernel refuse to let files grow, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
