@@ -8,32 +8,34 @@ from conflict.synced import Path
 
 
 class Agenda:
-    """Each name has its turn once; `add_again` gives it one more."""
+    """Each name has its turn once, or once more if that was too early."""
 
     def __init__(self) -> None:
         self._queue: list[tuple[int, Path]] = []
         self._added: set[Path] = set()
-        self._repeated: set[Path] = set()
+        self._too_early: set[Path] = set()
 
     def __bool__(self) -> bool:
         return bool(self._queue)
 
     def add(self, path: Path) -> None:
-        """Adds a name, unless it was there before. The root is never planned."""
-        if path and path not in self._added:
+        """Adds a name, unless it had its turn. The root is never planned."""
+        if path and (path not in self._added or path in self._too_early):
             self._added.add(path)
+            self._too_early.discard(path)
             heapq.heappush(self._queue, (len(path), path))
 
-    def add_again(self, path: Path) -> None:
-        """Adds a name even if it had its turn, but only once: a plan has to end."""
-        if path not in self._repeated:
-            self._repeated.add(path)
-            self._added.discard(path)
-            self.add(path)
+    def defer(self, path: Path) -> None:
+        """Puts a name off whose directory is not there: until it had its turn, or until it comes.
 
-    def postpone(self, path: Path) -> None:
-        """Lets a name that had its turn too early be added like any other."""
-        self._added.discard(path)
+        Whoever makes a directory adds all names that are to be in it.
+        """
+        directory = path[:-1]
+        is_directory_due = directory and directory not in self._added
+        self._too_early.add(path)
+        if is_directory_due:
+            self.add(directory)
+            self.add(path)
 
     def next(self) -> Path:
         """Takes the name that is nearest to the root."""

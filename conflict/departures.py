@@ -217,7 +217,7 @@ class Departures:
                 known = self._entry_at(path, name)
                 if known is None or self._now_at(known) is None or known.handle == seen.handle:
                     continue
-                if known.copy_of or seen.handle in self._unread_handles:
+                if seen.handle in self._unread_handles:
                     continue
                 node = known.claims[0].node
                 if self._has_parted(known, seen) or file_of.setdefault(seen.handle, node) != node:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from conflict.actions import LinkFile, PlaceFile, ReplaceFile
-from conflict.agenda import Agenda
 from conflict.attributes import attributes_of
 from conflict.content import Content, ContentKind
 from conflict.leaving import Leaving
@@ -25,9 +24,8 @@ _KINDS = {
 class FilePlanner:
     """Part of conflict.planner."""
 
-    def __init__(self, picture: Picture, agenda: Agenda, leaving: Leaving) -> None:
+    def __init__(self, picture: Picture, leaving: Leaving) -> None:
         self._picture = picture
-        self._agenda = agenda
         self._leaving = leaving
 
     def plan(self, path: Path, parent: SyncedEntry, wanted: Rendered) -> None:
@@ -106,11 +104,7 @@ class FilePlanner:
     def _mate(
         self, wanted: Rendered, content: Content, here: SyncedEntry | None
     ) -> SyncedEntry | None:
-        """Returns another name of the same file that is right: this one is to be its hard link.
-
-        Names that should be right, but share their inode with another file, are planned again,
-        after this one: they can become its links.
-        """
+        """Returns another name of the same file that is right: this one is to be its hard link."""
         node = wanted.claims[0].node
         state = self._picture.nodes.node(node)
         if state is None or len(state.presence()) < 2:
@@ -118,12 +112,10 @@ class FilePlanner:
         for entry in self._picture.synced.entries_of_node(node):
             path = path_of_entry(self._picture.synced, entry)
             is_other = here is None or entry.entry != here.entry
-            if path and is_other and not entry.copy_of:
+            if path and is_other and not entry.copy_of and self._is_right(entry, node, content):
                 there = self._picture.wanted_at(path)
                 if there.content == content and there.claims[0].node == node:
-                    if self._is_right(entry, node, content):
-                        return entry
-                    self._agenda.add_again(path)
+                    return entry
         return None
 
     def _is_right(self, entry: SyncedEntry, node: NodeId, content: Content) -> bool:

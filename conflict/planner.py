@@ -37,8 +37,9 @@ def plan(nodes: NodeStore, synced: SyncedStore, dirty: Iterable[Path]) -> Plan:
     Args:
         nodes: the merged tree.
         synced: what is on the disk; it is not changed.
-        dirty: names that may differ, the root excepted. Names that turn out to depend on them
-            are planned too: what is below a directory that is new, gone or merged with another.
+        dirty: names that may differ, the root excepted. Names that they depend on, or that
+            depend on them, are planned too: directories above that are not as they should be,
+            and what is below a directory that is new, gone or merged with another.
     """
     return _Planner(nodes, synced).run(dirty)
 
@@ -56,7 +57,7 @@ class _Planner:
         self._picture = Picture(nodes, synced)
         self._agenda = Agenda()
         self._leaving = Leaving(self._picture, self._agenda)
-        self._files = FilePlanner(self._picture, self._agenda, self._leaving)
+        self._files = FilePlanner(self._picture, self._leaving)
 
     def run(self, dirty: Iterable[Path]) -> Plan:
         for path in dirty:
@@ -71,10 +72,10 @@ class _Planner:
 
     def _plan_name(self, path: Path) -> None:
         directory = entry_at_path(self._picture.synced, path[:-1])
-        if directory is None or not directory.is_directory:
-            self._agenda.postpone(path)  # when the directory comes, all names in it are planned
-            return
         together = directories_at(self._picture.nodes, path[:-1])
+        if directory is None or directory.nodes.isdisjoint(together):
+            self._agenda.defer(path)
+            return
         wanted = self._picture.wanted_in(together, path)
         here = self._picture.synced.entry_at(directory.entry, path[-1])
         if here is not None and here.copy_of:
@@ -93,7 +94,7 @@ class _Planner:
         nodes = {claim.node for claim in wanted.claims}
         source = here if here is not None and here.is_directory and here.nodes & nodes else None
         if source is None:
-            source = self._directory_elsewhere(path, nodes)
+            source = self._directory_elsewhere(nodes)
             self._leaving.clear(here, path)
         if source is None:
             source = self._make_directory(path, parent, wanted)
@@ -107,23 +108,13 @@ class _Planner:
         self._leaving.stay(source)
         self._picture.apply_attributes(source, wanted)
 
-    def _directory_elsewhere(self, path: Path, nodes: set[NodeId]) -> SyncedEntry | None:
+    def _directory_elsewhere(self, nodes: set[NodeId]) -> SyncedEntry | None:
         """Returns a directory on the disk that may be moved here: it is not wanted where it is."""
         for node in sorted(nodes):
             for entry in self._picture.synced.entries_of_node(node):
-                is_free = entry.is_directory and not self._picture.is_wanted_where_it_is(entry)
-                if is_free and not self._is_above(entry, path):
+                if entry.is_directory and not self._picture.is_wanted_where_it_is(entry):
                     return entry
         return None
-
-    def _is_above(self, entry: SyncedEntry, path: Path) -> bool:
-        """Tells whether the entry is a directory that, on the disk, the path leads through."""
-        above = entry_at_path(self._picture.synced, path[:-1])
-        while above is not None:
-            if above.entry == entry.entry:
-                return True
-            above = self._picture.synced.entry(above.parent) if above.name else None
-        return False
 
     def _make_directory(self, path: Path, parent: SyncedEntry, wanted: Rendered) -> SyncedEntry:
         attributes = attributes_of(wanted.attributes, is_directory=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -15,7 +16,7 @@ from geosync.disk.interface import EntryUnreadable
 from tests.simulation.inode_file_system import RenameMode
 from tests.support.history import orphans_of
 from tests.support.small_history import check_converged, check_quiet
-from tests.support.small_site import SmallSite, World, exchange, path_from, quiesce
+from tests.support.small_site import SmallSite, World, exchange, joined, path_from, quiesce
 
 BESIDE = PolicyRule(b"*", ConflictPolicy.BESIDE)
 
@@ -583,10 +584,13 @@ def test_an_entry_that_can_not_be_read_is_not_deleted(
     site: SmallSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(site, f=b"1")
+    whole = site.disk.list_directory(joined(()))
+    blind = replace(whole, entries=(), unreadable=((b"f", "I/O error"),))
     with monkeypatch.context() as patch:
-        patch.setattr(type(site.disk.dice), "fails_to_read", lambda _dice: True)
+        patch.setattr(site.disk, "list_directory", lambda _path: blind)
         for _ in range(3):
-            assert kinds(site.capture()) == {}
+            assert site.capture() == []
+            assert not site.result.unconfirmed
     check(site)
 
 

@@ -486,6 +486,24 @@ def test_a_name_that_stayed_dirty_is_followed_when_its_directory_is_renamed(pair
     assert pair.done() == ["Move", "PlaceFile"]
 
 
+def test_a_plan_for_any_one_name_can_be_done_and_stands_in_no_other_ones_way() -> None:
+    """Whatever a name depends on is planned with it, as far up as need be."""
+    reference = Pair()
+    cycle(reference)
+    reference.plan()
+    for path in sorted(reference.target.dirty_paths()):
+        pair = Pair()
+        cycle(pair)
+        pair.plan()
+        site = pair.target
+        applier = SmallApplier(site.disk, site.synced, site.world.contents)
+        applier.run(plan(site.nodes, site.synced, [path]).actions)
+        assert not applier.failures, path
+        assert not site.apply().failures, path
+        quiesce(pair.source, pair.target)
+        pair.check()
+
+
 # Races with programs
 
 
