@@ -70,6 +70,7 @@ class ApplyResult:
     done: int = 0
     blocked: dict[Path, str] = field(default_factory=dict)  # path -> why, for the operator
     to_capture: set[Path] = field(default_factory=set)  # directories that hold a surprise
+    no_room: OSError | None = None  # for some file; all others were gone on with
 
 
 @dataclass(slots=True)
@@ -78,6 +79,7 @@ class _Step:
 
     action: Action
     staged: Staged | None = None
+    why_not: str = "waits for another change"  # for the operator, if it can't be done now
 
 
 class Applier:
@@ -205,9 +207,12 @@ class Applier:
             try:
                 step.staged = self._staged(action.content, action.attributes)
             except ContentUnavailable as error:
-                path = self._planned_path(action.becomes)
-                if path is not None:
-                    result.blocked[path] = f"waits for its content: {error}"
+                step.why_not = f"waits for its content: {error}"
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                step.why_not = f"there is no room for it here: {error.strerror}"
+                result.no_room = error
         if wanted:
             self._site.disk.sync_stage()
 
@@ -329,7 +334,7 @@ class Applier:
         if shown is None:
             return
         if outcome is None:
-            result.blocked.setdefault(shown, "waits for another change")
+            result.blocked.setdefault(shown, step.why_not)
             return
         self._note_failure(shown, outcome, result)
 
@@ -492,6 +497,7 @@ class Applier:
 
 
 _REMOVALS = (RemoveFile, RemoveDirectory)
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 def _expected(entry: SyncedEntry) -> Expected:

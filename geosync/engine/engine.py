@@ -272,6 +272,8 @@ class Engine:
         cycle.applied = result.done
         self._blocked = result.blocked
         self._capturer.look_at(dict.fromkeys(result.to_capture, False))
+        if result.no_room is not None:
+            raise result.no_room
 
     def _refresh_mirror(self) -> None:
         if self._is_mirror_stale:

@@ -435,7 +435,7 @@ def test_a_damaged_pack_holds_back_the_files_in_it_alone(
     world: World, damage: Damage, finding: str
 ) -> None:
     world.bari.write(b"small", b"in the same segment")
-    world.publish(b"large", LARGE)
+    world.publish(b"new/deep/large", LARGE)
     name = _pack_of(world)
     intact = world.store.body(name)
     world.store.overwrite(name, damage(world, name))
@@ -444,7 +444,7 @@ def test_a_damaged_pack_holds_back_the_files_in_it_alone(
 
 def test_a_missing_pack_holds_back_the_files_in_it_alone(world: World) -> None:
     world.bari.write(b"small", b"in the same segment")
-    world.publish(b"large", LARGE)
+    world.publish(b"new/deep/large", LARGE)
     name = _pack_of(world)
     intact = world.store.body(name)
     world.store.delete(name)
@@ -454,15 +454,15 @@ def test_a_missing_pack_holds_back_the_files_in_it_alone(world: World) -> None:
 def _held_back_until_mended(world: World, finding: str, mend: Callable[[], None]) -> None:
     run(world.cnaf)
     assert world.cnaf.read(b"small") == b"in the same segment"
-    assert not os.path.exists(world.cnaf.path(b"large"))
-    text = world.cnaf.engine.waiting()[b"large",]
+    assert not os.path.exists(world.cnaf.path(b"new/deep/large"))
+    text = world.cnaf.engine.waiting()[b"new", b"deep", b"large"]
     assert text.startswith("waits for its content: ")
     assert finding in text
     world.roma.write(b"from roma", b"roma writes")
     run(world.roma, world.cnaf)
     assert world.cnaf.read(b"from roma") == b"roma writes"
     mend()
-    assert world.settle()[b"large"].content == LARGE
+    assert world.settle()[b"new/deep/large"].content == LARGE
     assert world.cnaf.engine.waiting() == {}
 
 
