@@ -42,9 +42,13 @@ class Ledger:
             self.written.setdefault(content, site)
         self.ended.update(content for content, count in had.items() if has[content] < count)
 
-    def note_unseen(self, site: str, inode: Inode) -> None:
-        """Notes a file that has no name in the tree; it counts while it has one elsewhere."""
+    def note_unseen(self, site: str, overwritten: Written, inode: Inode) -> None:
+        """Notes a write to a file without a name in the tree; it counts while it has one elsewhere.
+
+        What the program overwrote there, it did away with itself.
+        """
         written = (inode.kind, inode.content)
+        self.ended.add(overwritten)
         self.written.setdefault(written, site)
         if inode.link_count == 0:
             self.ended.add(written)

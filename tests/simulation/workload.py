@@ -330,10 +330,12 @@ class RandomUser:
         file = self._held.pop(self._fate.randrange(len(self._held)))
         content = self._machine.ledger.fresh(self._machine.name)
         with file:
+            inode = self._machine.file_system.inodes[file.number]
+            overwritten = (inode.kind, inode.content)
             file.write(content)
             inode = self._machine.file_system.inodes[file.number]
             if all(seen.number != file.number for seen in self._application.tree().values()):
-                self._machine.ledger.note_unseen(self._machine.name, inode)
+                self._machine.ledger.note_unseen(self._machine.name, overwritten, inode)
         return f"inode {file.number} {content!r}"
 
 
