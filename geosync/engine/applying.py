@@ -251,11 +251,15 @@ class Applier:
         return replace(entry, entry=self._real(entry.entry), parent=self._real(entry.parent))
 
     def _current(self, expected: SyncedEntry) -> SyncedEntry | None:
-        """Returns the entry as it is now, None unless it is where the plan expects it."""
+        """Returns the entry as it is now, None unless it is what and where the plan expects.
+
+        It is not when an earlier change could not be made: to go on would record a content that
+        is not on the disk, and what is there would be taken for a program's later write.
+        """
         wanted = self._realised(expected)
         now = self._site.journal.synced.entry(wanted.entry)
         is_there = now is not None and (now.parent, now.name) == (wanted.parent, wanted.name)
-        return now if is_there else None
+        return now if now is not None and is_there and now.content == wanted.content else None
 
     def _intents(self, steps: list[_Step]) -> list[Intent]:
         """Says what each change leaves at its place, given that those before it were made."""
@@ -269,9 +273,9 @@ class Applier:
             case PlaceFile() | ReplaceFile():
                 handle = step.staged.handle if step.staged is not None else None
             case Move() | Park() | ApplyAttributes():
-                handle = self._handle(action.expected.entry, handles)
+                handle = self._handle(action.expected.entry, action.expected.content, handles)
             case LinkFile():
-                handle = self._handle(action.source, handles)
+                handle = self._handle(action.source, action.becomes.content, handles)
             case MakeDirectory():
                 handle = ANY_DIRECTORY
             case RemoveFile() | RemoveDirectory():
@@ -287,13 +291,18 @@ class Applier:
         handles[becomes.entry] = handle
         return Intent(becomes.entry, handle, becomes)
 
-    def _handle(self, entry: EntryId, handles: dict[EntryId, bytes]) -> bytes | None:
-        """Returns the inode of an entry once the changes before this one are made."""
+    def _handle(
+        self, entry: EntryId, content: Content | None, handles: dict[EntryId, bytes]
+    ) -> bytes | None:
+        """Returns the inode of an entry once the changes before this one are made.
+
+        None when it can't have the content that the plan expects by then.
+        """
         real = self._real(entry)
         if real in handles:
             return handles[real]
         now = self._site.journal.synced.entry(real)
-        return now.handle if now is not None else None
+        return now.handle if now is not None and now.content == content else None
 
     def _directories_of(self, steps: list[_Step]) -> set[EntryId]:
         """Returns the directories in which a name came or went."""
@@ -404,8 +413,8 @@ class Applier:
                 outcome = self._site.disk.make_directory(target, attributes)
             case PlaceFile() | ReplaceFile():
                 outcome = self._place(step, now, target)
-            case LinkFile(source=source):
-                outcome = self._link(source, target, now)
+            case LinkFile():
+                outcome = self._link(action, target, now)
             case Move() | Park() | ApplyAttributes():
                 outcome = self._change_in_place(action, now, target)
             case _:
@@ -445,11 +454,11 @@ class Applier:
                 return self._site.disk.set_attributes(path, _expected(now), attributes)
 
     def _link(
-        self, source: EntryId, target: RelativePath, now: SyncedEntry | None
+        self, action: LinkFile, target: RelativePath, now: SyncedEntry | None
     ) -> Outcome | None:
-        anchor = self._site.journal.synced.entry(self._real(source))
+        anchor = self._site.journal.synced.entry(self._real(action.source))
         path = path_on_disk(self._site, anchor) if anchor is not None else None
-        if anchor is None or path is None:
+        if anchor is None or path is None or anchor.content != action.becomes.content:
             return None
         expected = _expected(now) if now is not None else None
         return self._site.disk.link(path, _expected(anchor), target, expected)
