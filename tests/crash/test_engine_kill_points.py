@@ -12,7 +12,7 @@ import pytest
 from conflict.operations import Delete
 from geosync.disk.interface import Disk
 from tests.support.disk_tree import contents_of, disk_tree
-from tests.support.kill_points import Killed, KillPoints
+from tests.support.kill_points import KillPoints, run_to_death
 from tests.support.local_sites import LocalSite, local_sites, operations_of, run, settle
 from transport.memory_store import MemoryStore
 
@@ -71,23 +71,6 @@ def _both_change(away: LocalSite, here: LocalSite) -> None:
     away.write(b"album/summer/9.jpg", b"picture 9")
 
 
-def _run_to_death(site: LocalSite, points: KillPoints) -> bool:
-    """Lets an engine work until it is killed; returns whether it was."""
-    site.wrap_disk = points.mortal
-    site.wrap_store = points.mortal
-    site.wrap_journal = points.mortal_journal
-    try:
-        site.open()
-        for _ in range(5):
-            site.cycle()
-    except Killed:
-        return True
-    finally:
-        site.close()
-        site.unwrap()
-    return False
-
-
 def _write_in_place(site: LocalSite) -> set[bytes]:
     """Appends to all files while the engine is dead; returns what they hold.
 
@@ -117,7 +100,7 @@ def _killed_once(change: Change, kill_before: int) -> tuple[bool, int]:
         is_deleted = not os.path.exists(here.path(b"gone"))
         for _ in range(3):
             away.cycle()
-        was_killed = _run_to_death(here, points)
+        was_killed = run_to_death(here, points)
         here.open()
         settle(here, away)
         why = f"killed before step {kill_before}: {points.where}"
@@ -170,7 +153,7 @@ def test_what_programs_write_between_a_kill_and_the_next_start_is_kept() -> None
             _remote_changes(away, here)
             for _ in range(3):
                 away.cycle()
-            was_killed = _run_to_death(here, points)
+            was_killed = run_to_death(here, points)
             written = _write_in_place(here)
             here.open()
             settle(here, away)

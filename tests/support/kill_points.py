@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from geosync.journal.journal import Journal
+from tests.support.local_sites import LocalSite, run
 
 T = TypeVar("T")
 READING = frozenset(
@@ -62,6 +63,22 @@ class KillPoints:
     def mortal_journal(self, journal: Journal) -> Journal:
         """Wraps a journal: each of its commits is a step, and so is what follows it."""
         return cast("Journal", _MortalJournal(journal, self))
+
+
+def run_to_death(site: LocalSite, points: KillPoints) -> bool:
+    """Starts a site's engine and lets it work until it is killed; returns whether it was."""
+    site.wrap_disk = points.mortal
+    site.wrap_store = points.mortal
+    site.wrap_journal = points.mortal_journal
+    try:
+        site.open()
+        run(site, rounds=5)
+    except Killed:
+        return True
+    finally:
+        site.close()
+        site.unwrap()
+    return False
 
 
 class _Mortal:

@@ -7,7 +7,10 @@ from typing import Any, cast
 
 from geosync.disk.interface import Disk, Failed
 from tests.support.disk_tree import disk_tree
-from tests.support.local_sites import local_sites, run, settle
+from tests.support.kill_points import KillPoints, run_to_death
+from tests.support.local_sites import local_sites, operations_of, run, settle
+from tests.support.recording_store import let_pass
+from transport.errors import StoreUnavailable
 from transport.memory_store import MemoryStore
 
 
@@ -49,3 +52,36 @@ def test_a_hard_link_waits_for_the_content_of_the_file_that_it_joins() -> None:
         assert disk_tree(here.root) == disk_tree(away.root)
         assert here.read(b"second") == b"after, and longer"
         assert here.engine.conflicts() == []
+
+
+def _hold_back_contents(method: str, name: str) -> None:
+    if method == "get_range":
+        raise StoreUnavailable("no answer")
+
+
+def test_a_kill_while_a_content_is_missing_takes_no_name_for_having_it() -> None:
+    """The names of one file wait for its new content, and something else is done meanwhile."""
+    content = os.urandom(100_000)
+    kill_before = 0
+    was_killed = True
+    while was_killed:
+        store = MemoryStore()
+        with local_sites(store, "away", "here") as (away, here):
+            away.write(b"first", b"before")
+            os.link(away.path(b"first"), away.path(b"second"))
+            settle(away, here)
+            here.close()
+            away.write(b"first", content)
+            os.chmod(away.path(b"second"), 0o600)
+            away.write(b"third", b"needs no pack")
+            run(away, rounds=2)
+            here.link.before = _hold_back_contents
+            was_killed = run_to_death(here, KillPoints(kill_before))
+            here.link.before = let_pass
+            here.open()
+            settle(here, away)
+            assert disk_tree(here.root) == disk_tree(away.root), kill_before
+            assert here.read(b"second") == content, kill_before
+            assert len(operations_of(here, store)) == 1, kill_before  # which introduces it
+        kill_before += 1
+    assert kill_before > 5
