@@ -64,6 +64,12 @@ def _recover_one(site: Site, intent: Intent, in_trash: dict[bytes, Retired]) -> 
         if before is not None and before.handle != found.handle:
             _remember_displaced(site, before, in_trash)
         site.journal.synced.save_entry(_as_left(becomes, found))
+    elif before is not None and before.handle != intent.handle and before.handle in in_trash:
+        # The swap was made, and a program has since removed or replaced what it brought: the
+        # version that the program saw was the new one, so no other may be taken for deleted.
+        _remember_displaced(site, before, in_trash)
+        left = replace(becomes, handle=intent.handle, fingerprint=NEVER_SEEN)
+        site.journal.synced.save_entry(left)
 
 
 def _is_result(intent: Intent, becomes: SyncedEntry, found: DiskEntry) -> bool:
