@@ -282,6 +282,19 @@ class _Capture:
                     )
                 )
 
+        self._part_from(source, found.entry.handle)
+
+    def _part_from(self, file: SyncedEntry, handle: bytes) -> None:
+        """Notes that an inode is this file's now, for names of others that held it before.
+
+        They hold another one, which could not be read yet. Else the two would be taken for hard
+        links of each other.
+        """
+        for other in self._synced.entries_of_handle(handle):
+            is_others = not other.nodes & file.nodes and other.parent != PARKED
+            if is_others and self._departures.is_away(other):
+                self._synced.save_entry(replace(other, handle=b"left %d" % other.entry))
+
     def _twin(self, source: SyncedEntry, found: StableContent) -> SyncedEntry | None:
         """Returns another name of the file that got the same new inode and was captured before."""
         for other in self._other_names(replace(source, handle=found.entry.handle)):

@@ -89,7 +89,9 @@ class Displacement:
         if not self._is_displaced(private, old):
             exchange_back(private, old.place, staged.handle, self._tree.handle_at, exchange)
             if self._tree.found_at(private) is not None and self._holds(private, staged.handle):
-                take_name(private, waiting)
+                # RACE: while it had the name, a program may have written to it, or opened it to
+                # do so. As one of the retired, it is found there.
+                take_name(private, self._trash.place_of(fresh_removal_token()))
             raise Differs(self._tree.found_at(old.place))
         return self._retire(private.name, old)
 

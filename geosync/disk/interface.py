@@ -187,7 +187,8 @@ class Disk(Protocol):
         """Swaps a staged file with the file at the path; the displaced one is retired.
 
         Readers see the old or the new file, never none. A rename by an application in the window
-        is noticed: the swap is undone and Mismatch returned.
+        is noticed: the swap is undone and Mismatch returned. The staged file is in the trash then,
+        since a program may have opened it meanwhile.
         """
         ...
 

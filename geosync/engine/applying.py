@@ -54,7 +54,7 @@ from geosync.disk.interface import (
 from geosync.engine.dirty_names import DirtyNames
 from geosync.engine.fetching import ContentUnavailable, Fetcher
 from geosync.engine.places import NEVER_SEEN, as_seen, note_own_times, path_on_disk
-from geosync.engine.site import Site, joined
+from geosync.engine.site import Site, joined, split
 from geosync.event_log import event_logger
 from geosync.journal.journal import ANY_DIRECTORY, Intent, RetiredFile
 
@@ -71,6 +71,7 @@ class ApplyResult:
     blocked: dict[Path, str] = field(default_factory=dict)  # path -> why, for the operator
     to_capture: set[Path] = field(default_factory=set)  # directories that hold a surprise
     no_room: OSError | None = None  # for some file; all others were gone on with
+    undone: list[Action] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -125,7 +126,7 @@ class Applier:
 
     def has_work(self) -> bool:
         """Tells whether the disk may differ from the merged tree."""
-        return bool(self._dirty)
+        return bool(self._dirty) or any(self._site.journal.synced.entries_in(PARKED))
 
     def waiting(self) -> list[Path]:
         """Returns the names at which the disk may differ, sorted."""
@@ -141,13 +142,30 @@ class Applier:
         journal = self._site.journal
         planned = plan(journal.nodes, journal.synced, self._dirty.paths())
         self._ids = {}
+        self._note(planned.actions)  # an exception must not lose what the planner found
         for batch in _batches(planned.actions):
             self._run_batch(batch, result)
-        # Not before all is done: an exception must not lose what is marked.
-        self._dirty.replace(result.blocked.keys() | self._spoilt(planned.actions))
+        self._dirty.clear()
+        self._note(result.undone)
+        self._dirty.add_paths(self._spoilt(planned.actions))
         if not self.has_work():
             self._fetcher.discard_downloads()
         return result
+
+    def _note(self, actions: Iterable[Action]) -> None:
+        """Marks the names that actions are about."""
+        nodes = self._site.journal.nodes
+        for action in actions:
+            for entry in (getattr(action, "expected", None), getattr(action, "becomes", None)):
+                if entry is None:
+                    continue
+                for claim in entry.claims:
+                    state = nodes.node(claim.node)
+                    at = state.presence().get(claim.link) if state is not None else None
+                    self._dirty.add([at] if at is not None else [])
+                parent = self._real(entry.parent)
+                if parent >= ROOT_ENTRY:
+                    self._dirty.add_entry(parent, entry.name)
 
     def _spoilt(self, actions: Iterable[Action]) -> set[Path]:
         """Returns directories whose mtime a program changed while we were restoring it."""
@@ -320,7 +338,7 @@ class Applier:
     def _planned_path(self, entry: SyncedEntry) -> Path | None:
         real = self._realised(entry)
         if real.parent == PARKED:
-            return None
+            return split(self._site.disk.parked_path(real.handle))
         above = self._site.journal.synced.entry(real.parent)
         path = path_of_entry(self._site.journal.synced, above) if above is not None else None
         return None if path is None else (*path, real.name)
@@ -338,10 +356,11 @@ class Applier:
         if isinstance(outcome, Applied):
             result.done += 1
             return
+        result.undone.append(action)
         if isinstance(outcome, Mismatch):
             self._remember_strays(action)
         if shown is None:
-            return
+            return  # what it rests on is blocked, and shown
         if outcome is None:
             result.blocked.setdefault(shown, step.why_not)
             return

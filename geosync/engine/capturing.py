@@ -18,6 +18,7 @@ from conflict.capture import (
 from conflict.node import Location
 from conflict.observation import DirectoryListing, DiskKind
 from conflict.operations import Transaction
+from conflict.scan import directory_entry
 from conflict.synced import EntryId, Path, path_of_entry
 from geosync.disk.interface import EntryBusy, EntryUnreadable, EntryVanished
 from geosync.engine.intake import Intake
@@ -205,10 +206,13 @@ class Capturer:
         now_s = self._site.clock.monotonic_s()
         for missing in left.unconfirmed:
             self._missing_since_s.setdefault(missing, now_s)
+        synced = self._site.journal.synced
+        listed = {directory_entry(synced, *item) for item in scan.listings.items()}
+        directories = {directory.entry for directory in listed if directory is not None}
         for entry_id in [e for e in self._missing_since_s if e not in left.unconfirmed]:
-            entry = self._site.journal.synced.entry(entry_id)
-            path = path_of_entry(self._site.journal.synced, entry) if entry is not None else None
-            if path is None or path[:-1] in scan.listings:
+            entry = synced.entry(entry_id)
+            # At the same path there may be another directory, which says nothing of this one.
+            if entry is None or entry.parent in directories:
                 del self._missing_since_s[entry_id]
         looked_at = scan.listings.keys() | scan.absent
         self._busy -= {path for path in self._busy if path[:-1] in looked_at}

@@ -53,8 +53,7 @@ class DirtyNames:
                 found.add((*above, name))
         return found
 
-    def replace(self, paths: Iterable[Path]) -> None:
-        """Forgets all but what these paths mean at present."""
+    def clear(self) -> None:
+        """Forgets all."""
         self._merged.clear()
         self._synced.clear()
-        self.add_paths(paths)

@@ -39,6 +39,7 @@ DISCOVER_EVERY_S: Final = 3.0
 SWEEP_EVERY_S: Final = 5.0
 ACKNOWLEDGE_AFTER_S: Final = 0.3
 RETRY_BLOCKED_S: Final = 1.0
+LOOK_AGAIN_EVERY_S: Final = 0.2  # at files that are being written or seem to be gone
 _STORE: Final = b"store"
 _DISK: Final = b"disk"
 _log = event_logger(__name__)
@@ -106,7 +107,8 @@ class Engine:
     def _cycle(self, dirty: dict[Path, bool]) -> Cycle:
         cycle = Cycle()
         self._capturer.look_at(dirty)
-        self._capturer.look_at(self._capturer.due())
+        if self._is_due("look again", LOOK_AGAIN_EVERY_S):
+            self._capturer.look_at(self._capturer.due())
         self._on_disk(cycle, lambda: self._capture(cycle))
         self._on_store(cycle, lambda: self._publish(cycle))
         self._on_store(cycle, lambda: self._receive(cycle))

@@ -64,12 +64,23 @@ def _recover_one(site: Site, intent: Intent, in_trash: dict[bytes, Retired]) -> 
         if before is not None and before.handle != found.handle:
             _remember_displaced(site, before, in_trash)
         site.journal.synced.save_entry(_as_left(becomes, found))
-    elif before is not None and before.handle != intent.handle and before.handle in in_trash:
+    elif before is not None and _is_displaced(site, before, found, in_trash):
         # The swap was made, and a program has since removed or replaced what it brought: the
         # version that the program saw was the new one, so no other may be taken for deleted.
         _remember_displaced(site, before, in_trash)
-        left = replace(becomes, handle=intent.handle, fingerprint=NEVER_SEEN)
-        site.journal.synced.save_entry(left)
+        site.journal.synced.save_entry(
+            replace(becomes, handle=intent.handle, fingerprint=NEVER_SEEN)
+        )
+
+
+def _is_displaced(
+    site: Site, before: SyncedEntry, found: DiskEntry | None, in_trash: dict[bytes, Retired]
+) -> bool:
+    """Tells whether the inode that was at a name is in the trash, by this change."""
+    if before.handle not in in_trash or (found is not None and found.handle == before.handle):
+        return False
+    token = in_trash[before.handle].token
+    return all(retired.token != token for retired in site.journal.retired())
 
 
 def _is_result(intent: Intent, becomes: SyncedEntry, found: DiskEntry) -> bool:

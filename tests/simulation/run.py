@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import secrets
+import signal
 import sys
 import time
 import traceback
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from tests.simulation.world import world_of
 
 PROGRESS_EVERY_S = 10.0
+SEED_LASTS_S_MAX = 120  # many times what any takes: beyond it, something goes round in circles
 SEEDS = 10**9
 
 
@@ -28,16 +30,25 @@ class Outcome:
 
 
 def run_seed(seed: int, tail_lines: int = 80) -> Outcome:
-    """Runs one seed; any exception is a failure."""
+    """Runs one seed; any exception is a failure, and so is a run without end."""
     with world_of(seed) as world:
         try:
+            signal.signal(signal.SIGALRM, _stop)
+            signal.alarm(SEED_LASTS_S_MAX)
             world.run()
         except Exception as error:  # noqa: BLE001 - whatever an engine raises is what we look for
-            where = "".join(traceback.format_exception(error)[-6:])
+            where = "".join(traceback.format_exception(error)[-12:])
             return Outcome(
                 world.trace.digest(), world.trace.counts, where, world.trace.tail(tail_lines)
             )
-        return Outcome(world.trace.digest(), world.trace.counts)
+        finally:
+            signal.alarm(0)
+        tail = world.trace.tail(tail_lines)
+        return Outcome(world.trace.digest(), world.trace.counts, tail=tail)
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    raise TimeoutError(f"not over after {SEED_LASTS_S_MAX} s")
 
 
 def describe(seed: int, outcome: Outcome) -> str:
@@ -56,6 +67,7 @@ def main() -> int:
     parser.add_argument("--keep-going", action="store_true", help="also after a failure")
     parser.add_argument("--tail", type=int, default=80, help="lines of the trace to show")
     parser.add_argument("--digest", action="store_true", help="print the hash of each trace")
+    parser.add_argument("--trace", action="store_true", help="print each trace's last lines")
     options = parser.parse_args()
     logging.getLogger("geosync").setLevel(logging.CRITICAL)
     first = secrets.randbelow(SEEDS) if options.seed is None else options.seed
@@ -67,6 +79,8 @@ def main() -> int:
         counts += outcome.counts
         if options.digest:
             print(seed, outcome.digest)
+        if options.trace:
+            print(outcome.tail)
         if outcome.failure:
             failed.append(seed)
             print(describe(seed, outcome), flush=True)

@@ -269,7 +269,9 @@ class SimulatedDisk:
                 return Applied(placed, self._retired(held))
             self._undo_exchange(held, path, staged.handle)
         if self._holds(held, staged.handle):
-            self.file_system.rename(held, STAGE + b"/" + staged.token, RenameMode.NO_REPLACE)
+            # RACE: while it had the name, a program may have written to it, or opened it to do so.
+            kept = TRASH + b"/" + self._stage.free_token(REMOVED)
+            self.file_system.rename(held, kept, RenameMode.NO_REPLACE)
         return Mismatch(self._entry(path))
 
     def _undo_exchange(self, held: bytes, path: RelativePath, ours: bytes) -> None:

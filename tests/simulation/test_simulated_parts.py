@@ -381,8 +381,21 @@ def test_a_file_renamed_over_in_the_window_is_put_back(site: Site) -> None:
     outcome = site.disk.replace(staged, PATH, expected)
     assert outcome == Mismatch(site.observed())
     assert site.application.read(PATH) == b"theirs"
-    assert site.trash() == []
-    assert isinstance(site.disk.replace(staged, PATH, site.expected()), Applied)
+    assert site.trash() == [b"ours"]  # which a program may have opened while it had the name
+
+
+def test_what_is_written_to_the_new_file_before_the_swap_is_undone_is_kept(site: Site) -> None:
+    site.application.write(PATH, b"old")
+    staged, expected = site.staged(b"ours"), site.expected()
+    races = [
+        lambda: site.application.save(PATH, b"theirs"),
+        lambda: site.application.append(PATH, b" and more"),
+    ]
+    site.disk.window = lambda _operation, _path: races.pop(0)() if races else None
+    assert site.disk.replace(staged, PATH, expected) == Mismatch(site.observed())
+    site.disk.discard_staged(staged)
+    assert site.application.read(PATH) == b"theirs"
+    assert site.trash() == [b"ours and more"]
 
 
 @pytest.mark.parametrize("contents", [[b"1", b"2"], [b"1", b"2", b"3"], [b"1", b"2", b"3", b"4"]])

@@ -7,7 +7,7 @@ from collections import Counter, deque
 
 from tests.simulation.simulated_clock import NS_PER_S, SimulatedTime
 
-TAIL_LINES_MAX = 400
+TAIL_LINES_MAX = 20_000
 
 
 class Trace:

@@ -50,8 +50,8 @@ class Weather:
     has_poisoned_clock: bool = False
     operator_rate: float = 0.0  # policies and decisions about conflicts
     lost_hint_rate: float = 0.0
-    features: frozenset[str] = frozenset()
-    limits: frozenset[str] = frozenset()
+    features: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()  # that are small
 
 
 def weather_of(fate: random.Random) -> Weather:
@@ -81,8 +81,8 @@ def weather_of(fate: random.Random) -> Weather:
         has_poisoned_clock=fate.random() < 0.2,
         operator_rate=some(0.1),
         lost_hint_rate=some(0.5),
-        features=frozenset({"files"} | {f for f in FEATURES if fate.random() < 0.5}),
-        limits=frozenset(name for _, name, _ in _LIMITS if fate.random() < 0.3),
+        features=("files", *(f for f in FEATURES if fate.random() < 0.5)),
+        limits=tuple(name for _, name, _ in _LIMITS if fate.random() < 0.3),
     )
 
 

@@ -38,7 +38,7 @@ class RandomUser:
         dirty: directories in which something changed since this was last emptied.
     """
 
-    def __init__(self, machine: Machine, fate: random.Random, features: frozenset[str]) -> None:
+    def __init__(self, machine: Machine, fate: random.Random, features: tuple[str, ...]) -> None:
         self.dirty: set[Path] = set()
         self._machine = machine
         self._application = machine.application
