@@ -140,12 +140,16 @@ class Applier:
         """
         result = ApplyResult()
         journal = self._site.journal
-        planned = plan(journal.nodes, journal.synced, self._dirty.paths())
+        asked, paths = self._dirty, self._dirty.paths()
+        planned = plan(journal.nodes, journal.synced, paths)
         self._ids = {}
+        self._dirty = DirtyNames(journal)
+        self._dirty.update(asked)
         self._note(planned.actions)  # an exception must not lose what the planner found
         for batch in _batches(planned.actions):
             self._run_batch(batch, result)
-        self._dirty.clear()
+        # Names below a directory that was moved are elsewhere now: they were not planned.
+        self._dirty = asked.displaced(paths)
         self._note(result.undone)
         self._dirty.add_paths(self._spoilt(planned.actions))
         if not self.has_work():

@@ -43,14 +43,28 @@ class DirtyNames:
 
     def paths(self) -> set[Path]:
         """Returns where the names are now, in either tree."""
-        found = {path_of(self._journal.nodes, at) for at in self._merged}
+        merged = {path_of(self._journal.nodes, at) for at in self._merged}
+        return merged | set(self._synced_paths().values())
+
+    def displaced(self, paths: set[Path]) -> DirtyNames:
+        """Returns the names on the disk that are at none of these paths, as they once were."""
+        found = DirtyNames(self._journal)
+        found._synced = {slot for slot, path in self._synced_paths().items() if path not in paths}
+        return found
+
+    def update(self, other: DirtyNames) -> None:
+        """Adds all names of another set."""
+        self._merged |= other._merged
+        self._synced |= other._synced
+
+    def _synced_paths(self) -> dict[tuple[EntryId, bytes], Path]:
+        found: dict[tuple[EntryId, bytes], Path] = {}
         for parent, name in self._synced:
             directory = self._journal.synced.entry(parent)
-            above = None
             if directory is not None:
                 above = path_of_entry(self._journal.synced, directory)
-            if above is not None:
-                found.add((*above, name))
+                if above is not None:
+                    found[parent, name] = (*above, name)
         return found
 
     def clear(self) -> None:
