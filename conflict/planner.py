@@ -15,7 +15,7 @@ from conflict.agenda import Agenda
 from conflict.attributes import attributes_of
 from conflict.file_planner import FilePlanner
 from conflict.leaving import Leaving
-from conflict.merged_tree import NodeStore, directories_at
+from conflict.merged_tree import NodeStore, directories_at, path_of
 from conflict.node import Location
 from conflict.observation import DiskKind
 from conflict.operations import NodeId
@@ -102,6 +102,7 @@ class _Planner:
             source = self._picture.move(source, parent, path[-1])
         if source.nodes != nodes:
             self._plan_children(path, nodes, source)
+            self._plan_left(source.nodes - nodes)
         known = replace(source, claims=wanted.claims, losers=losers_of(wanted))
         if known != source:
             source = self._picture.adopt(known)
@@ -126,6 +127,15 @@ class _Planner:
         self._picture.retimed.add(entry.entry)
         self._plan_children(path, entry.nodes, entry)
         return entry
+
+    def _plan_left(self, nodes: Iterable[NodeId]) -> None:
+        """Has the names planned in directories that were one with others, and are elsewhere now.
+
+        Some had lost their names to those of the others, and so were not on the disk.
+        """
+        for node in nodes:
+            for live in self._picture.nodes.live_links_in(node):
+                self._agenda.add(path_of(self._picture.nodes, Location(node, live.name)))
 
     def _plan_children(self, path: Path, nodes: Iterable[NodeId], entry: SyncedEntry) -> None:
         """Has all names planned that are in a directory, or should be."""

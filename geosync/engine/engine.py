@@ -88,8 +88,7 @@ class Engine:
     def _start(self) -> None:
         write_first_operation(self.site)
         self.site.disk.clear_stage()
-        was_interrupted = recover(self.site)
-        if was_interrupted or self.site.applied() != self.site.journal.log.received():
+        if self.site.journal.intents() or self.site.applied() != self.site.journal.log.received():
             self._applier.mark_everything()
 
     def cycle(self, dirty: dict[Path, bool]) -> Cycle:
@@ -153,6 +152,7 @@ class Engine:
 
     def resolve(self, identity: str, choice: Choice) -> Conflict:
         """Settles a conflict; the next cycle shows and publishes it. Raises OperatorError."""
+        recover(self.site)  # what is on the disk is part of the decision
         conflict = find_conflict(self.site, identity)
         self._applier.mark(resolve(self.site, conflict, choice))
         self._is_mirror_stale = True
@@ -222,7 +222,7 @@ class Engine:
         _log.error("publishing_stopped", reason=str(error))
 
     def _capture(self, cycle: Cycle) -> None:
-        if recover(self.site):  # a batch of ours ended in an error; it is no program's work
+        if recover(self.site):  # a batch of ours ended with a crash or an error, half done
             self._applier.mark_everything()
         if self._capturer.has_pending():
             captured = self._capturer.capture()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from conflict.observation import DiskEntry, DiskKind
 from conflict.synced import PARKED, SyncedEntry
-from geosync.disk.interface import EntryUnreadable, Retired
+from geosync.disk.interface import Retired
 from geosync.engine.places import NEVER_SEEN, as_seen, note_own_times, path_on_disk
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
@@ -27,7 +27,8 @@ def recover(site: Site) -> bool:
         Whether there was anything to find out.
 
     Raises:
-        RootLost: nothing is taken for done that only can't be seen.
+        EntryUnreadable, RootLost: nothing is taken for done, or not done, that only can't be seen.
+            Until it can, nothing may be captured: what we did would be taken for a program's work.
     """
     intents = site.journal.intents()
     if not intents:
@@ -36,10 +37,7 @@ def recover(site: Site) -> bool:
     befores = [site.journal.synced.entry(intent.entry) for intent in intents]
     with site.journal.transaction():
         for intent in intents:
-            try:
-                _recover_one(site, intent, in_trash)
-            except EntryUnreadable:
-                continue  # a scan finds out what is there, once it can be read
+            _recover_one(site, intent, in_trash)
         files = [entry for entry in befores if entry is not None and not entry.is_directory]
         _remember_strays(site, files, in_trash)
         entries = [*befores, *(intent.becomes for intent in intents)]
