@@ -122,6 +122,8 @@ def explaining(state_dir: bytes) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
             raise  # a mistake of ours
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_ERROR":
+            raise  # a statement that the tables don't fit: nothing that an operator can mend
         raise _explained(os.path.join(state_dir, FILE_NAME), error) from error
 
 
