@@ -25,7 +25,7 @@ from geosync.event_log import event_logger
 
 MIRROR: Final = b"conflicts"
 _DIRECTORY: Final = Attributes(mode=0o700, owner=b"", group=b"", mtime_ns=0)
-_UNDER_WAY: Final = b""  # in place of a digest: a copy that is perhaps only half made
+_UNDER_WAY: Final = b""  # in place of a digest: a copy that is half made, or half removed
 _log = event_logger(__name__)
 
 
@@ -59,7 +59,8 @@ class Mirror:
         if not stale and not new:
             return True
         # CRASH: what is half made, or not durable yet, is gone through again at the next start.
-        self._note({path: _UNDER_WAY for path in new if there.get(path) != _UNDER_WAY})
+        changing = [path for path in (*stale, *new) if there.get(path) != _UNDER_WAY]
+        self._note(dict.fromkeys(changing, _UNDER_WAY))
         gone = [path for path in sorted(stale) if self._remove(RelativePath(path))]
         made = [path for path in sorted(new) if self._add(RelativePath(path), new[path])]
         self._site.disk.sync_changes()
