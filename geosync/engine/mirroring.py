@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from conflict.attributes import attributes_of
-from conflict.content import Content, ContentKind
 from conflict.observation import Attributes, DiskKind
 from conflict.policy import ConflictPolicy
 from conflict.report import Conflict, conflicts
@@ -17,8 +16,8 @@ from geosync.disk.interface import (
     Expected,
     Failed,
     RelativePath,
-    Staged,
 )
+from geosync.engine.content_stage import ContentStage
 from geosync.engine.fetching import ContentUnavailable, Fetcher
 from geosync.engine.site import Site, joined
 from geosync.event_log import event_logger
@@ -44,6 +43,7 @@ class Mirror:
     def __init__(self, site: Site, fetcher: Fetcher) -> None:
         self._site = site
         self._fetcher = fetcher
+        self._stage = ContentStage(site, fetcher)
 
     def refresh(self) -> bool:
         """Adds what is missing and removes what is settled; returns whether all is as wanted."""
@@ -79,7 +79,9 @@ class Mirror:
         attributes = attributes_of(conflict.loser.attributes, is_directory=False)
         self._make_directories(path)
         try:
-            staged = self._staged(content, attributes)
+            self._fetcher.prefetch([content])
+            staged = self._stage.stage(content, attributes)
+            self._fetcher.finish_download(content)
         except ContentUnavailable as error:
             _log.info("conflict_copy_waits", path=path, reason=str(error))
             return False
@@ -92,24 +94,6 @@ class Mirror:
             _log.warning("conflict_copy_failed", path=path, reason=str(outcome))
             return False
         return True
-
-    def _staged(self, content: Content, attributes: Attributes) -> Staged:
-        disk = self._site.disk
-        if content.kind is ContentKind.SYMLINK:
-            return disk.stage_symlink(content.target, attributes)
-        if content.kind is ContentKind.FIFO:
-            return disk.stage_fifo(attributes)
-        self._fetcher.prefetch([content])
-        file = disk.stage_file(content.size_bytes)
-        try:
-            for block in self._fetcher.blocks(content):
-                file.write(block)
-            staged = file.finish(attributes)
-        except BaseException:
-            file.abandon()
-            raise
-        self._fetcher.finish_download(content)
-        return staged
 
     def _make_directories(self, path: RelativePath) -> None:
         parts = path.split(b"/")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
 
-from geosync.engine import applying, capturing, fetching, intake, publishing
+from geosync.engine import batch, capturing, fetching, intake, publishing
 from tests.simulation.disk_dice import DiskFaults
 from tests.simulation.simulated_store import StoreFaults
 from tests.simulation.workload import FEATURES
@@ -21,8 +21,8 @@ STEPS = (30, 80, 150, 300)
 SITE_COUNTS = (2, 2, 2, 3, 3, 3, 4, 5, 8)
 
 _LIMITS: tuple[tuple[ModuleType, str, int], ...] = (
-    (applying, "BATCH_ACTIONS_MAX", 3),
-    (applying, "BATCH_SIZE_BYTES_MAX", 200),
+    (batch, "BATCH_ACTIONS_MAX", 3),
+    (batch, "BATCH_SIZE_BYTES_MAX", 200),
     (capturing, "ENTRIES_AT_ONCE_MAX", 4),
     (publishing, "SEGMENT_RECORDS_SIZE_BYTES_MAX", 500),
     (intake, "INLINE_CHUNK_SIZE_BYTES_MAX", 60),

@@ -1,0 +1,172 @@
+"""A batch: changes that are staged, synced and committed together.
+
+The order of durability: contents are staged and synced; then the intents are committed; then the
+disk is changed and synced; then the synced tree is committed. A crash between any two of these is
+mended by geosync.engine.recovery, which asks the disk which of the intended changes were made.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from conflict.actions import Action, Adopt, ApplyAttributes, PlaceFile, ReplaceFile
+from conflict.synced import EntryId, Path
+from geosync.disk.interface import Applied, Busy, Failed, Mismatch
+from geosync.engine.changing import REMOVALS, Changer
+from geosync.engine.content_stage import ContentStage
+from geosync.engine.fetching import ContentUnavailable, Fetcher
+from geosync.engine.intending import intents_of
+from geosync.engine.places import NEVER_SEEN, note_own_times
+from geosync.engine.planned_entries import PlannedEntries
+from geosync.engine.site import Site, joined
+from geosync.engine.step import Step
+from geosync.event_log import event_logger
+
+BATCH_ACTIONS_MAX: Final = 500
+BATCH_SIZE_BYTES_MAX: Final = 32 * 1024 * 1024
+_NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_log = event_logger(__name__)
+
+
+@dataclass(slots=True)
+class ApplyResult:
+    """What one round of applying did and could not do."""
+
+    done: int = 0
+    blocked: dict[Path, str] = field(default_factory=dict)  # path -> why, for the operator
+    to_capture: set[Path] = field(default_factory=set)  # directories that hold a surprise
+    no_room: OSError | None = None  # for some file; all others were gone on with
+    undone: list[Action] = field(default_factory=list)
+
+
+def batches(actions: Iterable[Action]) -> Iterator[list[Action]]:
+    """Cuts a plan into pieces of bounded size."""
+    batch: list[Action] = []
+    size_bytes = 0
+    for action in actions:
+        batch.append(action)
+        if isinstance(action, (PlaceFile, ReplaceFile)):
+            size_bytes += action.content.size_bytes
+        if len(batch) >= BATCH_ACTIONS_MAX or size_bytes >= BATCH_SIZE_BYTES_MAX:
+            yield batch
+            batch, size_bytes = [], 0
+    if batch:
+        yield batch
+
+
+class BatchRunner:
+    """Carries out the batches of one plan."""
+
+    def __init__(self, site: Site, fetcher: Fetcher, entries: PlannedEntries) -> None:
+        self._site = site
+        self._fetcher = fetcher
+        self._entries = entries
+        self._stage = ContentStage(site, fetcher)
+        self._changer = Changer(site, fetcher, entries)
+
+    def run(self, actions: Iterable[Action], result: ApplyResult) -> None:
+        """Does what can be done of one batch, and adds to `result` what became of it.
+
+        Raises:
+            OSError: the stage can't be written or synced; nothing was changed by this batch.
+        """
+        steps = [Step(action) for action in actions]
+        try:
+            self._prepare(steps, result)
+            self._change(steps, result)
+        finally:
+            for step in steps:
+                if step.staged is not None:
+                    self._site.disk.discard_staged(step.staged)
+            self._fetcher.forget()
+
+    def _prepare(self, steps: list[Step], result: ApplyResult) -> None:
+        wanted = [
+            (step, step.action)
+            for step in steps
+            if isinstance(step.action, (PlaceFile, ReplaceFile))
+        ]
+        self._fetcher.prefetch(action.content for _, action in wanted)
+        for step, action in wanted:
+            try:
+                step.staged = self._stage.stage(action.content, action.attributes)
+            except ContentUnavailable as error:
+                step.why_not = f"waits for its content: {error}"
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                step.why_not = f"there is no room for it here: {error.strerror}"
+                result.no_room = error
+        if wanted:
+            self._site.disk.sync_stage()
+
+    def _change(self, steps: list[Step], result: ApplyResult) -> None:
+        for step in steps:
+            self._entries.give_id(step.action)
+        journal = self._site.journal
+        intents = intents_of(steps, self._entries, journal.synced)
+        if intents:
+            with journal.transaction():
+                journal.begin_intents(intents)
+        with journal.transaction():
+            for step in steps:
+                self._run(step, result)
+            note_own_times(self._site, self._directories_of(steps))
+            if intents:
+                # CRASH: changes that are not durable yet are undone by the file system as a
+                # prefix; the intents are still there and the disk tells what became of them.
+                self._site.disk.sync_changes()
+            journal.end_intents()
+
+    def _directories_of(self, steps: list[Step]) -> set[EntryId]:
+        """Returns the directories in which a name came or went."""
+        entries = (
+            entry
+            for step in steps
+            if not isinstance(step.action, (ApplyAttributes, Adopt))
+            for entry in (
+                getattr(step.action, "expected", None),
+                getattr(step.action, "becomes", None),
+            )
+        )
+        return {self._entries.id_of(entry.parent) for entry in entries if entry is not None}
+
+    def _run(self, step: Step, result: ApplyResult) -> None:
+        action = step.action
+        if isinstance(action, Adopt):
+            self._changer.adopt(action)
+            return
+        subject = action.expected if isinstance(action, REMOVALS) else action.becomes
+        shown = self._entries.path(subject)
+        outcome = self._changer.change(step)
+        if isinstance(outcome, Applied):
+            result.done += 1
+            if shown and outcome.entry is not None and outcome.entry.fingerprint == NEVER_SEEN:
+                result.to_capture.add(shown[:-1])
+            return
+        result.undone.append(action)
+        if isinstance(outcome, Mismatch):
+            self._changer.remember_strays(action)
+        if shown is None:
+            return  # what it rests on is blocked, and shown
+        if outcome is None:
+            result.blocked.setdefault(shown, step.why_not)
+            return
+        _note_failure(shown, outcome, result)
+
+
+def _note_failure(path: Path, outcome: Mismatch | Busy | Failed, result: ApplyResult) -> None:
+    match outcome:
+        case Mismatch():
+            result.blocked[path] = "changed on this site meanwhile; it is captured first"
+            result.to_capture.add(path[:-1])
+        case Busy():
+            result.blocked[path] = "a program has the file open for writing"
+        case Failed(reason=reason, errno=number):
+            result.blocked[path] = reason
+            if number in (errno.ENOTEMPTY, errno.EEXIST):
+                result.to_capture.update((path[:-1], path))
+            _log.warning("change_failed", path=joined(path), reason=reason)

@@ -1,0 +1,224 @@
+"""Changing: makes single changes of the disk, and records what they left there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from conflict.actions import (
+    Action,
+    Adopt,
+    ApplyAttributes,
+    LinkFile,
+    MakeDirectory,
+    Move,
+    Park,
+    PlaceFile,
+    RemoveDirectory,
+    RemoveFile,
+    ReplaceFile,
+)
+from conflict.observation import Fingerprint
+from conflict.synced import PARKED, SyncedEntry
+from geosync.disk.interface import (
+    Applied,
+    Expected,
+    Mismatch,
+    Outcome,
+    RelativePath,
+    Retired,
+)
+from geosync.engine.fetching import Fetcher
+from geosync.engine.places import NEVER_SEEN, as_seen, path_on_disk
+from geosync.engine.planned_entries import PlannedEntries
+from geosync.engine.site import Site
+from geosync.engine.step import Step
+from geosync.journal.journal import RetiredFile
+
+REMOVALS = (RemoveFile, RemoveDirectory)
+
+
+class Changer:
+    """Carries out the actions of one plan. Used inside a transaction of the journal."""
+
+    def __init__(self, site: Site, fetcher: Fetcher, entries: PlannedEntries) -> None:
+        self._site = site
+        self._fetcher = fetcher
+        self._entries = entries
+
+    def change(self, step: Step) -> Outcome | None:
+        """Makes one change; None when what it rests on did not happen."""
+        action = step.action
+        if isinstance(action, REMOVALS):
+            return self._remove(action)
+        assert not isinstance(action, Adopt), "nothing is to be done to the disk"
+        becomes = self._entries.realised(action.becomes)
+        target = path_on_disk(self._site, becomes)
+        expected = getattr(action, "expected", None)
+        now = self._entries.current(expected) if expected is not None else None
+        if target is None or (expected is not None and now is None):
+            return None
+        outcome: Outcome | None
+        match action:
+            case MakeDirectory(attributes=attributes):
+                outcome = self._site.disk.make_directory(target, attributes)
+            case PlaceFile() | ReplaceFile():
+                outcome = self._place(step, now, target)
+            case LinkFile():
+                outcome = self._link(action, target, now)
+            case Move() | Park() | ApplyAttributes():
+                outcome = self._change_in_place(action, now, target)
+            case _:
+                assert_never(action)
+        if isinstance(outcome, Applied):
+            self._record(becomes, outcome, now)
+        return outcome
+
+    def adopt(self, action: Adopt) -> None:
+        """Records what an entry stands for, if it is where and what the plan expects."""
+        wanted = self._entries.realised(action.becomes)
+        now = self._site.journal.synced.entry(wanted.entry)
+        is_there = now is not None and (now.parent, now.name) == (wanted.parent, wanted.name)
+        if now is not None and is_there and now.content == wanted.content:
+            self._site.journal.synced.save_entry(
+                replace(now, claims=wanted.claims, losers=wanted.losers, copy_of=wanted.copy_of)
+            )
+
+    def remember_strays(self, action: Action) -> None:
+        """Keeps track of a program's file that ended up in the trash although we gave way.
+
+        RACE: a program that renames over a name, again and again, while we undo a swap, can have
+        one of its files end there. Its content is captured as a version of the file at the name.
+        """
+        expected = getattr(action, "expected", None)
+        was = self._entries.current(expected) if expected is not None else None
+        if was is None or was.is_directory:
+            return
+        known = {retired.token for retired in self._site.journal.retired()}
+        for stray in self._site.disk.retired():
+            if stray.token not in known:
+                self._retire(stray, was, NEVER_SEEN)
+
+    # Single changes
+
+    def _place(self, step: Step, now: SyncedEntry | None, target: RelativePath) -> Outcome | None:
+        if step.staged is None:
+            return None
+        if now is None:
+            outcome = self._site.disk.place_new(step.staged, target)
+        else:
+            outcome = self._site.disk.replace(step.staged, target, _expected(now))
+        if isinstance(outcome, Applied):
+            assert isinstance(step.action, (PlaceFile, ReplaceFile))
+            step.staged = None
+            self._fetcher.finish_download(step.action.content)
+        return outcome
+
+    def _change_in_place(
+        self, action: Move | Park | ApplyAttributes, now: SyncedEntry | None, target: RelativePath
+    ) -> Outcome | None:
+        path = path_on_disk(self._site, now) if now is not None else None
+        if now is None or path is None:
+            return None
+        match action:
+            case Move() if now.parent == PARKED:
+                return self._bring_back(now, path, target)
+            case Move():
+                return self._site.disk.move(path, target, _expected(now))
+            case Park():
+                return self._site.disk.park(path, _expected(now))
+            case ApplyAttributes(attributes=attributes):
+                return self._site.disk.set_attributes(path, _expected(now), attributes)
+
+    def _bring_back(self, now: SyncedEntry, path: RelativePath, target: RelativePath) -> Outcome:
+        """Moves what was parked to its name, also when a program has written to it meanwhile.
+
+        No scan looks where it is parked: only at a name of the volume can it be captured.
+        """
+        found = self._site.disk.observe(path)
+        if found is None:
+            self._forget(now)
+            return Mismatch(None)
+        outcome = self._site.disk.move(path, target, Expected(now.handle))
+        is_as_known = now.is_directory or found.fingerprint == now.fingerprint
+        if is_as_known or not isinstance(outcome, Applied):
+            return outcome
+        assert outcome.entry is not None
+        seen = replace(outcome.entry, fingerprint=NEVER_SEEN, attributes=now.attributes)
+        return replace(outcome, entry=seen)
+
+    def _forget(self, parked: SyncedEntry) -> None:
+        """Somebody took away what was parked. That deletes nothing: it is brought here again."""
+        synced = self._site.journal.synced
+        for child in list(synced.entries_in(parked.entry)):
+            self._forget(child)
+        synced.remove_entry(parked.entry)
+
+    def _link(
+        self, action: LinkFile, target: RelativePath, now: SyncedEntry | None
+    ) -> Outcome | None:
+        anchor = self._site.journal.synced.entry(self._entries.id_of(action.source))
+        path = path_on_disk(self._site, anchor) if anchor is not None else None
+        if anchor is None or path is None or anchor.content != action.becomes.content:
+            return None
+        expected = _expected(now) if now is not None else None
+        return self._site.disk.link(path, _expected(anchor), target, expected)
+
+    def _remove(self, action: RemoveFile | RemoveDirectory) -> Outcome | None:
+        now = self._entries.current(action.expected)
+        path = path_on_disk(self._site, now) if now is not None else None
+        if now is None or path is None:
+            return None
+        if isinstance(action, RemoveFile):
+            outcome = self._site.disk.remove_file(path, self._removable(now))
+        elif any(self._site.journal.synced.entries_in(now.entry)):
+            return None  # what a program removed there is captured first
+        else:
+            outcome = self._site.disk.remove_directory(path, _expected(now))
+        if isinstance(outcome, Applied):
+            self._retire(outcome.retired, now)
+            self._site.journal.synced.remove_entry(now.entry)
+        elif outcome == Mismatch(None) and now.parent == PARKED:
+            self._forget(now)
+        return outcome
+
+    def _removable(self, now: SyncedEntry) -> Expected:
+        """What a program wrote to a parked file is a late write, for a sweep to find."""
+        return Expected(now.handle) if now.parent == PARKED else _expected(now)
+
+    # Records
+
+    def _record(self, becomes: SyncedEntry, outcome: Applied, now: SyncedEntry | None) -> None:
+        synced = self._site.journal.synced
+        assert outcome.entry is not None
+        if now is not None:
+            self._retire(outcome.retired, now)
+        synced.save_entry(as_seen(becomes, outcome.entry))
+        for other in synced.entries_of_handle(outcome.entry.handle):
+            if other.entry != becomes.entry:  # a hard link: its change time changed with ours
+                seen = replace(outcome.entry, name=other.name)
+                synced.save_entry(as_seen(other, seen))
+
+    def _retire(
+        self, retired: Retired | None, was: SyncedEntry, fingerprint: Fingerprint | None = None
+    ) -> None:
+        if retired is None:
+            return
+        if fingerprint is None:
+            is_known = was.parent != PARKED  # else compared with nothing: a sweep reads it
+            fingerprint = retired.entry.fingerprint if is_known else was.fingerprint
+        self._site.journal.add_retired(
+            RetiredFile(
+                token=retired.token,
+                handle=retired.entry.handle,
+                fingerprint=fingerprint,
+                since_ms=self._site.now_ms(),
+                was=was,
+            )
+        )
+
+
+def _expected(entry: SyncedEntry) -> Expected:
+    if entry.is_directory:
+        return Expected(entry.handle)
+    return Expected(entry.handle, entry.fingerprint)
