@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from geosync.disk.interface import Disk, Failed
 from tests.support.disk_tree import disk_tree
 from tests.support.kill_points import KillPoints, run_to_death
-from tests.support.local_sites import local_sites, operations_of, run, settle
+from tests.support.local_sites import LocalSite, local_sites, operations_of, run, settle
 from tests.support.recording_store import let_pass
 from transport.errors import StoreUnavailable
 from transport.memory_store import MemoryStore
@@ -85,3 +87,40 @@ def test_a_kill_while_a_content_is_missing_takes_no_name_for_having_it() -> None
             assert len(operations_of(here, store)) == 1, kill_before  # which introduces it
         kill_before += 1
     assert kill_before > 5
+
+
+@contextmanager
+def _parked_at_home() -> Iterator[tuple[LocalSite, LocalSite, bytes]]:
+    """Two names are swapped elsewhere; here one of the files is parked and can't go on yet."""
+    with local_sites(MemoryStore(), "away", "here") as (away, here):
+        away.write(b"first", b"one")
+        away.write(b"second", b"two")
+        settle(away, here)
+        here.close()
+        here.wrap_disk = lambda disk: cast("Disk", RefusingDisk(disk, "move", 2))
+        here.open()
+        for source, target in ((b"first", b"third"), (b"second", b"first"), (b"third", b"second")):
+            os.rename(away.path(source), away.path(target))
+            run(away, rounds=2)  # each is a move, while a swap would be two new contents
+        run(here, rounds=1)
+        directory = here.path(b".geosync/parked")
+        (name,) = os.listdir(directory)
+        yield away, here, os.path.join(directory, name)
+
+
+def test_what_a_program_writes_to_a_parked_file_is_captured_where_it_belongs() -> None:
+    with _parked_at_home() as (away, here, parked):
+        with open(parked, "ab") as file:
+            file.write(b", and more")
+        settle(here, away)
+        assert disk_tree(here.root) == disk_tree(away.root)
+        assert sorted((here.read(b"first"), here.read(b"second"))) == [b"one, and more", b"two"]
+        assert here.engine.conflicts() == []
+
+
+def test_a_parked_file_that_somebody_removed_is_brought_again_and_deleted_nowhere() -> None:
+    with _parked_at_home() as (away, here, parked):
+        os.unlink(parked)
+        settle(here, away)
+        assert disk_tree(here.root) == disk_tree(away.root)
+        assert (here.read(b"first"), here.read(b"second")) == (b"two", b"one")
