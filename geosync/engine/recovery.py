@@ -58,7 +58,7 @@ def _recover_one(site: Site, intent: Intent, in_trash: dict[bytes, Retired]) -> 
         return  # its directory was not made, so nor was this
     path = path_on_disk(site, becomes)
     found = site.disk.observe(path) if path is not None else None
-    if found is not None and _is_result(intent, becomes, found):
+    if found is not None and _is_result(site, intent, becomes, found):
         if before is not None and before.handle != found.handle:
             _remember_displaced(site, before, in_trash)
         site.journal.synced.save_entry(_as_left(becomes, found))
@@ -81,9 +81,12 @@ def _is_displaced(
     return all(retired.token != token for retired in site.journal.retired())
 
 
-def _is_result(intent: Intent, becomes: SyncedEntry, found: DiskEntry) -> bool:
+def _is_result(site: Site, intent: Intent, becomes: SyncedEntry, found: DiskEntry) -> bool:
     if intent.handle == ANY_DIRECTORY:
-        return becomes.is_directory and found.kind is DiskKind.DIRECTORY
+        # A directory that is known by another name is not new: a program has moved it here.
+        known = site.journal.synced.entries_of_handle(found.handle)
+        is_new = all(other.entry == becomes.entry for other in known)
+        return becomes.is_directory and found.kind is DiskKind.DIRECTORY and is_new
     return found.handle == intent.handle
 
 

@@ -19,6 +19,7 @@ ONCE_FAILED = (
     1048,  # a program wrote to a file that was parked
     1137,  # the same, by another way
     116,  # a conflict copy whose removal failed halfway was wanted again
+    2130,  # a program moved a directory to where one was to be made when the process died
     3036,  # a name below a directory that another site had moved
 )
 
