@@ -1,0 +1,129 @@
+"""Kills an engine at each system call of a scenario, starts it again, and checks what must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.crash.crash_invariants import (
+    Outcome,
+    captured_operations,
+    check,
+    come_to_rest,
+    kept_contents,
+)
+from tests.crash.crash_scenarios import Meanwhile, Scenario, seed
+from tests.support.disk_tree import contents_of
+from tests.support.local_sites import LocalSite, local_sites, quick_directory, settle
+from tests.support.system_call_kills import Death, Kill, Life, SystemCall, live
+from tests.support.system_calls import WRITING, missing_requirement
+from transport.directory_store import DirectoryStore
+
+_DOWN_S = 1000.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the kills of one scenario."""
+
+    kills: int = 0
+    failures: dict[str, str] = field(default_factory=dict)  # where it was killed -> what failed
+
+
+def require_tracing() -> None:
+    """Skips the test where no process can be stopped at its system calls."""
+    reason = missing_requirement()
+    if reason is None:
+        try:
+            live(_do_nothing, None)
+        except OSError as error:
+            reason = f"this process may not trace its own child: {error}"
+    if reason is not None:
+        pytest.skip(reason)
+
+
+def _do_nothing() -> None:
+    """What a child does that only shows that it can be traced."""
+
+
+def killed_once(scenario: Scenario, kill: Kill | None) -> tuple[Life, Outcome]:
+    """Plays a scenario; one engine is killed in it, started again, and must recover.
+
+    Raises:
+        AssertionError: something does not hold afterwards.
+    """
+    with quick_directory() as directory:
+        store = DirectoryStore(directory + b"/store")
+        store.prepare()
+        with local_sites(store, "away", "here") as (away, here):
+            seed(away)
+            settle(away, here)
+            before = contents_of(here.root)
+            here.close()
+            _change(scenario, away, here)
+            contents = kept_contents(before, contents_of(away.root), contents_of(here.root))
+            meanwhile = scenario.meanwhile(here)
+            try:
+                life = live(lambda: _run(here), kill, meanwhile)
+            finally:
+                meanwhile.close()
+            did_work = meanwhile.written or scenario.meanwhile is Meanwhile
+            assert did_work or life.was_killed, "the program beside it never had its turn"
+            here.time.advance(_DOWN_S)
+            captured = captured_operations(here.open())
+            come_to_rest(here, away)
+            return life, check(here, away, store, captured, contents | meanwhile.written)
+
+
+def all_kills(calls: list[SystemCall]) -> Iterator[Kill]:
+    """Yields every place at which an engine that makes these calls can be killed.
+
+    A kill before a call is one after the call before it, since nothing that lasts happens in
+    between; so only the last one is also killed afterwards.
+    """
+    for call in calls:
+        yield Kill(call.index)
+        if call.name in WRITING:
+            yield Kill(call.index, Death.HALFWAY)
+    if calls:
+        yield Kill(calls[-1].index, Death.AFTER)
+
+
+def kill_everywhere(scenario: Scenario, every: int = 1, first: int = 0) -> Tally:
+    """Kills at each of the system calls, or at some.
+
+    Args:
+        scenario: what happens.
+        every: 1 for all places, n for each n-th.
+        first: which one of `every`.
+    """
+    life, expected = killed_once(scenario, None)
+    tally = Tally()
+    for kill in list(all_kills(life.calls))[first::every]:
+        call = life.calls[kill.index]
+        where = f"{kill.death.value} {call}"
+        try:
+            again, outcome = killed_once(scenario, kill)
+            assert again.was_killed, "it lived"
+            assert outcome.deletes == expected.deletes, (outcome, expected)
+            assert outcome == expected or not scenario.has_one_outcome, (outcome, expected)
+        except AssertionError as error:
+            tally.failures[where] = str(error)
+        tally.kills += 1
+    return tally
+
+
+def _change(scenario: Scenario, away: LocalSite, here: LocalSite) -> None:
+    if scenario.away is not None:
+        scenario.away(away)
+    if scenario.here is not None:
+        scenario.here(here)
+    for _ in range(3):
+        away.cycle()
+
+
+def _run(site: LocalSite) -> None:
+    site.open()
+    settle(site)
