@@ -5,17 +5,23 @@ does not take such a one, the link in /proc/self/fd leads to the inode without a
 """
 
 import errno
-import grp
 import os
-import pwd
 import stat
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
 
 from conflict.observation import Attributes
+from geosync.disk.access_lists import (
+    ACCESS,
+    DEFAULT,
+    XATTR_NAMES,
+    Subjects,
+    entries_of,
+    group_permissions,
+    packed_list,
+)
+from geosync.disk.owner_names import OwnerNames
 
-_ID_MAX = 2**32 - 2  # the one above means: leave it as it is
 _USER_NAMESPACE = "user."
-_ACL_NAMESPACE = "system.posix_acl_"
 
 _REFUSED = frozenset(
     (
@@ -31,121 +37,99 @@ _REFUSED = frozenset(
 )
 
 
-@lru_cache(maxsize=4096)
-def owner_name(uid: int) -> bytes:
-    """Returns the user's name, or b"#" and the number; remembered until the process ends."""
-    try:
-        return os.fsencode(pwd.getpwuid(uid).pw_name)
-    except KeyError:
-        return b"#%d" % uid
-
-
-@lru_cache(maxsize=4096)
-def group_name(gid: int) -> bytes:
-    """Returns the group's name, or b"#" and the number; remembered until the process ends."""
-    try:
-        return os.fsencode(grp.getgrgid(gid).gr_name)
-    except KeyError:
-        return b"#%d" % gid
-
-
-@lru_cache(maxsize=4096)
-def _known_uid(name: bytes) -> int:
-    return _number(name[1:]) if name.startswith(b"#") else pwd.getpwnam(os.fsdecode(name)).pw_uid
-
-
-@lru_cache(maxsize=4096)
-def _known_gid(name: bytes) -> int:
-    return _number(name[1:]) if name.startswith(b"#") else grp.getgrnam(os.fsdecode(name)).gr_gid
-
-
-def _number(digits: bytes) -> int:
-    number = int(digits)
-    if not 0 <= number <= _ID_MAX:
-        raise ValueError(digits)
-    return number
-
-
-def uid_of(owner: bytes) -> int | None:
-    """Returns the number of a user, None when this system has no such user (asked anew)."""
-    try:
-        return _known_uid(owner)
-    except (KeyError, ValueError):
-        return None
-
-
-def gid_of(group: bytes) -> int | None:
-    """Returns the number of a group, None when this system has no such group (asked anew)."""
-    try:
-        return _known_gid(group)
-    except (KeyError, ValueError):
-        return None
-
-
-def read_attributes(descriptor: int, status: os.stat_result) -> Attributes:
+def read_attributes(descriptor: int, status: os.stat_result, names: OwnerNames) -> Attributes:
     """Returns the attributes of an inode whose stat is given.
 
     Raises:
         OSError: an extended attribute could not be read.
     """
+    has_extended = not stat.S_ISLNK(status.st_mode)
     return Attributes(
         mode=stat.S_IMODE(status.st_mode),
-        owner=owner_name(status.st_uid),
-        group=group_name(status.st_gid),
+        owner=names.users.name_of(status.st_uid),
+        group=names.groups.name_of(status.st_gid),
         mtime_ns=status.st_mtime_ns,
-        extended=() if stat.S_ISLNK(status.st_mode) else _read_extended(descriptor),
+        extended=_read_extended(descriptor, names) if has_extended else (),
     )
-
-
-def _is_carried(name: str) -> bool:
-    return name.startswith((_USER_NAMESPACE, _ACL_NAMESPACE)) and "\0" not in name
 
 
 def _link_to(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def _extended_names(link: str) -> list[str]:
+def _is_users(name: str) -> bool:
+    return name.startswith(_USER_NAMESPACE) and "\0" not in name
+
+
+def _listed(link: str) -> list[str]:
     try:
-        names = os.listxattr(link)
+        return os.listxattr(link)
     except OSError as error:
         if error.errno == errno.EOPNOTSUPP:
             return []
         raise
-    return [name for name in names if _is_carried(name)] if names else names
 
 
-def _read_extended(descriptor: int) -> tuple[tuple[bytes, bytes], ...]:
+def _value_of(link: str, name: str) -> bytes | None:
+    try:
+        return os.getxattr(link, name)
+    except OSError as error:
+        # RACE: removed since it was listed; that has changed ctime, so the next look tells.
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return None
+        raise
+
+
+def _subjects(names: OwnerNames) -> Subjects:
+    return Subjects(
+        names.users.name_of, names.groups.name_of, names.users.number_of, names.groups.number_of
+    )
+
+
+def _read_extended(descriptor: int, names: OwnerNames) -> tuple[tuple[bytes, bytes], ...]:
     link = _link_to(descriptor)
-    names = _extended_names(link)
-    if not names:
-        return ()
-    found = []
-    for name in names:
-        try:
-            found.append((os.fsencode(name), os.getxattr(link, name)))
-        except OSError as error:
-            # RACE: removed since it was listed; that has changed ctime, so the next look tells.
-            if error.errno != errno.ENODATA:
-                raise
-    return tuple(sorted(found))
+    listed = _listed(link)
+    return tuple(sorted(_found_extended(link, listed, names))) if listed else ()
 
 
-def apply_attributes(descriptor: int, attributes: Attributes) -> None:
+def _found_extended(
+    link: str, listed: list[str], names: OwnerNames
+) -> Iterator[tuple[bytes, bytes]]:
+    for name in filter(_is_users, listed):
+        value = _value_of(link, name)
+        if value is not None:
+            yield os.fsencode(name), value
+    for kind, name in XATTR_NAMES.items():
+        packed = _value_of(link, name) if name in listed else None
+        if packed is not None:
+            # Two numbers may have one name; the attribute is there once all the same.
+            yield from dict(entries_of(kind, packed, _subjects(names))).items()
+
+
+def apply_attributes(descriptor: int, attributes: Attributes, names: OwnerNames) -> None:
     """Sets all attributes as far as this process may and the file system can; the rest stays.
 
-    The order matters: chown clears setuid and setgid, chmod changes the mask of an access
-    control list, and all of them come before mtime. Read the entry again to see what was refused.
+    The order matters: chown clears setuid and setgid, a file that its owner may not write takes
+    no attribute from him, an access control list changes the mode, and all of them come before
+    mtime. Read the entry again to see what was refused.
 
     Raises:
         OSError: anything but a refusal (an I/O error, a read-only file system).
     """
     link = _link_to(descriptor)
-    is_symlink = stat.S_ISLNK(os.fstat(descriptor).st_mode)
-    _apply_owner(link, descriptor, attributes)
-    if not is_symlink:
-        _apply_mode(link, descriptor, attributes)
-        _apply_extended(link, attributes)
+    status = os.fstat(descriptor)
+    uid = names.users.number_of(attributes.owner)
+    gid = names.groups.number_of(attributes.group)
+    _apply_owner(link, status, uid, gid)
+    if not stat.S_ISLNK(status.st_mode):
+        wanted = dict(attributes.extended)
+        _apply_users_own(link, wanted)
+        mode = _allowed_mode(descriptor, attributes.mode, uid, gid)
+        if not _apply_list(link, ACCESS, packed_list(ACCESS, wanted, mode, _subjects(names))):
+            mode = _without_list(mode, wanted)
+        _apply_mode(link, descriptor, mode)
+        if stat.S_ISDIR(status.st_mode):
+            _apply_list(link, DEFAULT, packed_list(DEFAULT, wanted, mode, _subjects(names)))
     _apply_mtime(link, descriptor, attributes.mtime_ns)
 
 
@@ -154,9 +138,7 @@ def _tolerate_refusal(error: OSError) -> None:
         raise error
 
 
-def _apply_owner(link: str, descriptor: int, attributes: Attributes) -> None:
-    status = os.fstat(descriptor)
-    uid, gid = uid_of(attributes.owner), gid_of(attributes.group)
+def _apply_owner(link: str, status: os.stat_result, uid: int | None, gid: int | None) -> None:
     # One at a time: an owner who may not give the file away may still choose among his groups.
     if gid is not None and gid != status.st_gid:
         _change_owner(link, -1, gid)
@@ -171,19 +153,28 @@ def _change_owner(link: str, uid: int, gid: int) -> None:
         _tolerate_refusal(error)
 
 
-def _apply_mode(link: str, descriptor: int, attributes: Attributes) -> None:
-    """Sets the mode; setuid and setgid only where the owner or group they stand for was set.
+def _allowed_mode(descriptor: int, mode: int, uid: int | None, gid: int | None) -> int:
+    """Returns the mode; setuid and setgid only where the owner or group they stand for was set.
 
     A file that was meant to run as one user must not run as another because chown was refused.
     """
     status = os.fstat(descriptor)
-    mode = attributes.mode
     if not stat.S_ISDIR(status.st_mode):
-        if status.st_uid != uid_of(attributes.owner):
+        if status.st_uid != uid:
             mode &= ~stat.S_ISUID
-        if status.st_gid != gid_of(attributes.group):
+        if status.st_gid != gid:
             mode &= ~stat.S_ISGID
-    if stat.S_IMODE(status.st_mode) == mode:
+    return mode
+
+
+def _without_list(mode: int, wanted: Mapping[bytes, bytes]) -> int:
+    """Gives the owning group no more than the list that can't be set would have given it."""
+    permissions = group_permissions(wanted)
+    return mode if permissions is None else mode & ~(~permissions << 3 & 0o070)
+
+
+def _apply_mode(link: str, descriptor: int, mode: int) -> None:
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) == mode:
         return
     try:
         os.chmod(link, mode)
@@ -191,9 +182,25 @@ def _apply_mode(link: str, descriptor: int, attributes: Attributes) -> None:
         _tolerate_refusal(error)
 
 
-def _apply_extended(link: str, attributes: Attributes) -> None:
-    wanted = dict(attributes.extended)
-    present = _extended_names(link)
+def _apply_list(link: str, kind: bytes, packed: bytes | None) -> bool:
+    """Sets or removes an access control list; returns whether it is as wanted."""
+    name = XATTR_NAMES[kind]
+    present = _value_of(link, name) if name in _listed(link) else None
+    if present == packed:
+        return True
+    try:
+        if packed is None:
+            os.removexattr(link, name)
+        else:
+            os.setxattr(link, name, packed)
+    except OSError as error:
+        _tolerate_refusal(error)
+        return False
+    return True
+
+
+def _apply_users_own(link: str, wanted: Mapping[bytes, bytes]) -> None:
+    present = list(filter(_is_users, _listed(link)))
     for name in present:
         if os.fsencode(name) not in wanted:
             try:
@@ -202,7 +209,7 @@ def _apply_extended(link: str, attributes: Attributes) -> None:
                 _tolerate_refusal(error)
     for encoded_name, value in wanted.items():
         name = os.fsdecode(encoded_name)
-        if not _is_carried(name):
+        if not _is_users(name):
             continue
         try:
             if name not in present or os.getxattr(link, name) != value:

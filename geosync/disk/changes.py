@@ -77,7 +77,7 @@ class Changes:
                 applied = self._place(staged, new, new.entry, path)
                 if movable == attributes:
                     return applied
-                apply_attributes(new.descriptor, attributes)
+                apply_attributes(new.descriptor, attributes, self._tree.names)
                 name = path.rpartition(b"/")[2]
                 return Applied(self._tree.entry_of(new.descriptor, name))
         finally:
@@ -202,7 +202,7 @@ class Changes:
         """
         may_lease = self._capabilities.leases
         with held(self._tree, path, expected, may_lease=may_lease) as old:
-            apply_attributes(old.pin.descriptor, attributes)
+            apply_attributes(old.pin.descriptor, attributes, self._tree.names)
             now = self._tree.entry_of(old.pin.descriptor, old.place.name)
             size_bytes = (
                 old.entry.fingerprint.size_bytes

@@ -28,6 +28,7 @@ from geosync.disk.interface import (
 )
 from geosync.disk.listing import list_directory
 from geosync.disk.outcomes import attempt
+from geosync.disk.owner_names import OwnerNames
 from geosync.disk.private_directory import (
     PrivateDirectory,
     create_marker,
@@ -65,12 +66,20 @@ class PosixDisk:
     Args:
         root: path of the directory; it may be a symlink, unlike anything below it.
         capabilities: which protocols to use, instead of the best ones that are found by trying.
+        names: what the volume calls the users and groups of this machine.
 
     Raises:
         RootLost: there is no such directory, or it may not be read.
     """
 
-    def __init__(self, root: bytes, capabilities: DiskCapabilities | None = None) -> None:
+    def __init__(
+        self,
+        root: bytes,
+        capabilities: DiskCapabilities | None = None,
+        *,
+        names: OwnerNames | None = None,
+    ) -> None:
+        self._names = names or OwnerNames()
         self._root_path = root
         self._wanted_capabilities = capabilities
         self._opened: _Opened | None = None
@@ -112,7 +121,7 @@ class PosixDisk:
 
     def _open_parts(self, private: PrivateDirectory, marker: bytes) -> _Opened:
         capabilities = self._wanted_capabilities or probe(private.stage)
-        tree = Tree(self._root, has_handles=capabilities.handles)
+        tree = Tree(self._root, has_handles=capabilities.handles, names=self._names)
         stage = Stage(tree, private.stage)
         trash = Trash(tree, private.trash, may_lease=capabilities.leases)
         displacement = Displacement(tree, stage, trash, capabilities)
@@ -141,6 +150,7 @@ class PosixDisk:
 
     def check_root(self) -> None:
         """See `Disk.check_root`."""
+        self._names.refresh()
         try:
             there = os.stat(self._root_path)
         except OSError as error:

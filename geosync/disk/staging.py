@@ -69,7 +69,7 @@ class Stage:
 
     def _finish_named(self, name: bytes, attributes: Attributes) -> Staged:
         with self._tree.pinned(Place(self._directory, name)) as pin:
-            apply_attributes(pin.descriptor, attributes)
+            self.apply_attributes(pin.descriptor, attributes)
             return self.finish(name, pin.entry.handle)
 
     def finish(self, name: bytes, handle: bytes) -> Staged:
@@ -81,6 +81,10 @@ class Stage:
     def handle_of(self, name: bytes) -> bytes:
         """Returns the identity of an inode in the stage. Raises OSError."""
         return self._tree.handle_at(Place(self._directory, name))
+
+    def apply_attributes(self, descriptor: int, attributes: Attributes) -> None:
+        """Sets the attributes of an open inode as far as possible. Raises OSError."""
+        apply_attributes(descriptor, attributes, self._tree.names)
 
     def place_of(self, staged: Staged) -> Place:
         """Returns where a staged entry lies."""
@@ -132,7 +136,7 @@ class PosixStagingFile:
         """Sets size and attributes and closes. Raises OSError; `abandon` remains possible."""
         descriptor = self._open_descriptor()
         os.ftruncate(descriptor, self._size_bytes)
-        apply_attributes(descriptor, attributes)
+        self._stage.apply_attributes(descriptor, attributes)
         self._close()
         return self._stage.finish(self._name, self._stage.handle_of(self._name))
 

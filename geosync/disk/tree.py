@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from conflict.observation import DiskEntry, DiskKind, Fingerprint
 from geosync.disk.attributes import read_attributes
 from geosync.disk.interface import RelativePath
+from geosync.disk.owner_names import OwnerNames
 from geosync.disk.syscalls import birth_of, file_handle, open_beneath
 
 GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))  # also: a parent is no directory
@@ -40,9 +41,14 @@ class Pinned:
 
 
 class Tree:
-    """The tree below a root directory that a descriptor holds. No method follows a symlink."""
+    """The tree below a root directory that a descriptor holds. No method follows a symlink.
 
-    def __init__(self, root: int, *, has_handles: bool) -> None:
+    Attributes:
+        names: what the volume calls the owners.
+    """
+
+    def __init__(self, root: int, *, has_handles: bool, names: OwnerNames) -> None:
+        self.names = names
         self._root = root
         self._has_handles = has_handles
         self._device = os.fstat(root).st_dev
@@ -78,7 +84,7 @@ class Tree:
             kind=kind,
             handle=self.handle_at(Place(descriptor, b"")),
             fingerprint=Fingerprint(status.st_size, status.st_mtime_ns, status.st_ctime_ns),
-            attributes=read_attributes(descriptor, status),
+            attributes=read_attributes(descriptor, status, self.names),
             link_count=status.st_nlink,
             target=os.readlink(b"", dir_fd=descriptor) if kind is DiskKind.SYMLINK else b"",
         )

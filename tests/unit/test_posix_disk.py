@@ -6,7 +6,6 @@ import errno
 import mmap
 import os
 import stat
-import struct
 import subprocess
 import sys
 import threading
@@ -18,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from conflict.observation import Attributes, DiskEntry
-from geosync.disk.attributes import gid_of, owner_name, uid_of
 from geosync.disk.displacement import exchange_back
 from geosync.disk.held import known
 from geosync.disk.interface import (
@@ -478,20 +476,14 @@ class TestAttributes:
         write(root, FILE, b"1")
         path = os.path.join(root, FILE)
         os.setxattr(path, "user.stale", b"x")
-        acl = struct.pack("<I", 2) + b"".join(
-            struct.pack("<HHI", tag, permissions, number)
-            for tag, permissions, number in (
-                (0x01, 6, 0xFFFFFFFF),
-                (0x02, 4, 1234),
-                (0x04, 4, 0xFFFFFFFF),
-                (0x10, 4, 0xFFFFFFFF),
-                (0x20, 0, 0xFFFFFFFF),
-            )
-        )
         wanted = replace(
             attributes_of(disk),
             mode=0o640,
-            extended=((b"system.posix_acl_access", acl), (b"user.k\xff", b"\0\xff")),
+            extended=(
+                (b"acl.access:group:", b"---"),
+                (b"acl.access:user:#1234", b"rw-"),
+                (b"user.k\xff", b"\0\xff"),
+            ),
         )
         outcome = disk.set_attributes(FILE, expected_at(disk, FILE), wanted)
         assert isinstance(outcome, Applied)
@@ -520,13 +512,6 @@ class TestAttributes:
         assert isinstance(outcome, Applied)
         assert outcome.entry is not None
         assert outcome.entry.attributes == replace(wanted, extended=((b"user.small", b"v"),))
-
-    def test_an_owner_without_a_name_is_a_number(self) -> None:
-        assert owner_name(3_999_999_999) == b"#3999999999"
-        assert uid_of(b"#3999999999") == 3_999_999_999
-        assert uid_of(owner_name(0)) == 0
-        assert gid_of(b"no-such-group") is None
-        assert uid_of(b"#no-number") is None
 
     @pytest.mark.root
     @pytest.mark.skipif(not is_root, reason="only root may give files away")
