@@ -1,17 +1,20 @@
 """What the file system below the root and the kernel offer, found out once by trying."""
 
 import errno
-import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from geosync.disk.leases import LeaseState, take_lease
 from geosync.disk.private_directory import fresh_unfinished_name
+from geosync.disk.reflink import copy_of_now
 from geosync.disk.syscalls import RENAME_EXCHANGE, file_handle, rename_with_flags
 
-_FICLONE = 0x40049409
+_CHANGES_IN_A_ROW = 50  # more than any clock that ticks 1000 times a second tells apart
+_TICK_NS_MAX = 50_000_000  # of clocks that tick; what is slower keeps whole seconds
+_WHOLE_SECONDS_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +26,20 @@ class DiskCapabilities:
             and a moved one has neither name for a moment; nothing is lost.
         leases: a writer, or a writable mapping, can be detected. Without it a file is read twice
             and compared, and a retired inode is let go by its fingerprint alone.
-        reflink: files can share blocks. For information only.
+        reflink: files can share blocks. Without it a large file is read, not copied, while its
+            writers wait.
         handles: inodes have a handle with a generation. Without it an inode is identified by its
             number and its time of birth.
+        timestamp_granularity_ns: two changes that are further apart than this have different
+            times; 0 when a change that follows a stat always has another time. Without 0, what
+            was read right after a change is read once more later.
     """
 
     exchange: bool
     leases: bool
     reflink: bool
     handles: bool
+    timestamp_granularity_ns: int = 0
 
 
 def probe(directory: int) -> DiskCapabilities:
@@ -44,8 +52,9 @@ def probe(directory: int) -> DiskCapabilities:
         return DiskCapabilities(
             exchange=_exchanges(directory, first, second),
             leases=_grants_leases(directory, first),
-            reflink=_reflinks(directory, first, second),
+            reflink=_reflinks(directory, first),
             handles=_has_handles(directory),
+            timestamp_granularity_ns=_timestamp_granularity_ns(directory, first),
         )
 
 
@@ -82,18 +91,39 @@ def _grants_leases(directory: int, name: bytes) -> bool:
         os.close(descriptor)
 
 
-def _reflinks(directory: int, first: bytes, second: bytes) -> bool:
-    source = os.open(first, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    target = os.open(second, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+def _reflinks(directory: int, name: bytes) -> bool:
+    source = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        fcntl.ioctl(target, _FICLONE, source)
+        copy = copy_of_now(source, directory)
     except OSError:
         return False
-    else:
-        return True
     finally:
         os.close(source)
-        os.close(target)
+    if copy is not None:
+        os.close(copy)
+    return copy is not None
+
+
+def _timestamp_granularity_ns(directory: int, name: bytes) -> int:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        seen = [_changed_at_ns(descriptor) for _ in range(_CHANGES_IN_A_ROW)]
+        if len(set(seen)) == len(seen):
+            return 0
+        ends_ns = time.monotonic_ns() + _TICK_NS_MAX
+        while time.monotonic_ns() < ends_ns:
+            if _changed_at_ns(descriptor) != seen[-1]:
+                # RACE: a clock of whole seconds may have gone on just now; it shows.
+                is_tick = _changed_at_ns(descriptor) % 1_000_000_000 != 0
+                return _TICK_NS_MAX if is_tick else _WHOLE_SECONDS_NS
+        return _WHOLE_SECONDS_NS
+    finally:
+        os.close(descriptor)
+
+
+def _changed_at_ns(descriptor: int) -> int:
+    os.pwrite(descriptor, b"x", 0)
+    return os.fstat(descriptor).st_ctime_ns
 
 
 def _has_handles(directory: int) -> bool:

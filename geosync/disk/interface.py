@@ -83,7 +83,15 @@ class EntryVanished(DiskError):
 
 
 class EntryBusy(DiskError):
-    """The file is being written: a version of it can't be captured now."""
+    """The file is being written: a version of it can't be captured now.
+
+    Attributes:
+        reason: why, in a few words that follow the name of the file.
+    """
+
+    def __init__(self, text: str, reason: str = "a program has the file open for writing") -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class EntryUnreadable(DiskError):
@@ -95,9 +103,18 @@ class RootLost(DiskError):
 
 
 class StableReader(Protocol):
-    """One regular file while it holds still."""
+    """One regular file while it holds still.
+
+    Attributes:
+        entry: the file as it was when it was opened.
+        may_change_unseen: a change soon after the reading may leave the very same fingerprint,
+            as the file system's times are coarse and the last change was a moment ago.
+        is_copy: the content is of the moment of the opening, whatever is written since.
+    """
 
     entry: DiskEntry
+    may_change_unseen: bool
+    is_copy: bool
 
     def blocks(self, size_bytes: int) -> Iterator[bytes]:
         """Yields the content in order, in pieces of `size_bytes` (the last may be shorter).
@@ -142,9 +159,15 @@ class Disk(Protocol):
         ...
 
     def open_stable(
-        self, path: RelativePath, handle: bytes
+        self, path: RelativePath, handle: bytes, *, despite_writers: bool = False
     ) -> AbstractContextManager[StableReader]:
         """Opens a regular file that nobody writes.
+
+        Args:
+            path: of the file.
+            handle: of the inode that is meant.
+            despite_writers: it is opened although a program has it open for writing; what is
+                read is still of one moment, or was the same in two readings.
 
         Raises:
             EntryBusy, EntryVanished, EntryUnreadable: see there.

@@ -36,7 +36,7 @@ from geosync.disk.private_directory import (
     parked_path,
     read_marker,
 )
-from geosync.disk.stable_read import stable_reader
+from geosync.disk.stable_read import Reading
 from geosync.disk.staging import Stage
 from geosync.disk.syscalls import sync_file_system
 from geosync.disk.trash import Trash
@@ -212,22 +212,32 @@ class PosixDisk:
         )
 
     def open_stable(
-        self, path: RelativePath, handle: bytes
+        self, path: RelativePath, handle: bytes, *, despite_writers: bool = False
     ) -> AbstractContextManager[StableReader]:
         """See `Disk.open_stable`."""
-        return self._stable(path, handle, lambda: self._parts.tree.pinned_path(path))
+        return self._stable(
+            path,
+            handle,
+            lambda: self._parts.tree.pinned_path(path),
+            despite_writers=despite_writers,
+        )
 
     @contextmanager
     def _stable(
-        self, path: bytes, handle: bytes, pinned: Callable[[], AbstractContextManager[Pinned]]
+        self,
+        path: bytes,
+        handle: bytes,
+        pinned: Callable[[], AbstractContextManager[Pinned]],
+        *,
+        despite_writers: bool = False,
     ) -> Iterator[StableReader]:
         parts = self._parts
+        reading = Reading(parts.tree, parts.private.stage, parts.capabilities)
         with ExitStack() as stack:
             try:
                 pin = stack.enter_context(pinned())
-                reader = stack.enter_context(
-                    stable_reader(parts.tree, pin, handle, may_lease=parts.capabilities.leases)
-                )
+                opened = reading.of(pin, handle, despite_writers=despite_writers)
+                reader = stack.enter_context(opened)
             except OSError as error:
                 raise self._not_opened(path, error) from error
             yield reader
@@ -240,7 +250,8 @@ class PosixDisk:
         if error.errno == errno.EAGAIN:
             return EntryBusy(
                 f"can't capture {self._shown(path)} now: a program holds it for itself alone; "
-                "try again later"
+                "try again later",
+                "a program holds it for itself alone",
             )
         return self._unreadable(path, error)
 

@@ -1,23 +1,29 @@
-"""Reading a file while it holds still: under a read lease, or twice where there is none.
+"""Reading a file while it holds still: from a copy of one moment, under a lease, or twice.
 
-With a lease, a program that opens the file for writing waits until the lease is given up. The
-lease is looked at after every piece of `_SLICE_BYTES` and given up at once when somebody waits,
-so the consumer of the blocks must not wait for anything slow between two of them.
+With a read lease, a program that opens the file for writing waits until the lease is given up.
+Where files can share blocks, a large one is copied under the lease, which then ends at once; the
+copy is read at leisure. Else the lease is looked at after every piece of `_SLICE_BYTES` and given
+up when somebody waits, so the consumer of the blocks must not wait for anything slow in between.
 
-Without a lease (somebody else's file, a file system without leases) the file is read, and when
-its stat has not changed it is read again and compared, which also finds stores through a mapping
-that leave the times alone. RACE: a program that writes, and then writes the old bytes again, in
-step with both readings goes unseen; so does one that writes after the second reading, which the
-next scan finds.
+Without a lease (somebody else's file, a file system without leases, or a file that is to be read
+although a program has it open) the file is read, and when its stat has not changed it is read
+again and compared. RACE: a program that writes, and then writes the old bytes again, in step with
+both readings goes unseen. What is written after the second reading the next scan finds by its
+stat: also a store through a mapping, since all pages were written out before the first reading,
+after which each is write-protected and its next store sets the file's times (not on tmpfs).
 """
 
+import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from conflict.observation import DiskEntry, DiskKind, Fingerprint
+from geosync.disk.capabilities import DiskCapabilities
 from geosync.disk.interface import EntryBusy, EntryUnreadable, EntryVanished, StableReader
 from geosync.disk.leases import (
     LeaseState,
@@ -26,43 +32,103 @@ from geosync.disk.leases import (
     open_for_reading,
     take_lease,
 )
+from geosync.disk.reflink import copy_of_now
 from geosync.disk.tree import Pinned, Tree
 
+COPIED_SIZE_BYTES_MIN: Final = 256 * 1024  # a smaller file is read as quickly as it is copied
 _SLICE_BYTES = 8 * 1024 * 1024
 
 
-@contextmanager
-def stable_reader(
-    tree: Tree, pin: Pinned, handle: bytes, *, may_lease: bool
-) -> Iterator[StableReader]:
-    """Opens a pinned file for a stable reading.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are read on one disk.
 
-    Raises:
-        EntryVanished: it is not the inode with this handle, or no regular file.
-        EntryBusy: somebody has it open, or mapped, for writing.
-        OSError: it could not be opened; EAGAIN when another program holds a write lease.
+    Attributes:
+        tree: describes the entries.
+        copies: descriptor of a private directory, for copies without a name.
+        capabilities: of the disk.
     """
-    if pin.entry.kind is not DiskKind.REGULAR or pin.entry.handle != handle:
-        raise EntryVanished(f"{_shown(pin.entry)} is another file now; look at its directory again")
-    descriptor = open_for_reading(pin.descriptor)
-    try:
-        lease = take_lease(descriptor) if may_lease else LeaseState.UNAVAILABLE
-        if lease is LeaseState.WRITER:
-            raise _busy(pin.entry, "a program has it open for writing")
-        entry = tree.entry_of(descriptor, pin.entry.name)
-        yield (
-            _LeasedReader(entry, descriptor)
-            if lease is LeaseState.HELD
-            else _RepeatingReader(entry, descriptor)
-        )
-    finally:
-        os.close(descriptor)
+
+    tree: Tree
+    copies: int
+    capabilities: DiskCapabilities
+
+    @contextmanager
+    def of(
+        self, pin: Pinned, handle: bytes, *, despite_writers: bool = False
+    ) -> Iterator[StableReader]:
+        """Opens a pinned file for a stable reading.
+
+        Args:
+            pin: holds the file.
+            handle: of the file that is meant.
+            despite_writers: it is read although a program has it open for writing.
+
+        Raises:
+            EntryVanished: it is not the inode with this handle, or no regular file.
+            EntryBusy: somebody has it open, or mapped, for writing.
+            OSError: it could not be opened; EAGAIN when another program holds a write lease.
+        """
+        if pin.entry.kind is not DiskKind.REGULAR or pin.entry.handle != handle:
+            shown = _shown(pin.entry)
+            raise EntryVanished(f"{shown} is another file now; look at its directory again")
+        with ExitStack() as stack:
+            descriptor = open_for_reading(pin.descriptor)
+            stack.callback(os.close, descriptor)
+            is_large = pin.entry.fingerprint.size_bytes >= COPIED_SIZE_BYTES_MIN
+            may_copy = self.capabilities.reflink and is_large
+            if may_copy:
+                _write_out(descriptor)  # before the lease, which is then held for a moment only
+            lease = take_lease(descriptor) if self.capabilities.leases else LeaseState.UNAVAILABLE
+            if lease is LeaseState.WRITER and not despite_writers:
+                raise _busy(pin.entry, "a program has the file open for writing")
+            is_leased = lease is LeaseState.HELD
+            if not is_leased:
+                _write_out(descriptor)
+            began_ns = time.time_ns()
+            entry = self.tree.entry_of(descriptor, pin.entry.name)
+            is_recent = self._is_recent(entry.fingerprint, began_ns)
+            copy = None
+            if may_copy and (is_leased or despite_writers):
+                copy = copy_of_now(descriptor, self.copies)
+            if copy is not None:
+                stack.callback(os.close, copy)
+                if is_leased:
+                    _end_lease(entry, descriptor)
+                # RACE: with a writer, what was written between stat and copy is in the copy, and
+                # the stat is older: the next scan sees a difference and reads once more.
+                yield _CopyReader(entry, copy, is_recent)
+            elif is_leased:
+                yield _LeasedReader(entry, descriptor, is_recent)
+            else:
+                yield _RepeatingReader(entry, descriptor, is_recent)
+
+    def _is_recent(self, seen: Fingerprint, now_ns: int) -> bool:
+        """Tells whether a change could get the very times that the file has already.
+
+        The kernel's clock stamps the files, so it is the one to compare with. A time far in the
+        future stems from a clock that was set back: a change now gets another one.
+        """
+        return abs(now_ns - seen.ctime_ns) <= self.capabilities.timestamp_granularity_ns
+
+
+@dataclass(slots=True)
+class _CopyReader:
+    entry: DiskEntry
+    _copy: int
+    may_change_unseen: bool
+    is_copy: bool = True
+
+    def blocks(self, size_bytes: int) -> Iterator[bytes]:
+        return _blocks(self.entry, self._copy, size_bytes, _do_nothing)
 
 
 @dataclass(slots=True)
 class _LeasedReader:
     entry: DiskEntry
     _descriptor: int
+    may_change_unseen: bool
+    is_copy: bool = False
 
     def blocks(self, size_bytes: int) -> Iterator[bytes]:
         read_bytes = 0
@@ -73,34 +139,56 @@ class _LeasedReader:
         self._give_way()
 
     def _give_way(self) -> None:
-        if not is_lease_unbroken(self._descriptor):
-            give_up_lease(self._descriptor)
-            raise _busy(self.entry, "a program is opening it for writing")
+        _require_lease(self.entry, self._descriptor)
 
 
 @dataclass(slots=True)
 class _RepeatingReader:
     entry: DiskEntry
     _descriptor: int
+    may_change_unseen: bool
+    is_copy: bool = False
 
     def blocks(self, size_bytes: int) -> Iterator[bytes]:
         first = hashlib.blake2b()
         read_bytes = 0
-        for block in _blocks(self.entry, self._descriptor, size_bytes, _do_nothing):
+        for block in _blocks(self.entry, self._descriptor, size_bytes, self._look):
             first.update(block)
             read_bytes += len(block)
             yield block
         _require_unchanged(self.entry, self._descriptor, read_bytes)
         second = hashlib.blake2b()
-        for block in _blocks(self.entry, self._descriptor, _SLICE_BYTES, _do_nothing):
+        for block in _blocks(self.entry, self._descriptor, _SLICE_BYTES, self._look):
             second.update(block)
         if first.digest() != second.digest():
             raise _busy(self.entry, "two readings of it differ")
         _require_unchanged(self.entry, self._descriptor, read_bytes)
 
+    def _look(self) -> None:
+        """A large file that is written is not read to its end in vain."""
+        _require_same_stat(self.entry, self._descriptor)
+
 
 def _do_nothing() -> None:
-    """Nobody waits for a reader without a lease."""
+    """Nobody waits for a reader of a copy, and nothing changes it."""
+
+
+def _write_out(descriptor: int) -> None:
+    """Writes dirty pages out, which write-protects them in every mapping."""
+    with contextlib.suppress(OSError):  # what can't be written out can be read all the same
+        os.fdatasync(descriptor)
+
+
+def _end_lease(entry: DiskEntry, descriptor: int) -> None:
+    _require_same_stat(entry, descriptor)
+    _require_lease(entry, descriptor)
+    give_up_lease(descriptor)
+
+
+def _require_lease(entry: DiskEntry, descriptor: int) -> None:
+    if not is_lease_unbroken(descriptor):
+        give_up_lease(descriptor)
+        raise _busy(entry, "a program is opening it for writing")
 
 
 def _blocks(
@@ -134,14 +222,20 @@ def _read_at(entry: DiskEntry, descriptor: int, position: int, size_bytes: int) 
 
 
 def _require_unchanged(entry: DiskEntry, descriptor: int, read_bytes: int) -> None:
+    _require_same_stat(entry, descriptor)
+    if read_bytes != entry.fingerprint.size_bytes:
+        raise _busy(entry, "it changed while it was read")
+
+
+def _require_same_stat(entry: DiskEntry, descriptor: int) -> None:
     status = os.fstat(descriptor)
     now = Fingerprint(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    if now != entry.fingerprint or read_bytes != now.size_bytes:
+    if now != entry.fingerprint:
         raise _busy(entry, "it changed while it was read")
 
 
 def _busy(entry: DiskEntry, reason: str) -> EntryBusy:
-    return EntryBusy(f"can't capture {_shown(entry)} now: {reason}; try again later")
+    return EntryBusy(f"can't capture {_shown(entry)} now: {reason}; try again later", reason)
 
 
 def _shown(entry: DiskEntry) -> str:

@@ -76,6 +76,9 @@ def no_window(_operation: str, _path: bytes) -> None:
 class SimulatedReader:
     """A regular file under a read lease, which the arrival of a writer breaks."""
 
+    may_change_unseen = False  # every change has a time of its own
+    is_copy = False
+
     def __init__(self, disk: SimulatedDisk, entry: DiskEntry, inode: Inode) -> None:
         self.entry = entry
         self._disk = disk
@@ -195,13 +198,15 @@ class SimulatedDisk:
         return self._entry(path)
 
     @contextmanager
-    def open_stable(self, path: RelativePath, handle: bytes) -> Iterator[StableReader]:
+    def open_stable(
+        self, path: RelativePath, handle: bytes, *, despite_writers: bool = False
+    ) -> Iterator[StableReader]:
         """Opens a regular file that nobody writes; see `Disk.open_stable`."""
         self.dice.require_readable(path)
         inode = self.file_system.find(path)
         if inode is None or inode.handle != handle or inode.kind is not DiskKind.REGULAR:
             raise EntryVanished(f"{path!r} is not the file that was seen; list its parent again")
-        if self._is_busy(inode):
+        if self._is_busy(inode) and not despite_writers:
             raise EntryBusy(f"{path!r} is open for writing; read it later")
         yield SimulatedReader(self, inode.entry(_last_name(path)), inode)
 
