@@ -21,7 +21,8 @@ CONFIGURATION_BYTES_MAX = 1 << 20
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TOP_LEVEL_KEYS = (
-    "volume", "site", "root", "state_dir", "mode", "store", "swift", "directory", "http", "tuning",
+    "volume", "site", "root", "state_dir", "mode", "allow_setuid", "store", "swift", "directory",
+    "http", "tuning",
 )  # fmt: skip
 
 
@@ -87,6 +88,7 @@ class Configuration:
     Attributes:
         root: absolute path of the directory that is synced.
         state_dir: absolute path of the journal and the caches; outside of `root`.
+        allow_setuid: whether files get setuid and setgid when another site wrote them.
         swift: the [swift] table as it stands, which the Swift store checks; it holds secrets.
         directory_path: where the directory store lies; None unless configured.
         http_listen: None turns HTTP off.
@@ -98,6 +100,7 @@ class Configuration:
     root: bytes
     state_dir: bytes
     mode: Mode
+    allow_setuid: bool
     store: StoreKind
     swift: dict[str, str] = field(repr=False)
     directory_path: bytes | None
@@ -153,6 +156,7 @@ def parse_configuration(document: Mapping[str, object], source: str) -> Configur
         root=root,
         state_dir=state_dir,
         mode=reader.choice("mode", Mode.MULTI_MASTER),
+        allow_setuid=reader.truth("allow_setuid", default=False),
         store=store,
         swift=_swift(reader.table("swift")),
         directory_path=_directory_path(reader.table("directory"), store),
@@ -299,6 +303,7 @@ def default_configuration_text(configuration: Configuration) -> str:
         root=toml_string(os.fsdecode(configuration.root)),
         state_dir=toml_string(os.fsdecode(configuration.state_dir)),
         mode=toml_string(configuration.mode),
+        allow_setuid=str(configuration.allow_setuid).lower(),
         store=toml_string(configuration.store),
         swift=_swift_lines(configuration.swift),
         directory_path=_directory_line(configuration.directory_path),
@@ -327,6 +332,10 @@ state_dir = {state_dir}
 # What this site does. "multi-master" captures and applies changes; this version knows no other
 # mode yet ("replica", "primary" and "standby" are names kept for later).
 mode = {mode}
+
+# Whether files that another site wrote get setuid and setgid here. Whoever may make such a file
+# there runs programs as its owner here: say yes only where root is the same person on all sites.
+allow_setuid = {allow_setuid}
 
 # Where the sites meet: "swift" (OpenStack Swift), or "directory" (one that all sites can reach).
 store = {store}

@@ -131,6 +131,14 @@ class TableReader:
         self.report(key, shown(value), expected, remedy)
         return default
 
+    def truth(self, key: str, *, default: bool) -> bool:
+        """Yes or no, which TOML writes as true and false."""
+        value = self.values.get(key, default)
+        if isinstance(value, bool):
+            return value
+        self.report(key, shown(value), "true or false", "write it without quotes")
+        return default
+
 
 def shown(value: object) -> str:
     """A value as TOML would write it, on one line, whatever is in it."""

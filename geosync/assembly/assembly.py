@@ -106,7 +106,7 @@ def assembled(
         journal = Journal(configuration.state_dir)
         stack.callback(journal.close)
         identity = join_volume(configuration, journal, joining, clock)
-        disk = PosixDisk(configuration.root)
+        disk = PosixDisk(configuration.root, accepts_setuid=configuration.allow_setuid)
         stack.callback(disk.close)
         _know_root(disk, journal)
         pool = TransferPool(configuration.tuning.transfer_workers)

@@ -12,7 +12,7 @@ from geosync.disk.capabilities import DiskCapabilities
 from geosync.disk.displacement import Displacement
 from geosync.disk.held import Held, held, known
 from geosync.disk.interface import Applied, Expected, RelativePath, Staged
-from geosync.disk.outcomes import Differs
+from geosync.disk.outcomes import Differs, require_staged
 from geosync.disk.private_directory import fresh_unfinished_name
 from geosync.disk.renames import give_name, rename_to_free, take_name
 from geosync.disk.staging import Stage
@@ -44,6 +44,7 @@ class Changes:
     def place_new(self, staged: Staged, path: RelativePath) -> Applied:
         """Gives a staged entry a free name; see `Disk.place_new`."""
         with self._tree.pinned(self._stage.place_of(staged)) as new:
+            require_staged(staged, new)
             return self._place(staged, new, new.entry, path)
 
     def _place(
@@ -74,6 +75,7 @@ class Changes:
         staged = self._stage.directory(movable)
         try:
             with self._tree.pinned(self._stage.place_of(staged)) as new:
+                require_staged(staged, new)
                 applied = self._place(staged, new, new.entry, path)
                 if movable == attributes:
                     return applied

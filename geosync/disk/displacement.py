@@ -13,7 +13,7 @@ from conflict.observation import DiskEntry, DiskKind
 from geosync.disk.capabilities import DiskCapabilities
 from geosync.disk.held import Held, held, known
 from geosync.disk.interface import Applied, Expected, RelativePath, Retired, Staged
-from geosync.disk.outcomes import Differs
+from geosync.disk.outcomes import Differs, require_staged
 from geosync.disk.private_directory import fresh_removal_token
 from geosync.disk.renames import exchange, give_name, take_name
 from geosync.disk.staging import Stage
@@ -40,6 +40,7 @@ class Displacement:
     def replace(self, staged: Staged, path: RelativePath, expected: Expected) -> Applied:
         """Swaps a staged file with the expected one; see `Disk.replace`."""
         with self._tree.pinned(self._stage.place_of(staged)) as new:
+            require_staged(staged, new)
             return self.replace_with(staged, new, new.entry, (path, expected))
 
     def replace_with(

@@ -1,10 +1,12 @@
 """Turning what stops a change into the outcome that the engine is told."""
 
+import errno
 import os
 from collections.abc import Callable
 
 from conflict.observation import DiskEntry, DiskKind
-from geosync.disk.interface import Applied, Busy, Expected, Failed, Mismatch
+from geosync.disk.interface import Applied, Busy, Expected, Failed, Mismatch, Staged
+from geosync.disk.tree import Pinned
 
 
 class Differs(Exception):
@@ -42,3 +44,20 @@ def require_expected(found: DiskEntry, expected: Expected) -> None:
         return
     if found.fingerprint != expected.fingerprint:
         raise Differs(found)
+
+
+def require_staged(staged: Staged, found: Pinned) -> None:
+    """Refuses something else that lies where a staged entry was, such as a symlink.
+
+    Only this user and root can put it there. Without this check it would get the name, and be
+    recorded as the content that was staged.
+
+    Raises:
+        OSError: ESTALE; the entry is staged anew at the next attempt.
+    """
+    if found.entry.handle != staged.handle:
+        raise OSError(
+            errno.ESTALE,
+            "another program has replaced what was prepared in the private directory",
+            staged.token,
+        )

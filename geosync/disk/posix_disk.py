@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
-from conflict.observation import Attributes, DirectoryListing, DiskEntry
+from conflict.observation import Attributes, DirectoryListing, DiskEntry, DiskKind
 from geosync.disk.capabilities import DiskCapabilities, probe
 from geosync.disk.changes import Changes
 from geosync.disk.displacement import Displacement
@@ -36,11 +36,15 @@ from geosync.disk.private_directory import (
     parked_path,
     read_marker,
 )
+from geosync.disk.privileges import UnprivilegedStagingFile, without_privileges
 from geosync.disk.stable_read import Reading
 from geosync.disk.staging import Stage
 from geosync.disk.syscalls import sync_file_system
 from geosync.disk.trash import Trash
 from geosync.disk.tree import GONE, Pinned, Tree
+from geosync.event_log import event_logger
+
+_log = event_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class PosixDisk:
     Args:
         root: path of the directory; it may be a symlink, unlike anything below it.
         capabilities: which protocols to use, instead of the best ones that are found by trying.
+        accepts_setuid: whether files get setuid and setgid from other sites. If not, all else of
+            them is as it should be, and a bit that this site has set itself stays.
         names: what the volume calls the users and groups of this machine.
 
     Raises:
@@ -77,13 +83,16 @@ class PosixDisk:
         root: bytes,
         capabilities: DiskCapabilities | None = None,
         *,
+        accepts_setuid: bool = True,
         names: OwnerNames | None = None,
     ) -> None:
         self._names = names or OwnerNames()
         self._root_path = root
         self._wanted_capabilities = capabilities
+        self._accepts_setuid = accepts_setuid
         self._opened: _Opened | None = None
         self._has_unsynced_changes = False
+        self._withheld: set[bytes] = set()  # tokens of staged files that did not get setuid
         try:
             self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -164,6 +173,27 @@ class PosixDisk:
                 "restore it, or restart to use the new one"
             )
         self._require_marker(self._parts.marker)
+        self._renew_removed_parts()
+
+    def _renew_removed_parts(self) -> None:
+        """Makes the parts of the private directory again that somebody has removed.
+
+        They were empty, or what was in them is gone: a descriptor of a removed directory is good
+        for nothing, and every change would fail until the next start.
+        """
+        parts = self._parts
+        if not parts.private.is_any_removed():
+            return
+        try:
+            private = open_private_directory(self._root)
+            self._opened = self._open_parts(private, parts.marker)
+        except OSError as error:
+            raise RootLost(
+                f"can't make {self._shown(PRIVATE_DIRECTORY)} whole again, of which a part was "
+                f"removed: {error.strerror}; make the directory writable"
+            ) from error
+        parts.private.close()
+        _log.warning("private_directory_renewed")
 
     def _require_marker(self, token: bytes) -> None:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -257,7 +287,10 @@ class PosixDisk:
 
     def stage_file(self, size_bytes: int) -> StagingFile:
         """See `Disk.stage_file`; raises OSError, ENOSPC at once if it can't fit."""
-        return self._parts.stage.begin_file(size_bytes)
+        file = self._parts.stage.begin_file(size_bytes)
+        if self._accepts_setuid:
+            return file
+        return UnprivilegedStagingFile(file, lambda staged: self._withheld.add(staged.token))
 
     def stage_symlink(self, target: bytes, attributes: Attributes) -> Staged:
         """See `Disk.stage_symlink`."""
@@ -273,6 +306,7 @@ class PosixDisk:
 
     def discard_staged(self, staged: Staged) -> None:
         """See `Disk.discard_staged`."""
+        self._withheld.discard(staged.token)
         self._parts.stage.discard(staged.token)
 
     def clear_stage(self) -> None:
@@ -289,12 +323,23 @@ class PosixDisk:
     def place_new(self, staged: Staged, path: RelativePath) -> Outcome:
         """See `Disk.place_new`."""
         changes = self._parts.changes
-        return self._change("create", path, lambda: changes.place_new(staged, path))
+        outcome = self._change("create", path, lambda: changes.place_new(staged, path))
+        self._tell_withheld(staged, path, outcome)
+        return outcome
 
     def replace(self, staged: Staged, path: RelativePath, expected: Expected) -> Outcome:
         """See `Disk.replace`."""
         displacement = self._parts.displacement
-        return self._change("replace", path, lambda: displacement.replace(staged, path, expected))
+        outcome = self._change(
+            "replace", path, lambda: displacement.replace(staged, path, expected)
+        )
+        self._tell_withheld(staged, path, outcome)
+        return outcome
+
+    def _tell_withheld(self, staged: Staged, path: RelativePath, outcome: Outcome) -> None:
+        if isinstance(outcome, Applied) and staged.token in self._withheld:
+            self._withheld.remove(staged.token)
+            _log.warning("setuid_withheld", path=path)
 
     def link(
         self,
@@ -337,9 +382,30 @@ class PosixDisk:
     ) -> Outcome:
         """See `Disk.set_attributes`; what this process may not set stays, as the entry shows."""
         changes = self._parts.changes
+        attributes = self._allowed(expected, path, attributes)
         return self._change(
             "set attributes of", path, lambda: changes.set_attributes(path, expected, attributes)
         )
+
+    def _allowed(
+        self, expected: Expected, path: RelativePath, attributes: Attributes
+    ) -> Attributes:
+        """Returns the attributes without those that other sites may not set here.
+
+        RACE: the bits may be set or removed here between this look and the change; whichever is
+        the later stays, and a bit that was not there before is never set.
+        """
+        if self._accepts_setuid:
+            return attributes
+        try:
+            found = self.observe(path)
+        except EntryUnreadable:
+            found = None
+        if found is None or found.handle != expected.handle:
+            return without_privileges(attributes)  # the change itself tells what is wrong
+        if found.kind is DiskKind.DIRECTORY:
+            return attributes
+        return without_privileges(attributes, keep=found.attributes.mode)
 
     def park(self, path: RelativePath, expected: Expected) -> Outcome:
         """See `Disk.park`."""

@@ -63,6 +63,10 @@ class PrivateDirectory:
     trash: int
     parked: int
 
+    def is_any_removed(self) -> bool:
+        """Tells whether a directory has no name any more. Raises OSError."""
+        return not all(os.fstat(each).st_nlink for each in (self.stage, self.trash, self.parked))
+
     def close(self) -> None:
         """Closes the descriptors."""
         for descriptor in (self.itself, self.stage, self.trash, self.parked):
@@ -105,7 +109,14 @@ def _open_made_directory(parent: int, name: bytes) -> int:
 
 
 def _make_private(descriptor: int) -> None:
-    """Undoes what the root may pass on: setgid, and a default access control list."""
+    """Undoes what the root may pass on, and what whoever made it in advance may have kept.
+
+    That is: setgid, a default access control list, and another owner, who could change what is
+    prepared here on its way to its name.
+    """
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid():
+        os.chown(descriptor, os.geteuid(), -1)
     if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o700:
         os.chmod(descriptor, 0o700)
     for name in ("system.posix_acl_default", "system.posix_acl_access"):

@@ -78,9 +78,9 @@ class Stage:
         os.rename(name, token, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         return Staged(token, handle)
 
-    def handle_of(self, name: bytes) -> bytes:
-        """Returns the identity of an inode in the stage. Raises OSError."""
-        return self._tree.handle_at(Place(self._directory, name))
+    def handle_of(self, descriptor: int) -> bytes:
+        """Returns the identity of an open inode, whatever has its name by now. Raises OSError."""
+        return self._tree.handle_at(Place(descriptor, b""))
 
     def apply_attributes(self, descriptor: int, attributes: Attributes) -> None:
         """Sets the attributes of an open inode as far as possible. Raises OSError."""
@@ -137,8 +137,9 @@ class PosixStagingFile:
         descriptor = self._open_descriptor()
         os.ftruncate(descriptor, self._size_bytes)
         self._stage.apply_attributes(descriptor, attributes)
+        handle = self._stage.handle_of(descriptor)
         self._close()
-        return self._stage.finish(self._name, self._stage.handle_of(self._name))
+        return self._stage.finish(self._name, handle)
 
     def abandon(self) -> None:
         """Removes the unfinished file. Never raises; a finished one is left alone."""

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
@@ -16,6 +17,7 @@ _RESOLVE_NO_XDEV = 0x01
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
+_AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
 _AT_SYMLINK_NOFOLLOW = 0x100
 _STATX_INODE_AND_BIRTH = 0x100 | 0x800
@@ -23,6 +25,7 @@ _STATX_BIRTH = 0x800
 _HANDLE_BYTES_MAX = 128
 _HANDLE_CAPACITY = _HANDLE_BYTES_MAX.to_bytes(4, sys.byteorder)
 _RACED_ATTEMPTS = 1000  # EAGAIN: a rename or a mount somewhere raced with the look-up
+_PATH_BYTES_MAX = 4095  # of one system call; a tree may be deeper than any path can tell
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -118,13 +121,38 @@ def open_beneath(directory: int, path: bytes, flags: int) -> int:
 
     Args:
         directory: descriptor of the directory that the path may not leave.
-        path: one or more names separated by b"/", or b"." for the directory itself.
+        path: one or more names separated by b"/", or b"." for the directory itself; of any length.
         flags: as for open(2), without O_CREAT; O_CLOEXEC is added.
 
     Raises:
         OSError: ELOOP for a symlink on the way, EXDEV for another mount, ENOENT and the like.
     """
     _require_c_string(path)
+    current = directory
+    try:
+        while len(path) > _PATH_BYTES_MAX:
+            # RACE: a directory that is moved between two pieces takes the rest with it, as it
+            # does for every program that has it open; no piece leaves the one before it.
+            cut = path.rfind(b"/", 0, _PATH_BYTES_MAX)
+            if cut <= 0:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+            step = _open_piece(current, path[:cut], os.O_PATH | os.O_DIRECTORY)
+            if current != directory:
+                os.close(current)
+            current, path = step, path[cut + 1 :]
+        return _open_piece(current, path, flags)
+    finally:
+        if current != directory:
+            os.close(current)
+
+
+def _open_piece(directory: int, path: bytes, flags: int) -> int:
+    if has_openat2():
+        return _open_resolved(directory, path, flags)
+    return walk_beneath(directory, path, flags)
+
+
+def _open_resolved(directory: int, path: bytes, flags: int) -> int:
     resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_XDEV
     how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     size = ctypes.sizeof(how)
@@ -134,10 +162,20 @@ def open_beneath(directory: int, path: bytes, flags: int) -> int:
             return opened
         if ctypes.get_errno() not in {errno.EAGAIN, errno.EINTR}:
             break
-    if ctypes.get_errno() in {errno.ENOSYS, errno.EPERM}:
-        # An old kernel, or a seccomp filter that does not know the call.
-        return walk_beneath(directory, path, flags)
     raise _failure(path)
+
+
+@lru_cache(maxsize=1)
+def has_openat2() -> bool:
+    """Tells whether the kernel knows openat2, and no seccomp filter hides it; asked once."""
+    how = _OpenHow(os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, 0)
+    size = ctypes.sizeof(how)
+    opened = _openat2(_OPENAT2_NUMBER, _AT_FDCWD, b"/", ctypes.byref(how), size)
+    if opened < 0:
+        # ENOSYS: an old kernel; EPERM: an old filter. Anything else is not about the call itself.
+        return ctypes.get_errno() not in {errno.ENOSYS, errno.EPERM}
+    os.close(opened)
+    return True
 
 
 def walk_beneath(directory: int, path: bytes, flags: int) -> int:

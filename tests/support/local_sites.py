@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from conflict.operations import Operation
 from geosync.disk.interface import Disk
+from geosync.disk.owner_names import OwnerNames
 from geosync.disk.posix_disk import PosixDisk
 from geosync.engine.engine import Cycle, Engine
 from geosync.engine.membership import Randomness, identify
@@ -53,6 +54,9 @@ class LocalSite:
     wrap_disk: Callable[[Disk], Disk] = unchanged
     wrap_store: Callable[[ObjectStore], ObjectStore] = unchanged
     wrap_journal: Callable[[Journal], Journal] = unchanged
+    names: OwnerNames | None = None
+    syncs_fifos: bool = True
+    accepts_setuid: bool = True
     link: RecordingStore = field(init=False)  # the way to the store: a test may cut it
     _engine: Engine | None = None
     _opened: list[PosixDisk | Journal] = field(default_factory=list)
@@ -96,7 +100,7 @@ class LocalSite:
         seed = hashlib.sha512(self.name.encode()).digest()
         names = (VOLUME, self.name)
         identity = identify(journal, self.store, clock, names, Randomness(seed[:16], seed[-32:]))
-        disk = PosixDisk(self.root)
+        disk = PosixDisk(self.root, accepts_setuid=self.accepts_setuid, names=self.names)
         self._opened.append(disk)
         disk.initialise()
         site = Site(
@@ -109,6 +113,7 @@ class LocalSite:
             clock=clock,
             hasher=VolumeHasher(identity.volume_key),
             state_dir=self.state_dir,
+            syncs_fifos=self.syncs_fifos,
         )
         self._engine = Engine(site)
         return self

@@ -28,6 +28,7 @@ site      = "bari"
 root      = "//srv//redmine/./files/"
 state_dir = "/var/lib/geosync/redmine"
 mode      = "replica"
+allow_setuid = true
 store     = "directory"
 [swift]
 cloud = "infn"
@@ -56,6 +57,7 @@ def test_every_key_of_a_file_is_read(tmp_path):
     assert configuration.root == b"/srv/redmine/files"
     assert configuration.state_dir == b"/var/lib/geosync/redmine"
     assert configuration.mode is Mode.REPLICA
+    assert configuration.allow_setuid
     assert configuration.store is StoreKind.DIRECTORY
     assert configuration.swift == {"cloud": "infn"}
     assert configuration.directory_path == b"/srv/geosync-store"
@@ -68,6 +70,7 @@ def test_keys_that_are_left_out_have_their_documented_defaults():
     configuration = parse_configuration(MINIMAL, "options")
     assert configuration.state_dir == b"/var/lib/geosync/redmine"
     assert configuration.mode is Mode.MULTI_MASTER
+    assert not configuration.allow_setuid
     assert configuration.store is StoreKind.SWIFT
     assert configuration.swift == {}
     assert configuration.directory_path is None
@@ -81,6 +84,7 @@ def test_all_problems_are_reported_at_once_with_what_was_found():
         site=7,
         root="files",
         mode="multimaster",
+        allow_setuid="yes",
         stor="swift",
         http=8484,
         swift={"key": 12345},
@@ -92,6 +96,7 @@ def test_all_problems_are_reported_at_once_with_what_was_found():
         "root",
         "site",
         "mode",
+        "allow_setuid",
         "[swift] key",
         "http",
         "[tuning] settle_ms",

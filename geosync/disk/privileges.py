@@ -1,0 +1,47 @@
+"""Keeping setuid and setgid, which another site wrote, from the files of this one."""
+
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+
+from conflict.observation import Attributes
+from geosync.disk.interface import Staged, StagingFile
+
+_PRIVILEGES = stat.S_ISUID | stat.S_ISGID
+
+
+def without_privileges(attributes: Attributes, *, keep: int = 0) -> Attributes:
+    """Returns attributes under which no program runs as somebody else.
+
+    Of a directory these bits give no privilege to anybody: don't call this for one.
+
+    Args:
+        attributes: of a file.
+        keep: the mode that it has already; what this site has set itself may stay.
+    """
+    return replace(attributes, mode=attributes.mode & ~(_PRIVILEGES & ~keep))
+
+
+class UnprivilegedStagingFile:
+    """A `StagingFile` that gets neither bit, whatever attributes it is finished with."""
+
+    def __init__(self, file: StagingFile, on_withheld: Callable[[Staged], None]) -> None:
+        """Takes the file, and what is called when it would have got one of the bits."""
+        self._file = file
+        self._on_withheld = on_withheld
+
+    def write(self, block: bytes) -> None:
+        """See `StagingFile.write`."""
+        self._file.write(block)
+
+    def finish(self, attributes: Attributes) -> Staged:
+        """See `StagingFile.finish`."""
+        allowed = without_privileges(attributes)
+        staged = self._file.finish(allowed)
+        if allowed != attributes:
+            self._on_withheld(staged)
+        return staged
+
+    def abandon(self) -> None:
+        """See `StagingFile.abandon`."""
+        self._file.abandon()
