@@ -30,11 +30,14 @@ class StableContent:
 def further_directories(synced: SyncedStore, scan: Scan) -> set[Path]:
     """Returns directories that must be listed too before `scan` can be understood.
 
-    These are new directories, and those that a file or directory with a known inode came from.
+    These are new directories, those that a file or directory with a known inode came from, and
+    those above one that is not known yet, in whose name something else was before.
     """
     wanted: set[Path] = {path[:-1] for path in scan.absent if path}
     for path, listing in scan.listings.items():
         parent = directory_entry(synced, path, listing)
+        if parent is None:
+            wanted.add(path[:-1])
         for entry in listing.entries:
             at_name = synced.entry_at(parent.entry, entry.name) if parent is not None else None
             if at_name is not None and at_name.handle == entry.handle:

@@ -20,6 +20,7 @@ ONCE_FAILED = (
     1137,  # the same, by another way
     116,  # a conflict copy whose removal failed halfway was wanted again
     2130,  # a program moved a directory to where one was to be made when the process died
+    2226,  # a directory made anew was never looked at together with the name it has
     3036,  # a name below a directory that another site had moved
 )
 
