@@ -58,8 +58,7 @@ class VolumePolicy:
     def rule_for(self, path: tuple[bytes, ...]) -> PolicyRule:
         """Returns the rule for a path; a glob without a slash looks at the last name only."""
         for rule in self.rules:
-            subject = b"/".join(path) if b"/" in rule.glob else path[-1]
-            if _glob_pattern(rule.glob).fullmatch(subject):
+            if is_match(rule.glob, path):
                 return rule
         return DEFAULT_RULE
 
@@ -117,6 +116,12 @@ def decode_rules(text: bytes) -> tuple[PolicyRule, ...]:
             raise MalformedValueError(f"not a conflict policy: {name!r}") from error
         rules.append(PolicyRule(glob, policy, tuple(sites)))
     return tuple(rules)
+
+
+def is_match(glob: bytes, path: tuple[bytes, ...]) -> bool:
+    """Tells whether a glob matches a path; one without a slash looks at the last name only."""
+    subject = b"/".join(path) if b"/" in glob else path[-1]
+    return _glob_pattern(glob).fullmatch(subject) is not None
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import NoReturn
 
+from geosync.capture_configuration import capture_lines, read_capture_rules
+from geosync.capture_rules import CaptureRules
 from geosync.configuration_table import TableReader, shown, shown_path, toml_string
 from geosync.errors import ConfigurationError, ConfigurationProblem, OperatorError
 from geosync.exit_codes import ExitCode
@@ -22,7 +24,7 @@ CONFIGURATION_BYTES_MAX = 1 << 20
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TOP_LEVEL_KEYS = (
     "volume", "site", "root", "state_dir", "mode", "allow_setuid", "store", "swift", "directory",
-    "http", "tuning",
+    "http", "tuning", "capture", "group",
 )  # fmt: skip
 
 
@@ -92,6 +94,7 @@ class Configuration:
         swift: the [swift] table as it stands, which the Swift store checks; it holds secrets.
         directory_path: where the directory store lies; None unless configured.
         http_listen: None turns HTTP off.
+        capture: the tables [[capture]] and [[group]].
         source: the file (or other origin) it came from, for messages.
     """
 
@@ -106,6 +109,7 @@ class Configuration:
     directory_path: bytes | None
     http_listen: ListenAddress | None
     tuning: Tuning
+    capture: CaptureRules
     source: str = field(compare=False)
 
 
@@ -162,6 +166,7 @@ def parse_configuration(document: Mapping[str, object], source: str) -> Configur
         directory_path=_directory_path(reader.table("directory"), store),
         http_listen=_http_listen(reader.table("http")),
         tuning=_tuning(reader.table("tuning")),
+        capture=read_capture_rules(reader),
         source=source,
     )
     _refuse_nesting(reader, configuration)
@@ -309,6 +314,7 @@ def default_configuration_text(configuration: Configuration) -> str:
         directory_path=_directory_line(configuration.directory_path),
         listen=toml_string(listen),
         tuning=_tuning_lines(configuration.tuning),
+        capture=capture_lines(configuration.capture),
     )
 
 
@@ -357,7 +363,22 @@ listen = {listen}
 [tuning]
 # Numbers that most operators never change; the ones behind a # are the defaults.
 {tuning}
-"""
+
+# Files that a program has open for writing all the time, by name or by path below the root. The
+# first table that matches decides. open_files: "wait" (the default: captured once it is closed),
+# "snapshot" (captured as it is at one moment, every snapshot_every_s), "exclude" (never captured).
+# [[capture]]
+# paths = ["*.log", "spool/**"]
+# open_files = "snapshot"
+# snapshot_every_s = 10
+
+# Files that belong together and are captured together or not at all. kind: "sqlite" (a database
+# with its -wal, -shm and -journal), "git" or "directory" (a directory with all below).
+# [[group]]
+# paths = ["data/wiki.sqlite3"]
+# kind = "sqlite"
+# open_files = "wait"
+{capture}"""
 
 
 _SWIFT_EXAMPLES = """\

@@ -66,6 +66,34 @@ class TableReader:
             value = {}
         return TableReader(f"[{key}] ", value, self.problems, self._top_level_keys)
 
+    def tables(self, key: str) -> "list[TableReader]":
+        """Readers of an array of tables, which add to the same problems; none if missing."""
+        value = self.values.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
+            remedy = f"write a line [[{key}]] and the keys below it, for each table"
+            self.report(key, shown(value), "an array of tables", remedy)
+            return []
+        return [
+            TableReader(f"[[{key}]] {number}: ", each, self.problems, self._top_level_keys)
+            for number, each in enumerate(value, start=1)
+        ]
+
+    def globs(self, key: str) -> tuple[bytes, ...]:
+        """Patterns of paths below the root; at least one."""
+        value = self.values.get(key)
+        expected = 'an array of patterns such as ["*.log", "cache/**"]'
+        if not isinstance(value, list) or not value:
+            found = "nothing" if value is None else shown(value) + " that is empty" * (value == [])
+            self.report(key, found, expected, f'add a line: {key} = ["…"]')
+            return ()
+        for each in value:
+            if not isinstance(each, str) or not each:
+                self.report(key, shown(each), expected, "write each pattern between quotes")
+            elif not _is_utf8(each) or not _is_below(each):
+                remedy = 'write the pattern as below the root, without a leading "/", "." and ".."'
+                self.report(key, shown(each), expected, remedy)
+        return tuple(each.encode() for each in value if isinstance(each, str) and _is_utf8(each))
+
     def text(self, key: str, meaning: str, default: str | None = None) -> str | None:
         """A text, or None when there is a problem."""
         value = self.values.get(key)
@@ -160,6 +188,10 @@ def shown(value: object) -> str:
 def shown_path(path: bytes) -> str:
     """A path as TOML would write it, on one line."""
     return shown(os.fsdecode(path))
+
+
+def _is_below(pattern: str) -> bool:
+    return {"", ".", ".."}.isdisjoint(pattern.split("/"))
 
 
 def _is_utf8(text: str) -> bool:
