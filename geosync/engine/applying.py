@@ -13,6 +13,7 @@ from conflict.policy import policy_of
 from conflict.report import contended_paths
 from conflict.synced import PARKED, ROOT_ENTRY, EntryId, Path, path_of_entry
 from geosync.engine.batch import ApplyResult, BatchRunner, batches
+from geosync.engine.content_stage import ContentStage
 from geosync.engine.dirty_names import DirtyNames
 from geosync.engine.fetching import Fetcher
 from geosync.engine.planned_entries import PlannedEntries
@@ -27,6 +28,7 @@ class Applier:
         self._fetcher = fetcher
         self._dirty = DirtyNames(site.journal)
         self._entries = PlannedEntries(site)
+        self._stage = ContentStage(site, fetcher)
 
     def mark(self, touched: Iterable[Location]) -> None:
         """Says that the merged tree may look different at these names."""
@@ -79,7 +81,7 @@ class Applier:
         asked, paths = self._dirty, self._dirty.paths()
         planned = plan(journal.nodes, journal.synced, paths)
         self._entries = PlannedEntries(self._site)
-        runner = BatchRunner(self._site, self._fetcher, self._entries)
+        runner = BatchRunner(self._site, self._fetcher, self._entries, self._stage)
         self._dirty = DirtyNames(journal)
         self._dirty.update(asked)
         self._note(planned.actions)  # an exception must not lose what the planner found
@@ -91,6 +93,7 @@ class Applier:
         self._dirty.add_paths(self._spoilt(planned.actions))
         if not self.has_work():
             self._fetcher.discard_downloads()
+            self._stage.forget()
         return result
 
     def _note(self, actions: Iterable[Action]) -> None:

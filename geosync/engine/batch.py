@@ -16,19 +16,16 @@ from conflict.actions import Action, Adopt, ApplyAttributes, PlaceFile, ReplaceF
 from conflict.synced import EntryId, Path
 from geosync.disk.interface import Applied, Busy, Failed, Mismatch
 from geosync.engine.changing import REMOVALS, Changer
-from geosync.engine.content_stage import ContentStage
+from geosync.engine.content_stage import NO_ROOM, ContentStage
 from geosync.engine.fetching import ContentUnavailable, Fetcher
 from geosync.engine.intending import intents_of
 from geosync.engine.places import NEVER_SEEN, note_own_times
 from geosync.engine.planned_entries import PlannedEntries
-from geosync.engine.site import Site, joined
+from geosync.engine.site import Site
 from geosync.engine.step import Step
-from geosync.event_log import event_logger
 
 BATCH_ACTIONS_MAX: Final = 500
 BATCH_SIZE_BYTES_MAX: Final = 32 * 1024 * 1024
-_NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-_log = event_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -37,6 +34,7 @@ class ApplyResult:
 
     done: int = 0
     blocked: dict[Path, str] = field(default_factory=dict)  # path -> why, for the operator
+    failed: dict[Path, str] = field(default_factory=dict)  # of these, what the system refused
     to_capture: set[Path] = field(default_factory=set)  # directories that hold a surprise
     no_room: OSError | None = None  # for some file; all others were gone on with
     undone: list[Action] = field(default_factory=list)
@@ -60,11 +58,13 @@ def batches(actions: Iterable[Action]) -> Iterator[list[Action]]:
 class BatchRunner:
     """Carries out the batches of one plan."""
 
-    def __init__(self, site: Site, fetcher: Fetcher, entries: PlannedEntries) -> None:
+    def __init__(
+        self, site: Site, fetcher: Fetcher, entries: PlannedEntries, stage: ContentStage
+    ) -> None:
         self._site = site
         self._fetcher = fetcher
         self._entries = entries
-        self._stage = ContentStage(site, fetcher)
+        self._stage = stage
         self._changer = Changer(site, fetcher, entries)
 
     def run(self, actions: Iterable[Action], result: ApplyResult) -> None:
@@ -89,14 +89,16 @@ class BatchRunner:
             for step in steps
             if isinstance(step.action, (PlaceFile, ReplaceFile))
         ]
-        self._fetcher.prefetch(action.content for _, action in wanted)
+        self._fetcher.prefetch(
+            action.content for _, action in wanted if self._stage.may_have_room(action.content)
+        )
         for step, action in wanted:
             try:
                 step.staged = self._stage.stage(action.content, action.attributes)
             except ContentUnavailable as error:
                 step.why_not = f"waits for its content: {error}"
             except OSError as error:
-                if error.errno not in _NO_ROOM:
+                if error.errno not in NO_ROOM:
                     raise
                 step.why_not = f"there is no room for it here: {error.strerror}"
                 result.no_room = error
@@ -166,7 +168,6 @@ def _note_failure(path: Path, outcome: Mismatch | Busy | Failed, result: ApplyRe
         case Busy():
             result.blocked[path] = "a program has the file open for writing"
         case Failed(reason=reason, errno=number):
-            result.blocked[path] = reason
+            result.blocked[path] = result.failed[path] = reason
             if number in (errno.ENOTEMPTY, errno.EEXIST):
                 result.to_capture.update((path[:-1], path))
-            _log.warning("change_failed", path=joined(path), reason=reason)

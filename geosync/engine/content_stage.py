@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
 from conflict.content import Content, ContentKind
 from conflict.observation import Attributes
 from geosync.disk.interface import Staged
 from geosync.engine.fetching import Fetcher
+from geosync.engine.retry_pace import RetryPace
 from geosync.engine.site import Site
+
+NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_RETRY_S: Final = 1.0
+_RETRY_S_MAX: Final = 60.0
 
 
 class ContentStage:
-    """Stages single files; `Disk.sync_stage` makes them durable."""
+    """Stages single files; `Disk.sync_stage` makes them durable.
+
+    A file for which there was no room is not fetched and written again in every cycle, only to
+    fill the disk once more: it is refused at once, with the same error, until some time is over.
+    """
 
     def __init__(self, site: Site, fetcher: Fetcher) -> None:
         self._site = site
         self._fetcher = fetcher
+        self._refused: dict[bytes, tuple[RetryPace, int, str]] = {}  # by digest: pace, errno, why
+
+    def may_have_room(self, content: Content) -> bool:
+        """Tells whether it makes sense to fetch a file now."""
+        refused = self._refused.get(content.digest)
+        return refused is None or refused[0].is_due(self._site.clock.monotonic_s())
 
     def stage(self, content: Content, attributes: Attributes) -> Staged:
         """Stages one file.
@@ -23,6 +41,29 @@ class ContentStage:
             ContentUnavailable: the store does not give it at present.
             OSError: the stage can't be written.
         """
+        if not self.may_have_room(content):
+            _, number, reason = self._refused[content.digest]
+            raise OSError(number, reason)
+        try:
+            staged = self._staged(content, attributes)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                self._refuse(content, error)
+            raise
+        self._refused.pop(content.digest, None)
+        return staged
+
+    def forget(self) -> None:
+        """Forgets what was refused; for when nothing waits any more."""
+        self._refused.clear()
+
+    def _refuse(self, content: Content, error: OSError) -> None:
+        fresh = RetryPace(first_s=_RETRY_S, longest_s=_RETRY_S_MAX)
+        pace, *_ = self._refused.get(content.digest, (fresh,))
+        pace.note_failure(self._site.clock.monotonic_s())
+        self._refused[content.digest] = (pace, error.errno or 0, error.strerror or str(error))
+
+    def _staged(self, content: Content, attributes: Attributes) -> Staged:
         disk = self._site.disk
         if content.kind is ContentKind.SYMLINK:
             return disk.stage_symlink(content.target, attributes)

@@ -15,6 +15,7 @@ from conflict.synced import Path
 from conflict.version import VersionVector
 from geosync.disk.interface import DiskError
 from geosync.engine.applying import Applier
+from geosync.engine.batch import ApplyResult
 from geosync.engine.capturing import Capturer
 from geosync.engine.fetching import Fetcher
 from geosync.engine.membership import introduce, write_first_operation
@@ -23,7 +24,8 @@ from geosync.engine.publishing import Publisher
 from geosync.engine.receiving import Receiver
 from geosync.engine.recovery import recover
 from geosync.engine.resolving import Choice, find_conflict, resolve, set_policies
-from geosync.engine.site import Site
+from geosync.engine.retry_pace import RetryPace
+from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
 from geosync.event_log import event_logger
@@ -39,6 +41,7 @@ DISCOVER_EVERY_S: Final = 3.0
 SWEEP_EVERY_S: Final = 5.0
 ACKNOWLEDGE_AFTER_S: Final = 0.3
 RETRY_BLOCKED_S: Final = 1.0
+RETRY_BLOCKED_S_MAX: Final = 15.0  # for what fails again and again, without any news
 LOOK_AGAIN_EVERY_S: Final = 0.2  # at files that are being written or seem to be gone
 _STORE: Final = b"store"
 _DISK: Final = b"disk"
@@ -81,6 +84,9 @@ class Engine:
         self._due_s: dict[str, float] = {}
         self._is_mirror_stale = True
         self._blocked: dict[Path, str] = {}
+        self._apply_pace = RetryPace(first_s=RETRY_BLOCKED_S, longest_s=RETRY_BLOCKED_S_MAX)
+        self._apply_error: Exception | None = None  # of the last attempt; it stopped all of it
+        self._no_room: OSError | None = None  # at the last attempt, for some file
         self._collision: ObjectCollision | None = None
         self._failing: set[bytes] = set()
         self._start()
@@ -117,6 +123,8 @@ class Engine:
         self._on_disk(cycle, self._refresh_mirror)
         self._on_store(cycle, lambda: self._acknowledge(cycle))
         cycle.blocked = dict(self._blocked)
+        if cycle.disk_error is None and self._applier.has_work():
+            cycle.disk_error = self._apply_error or self._no_room
         return cycle
 
     def is_settled(self) -> bool:
@@ -229,7 +237,8 @@ class Engine:
             cycle.has_more = self._capturer.has_pending()
             self._note(captured.touched, captured.operations)
             cycle.captured = captured.operations
-            self._mended(_DISK)
+            if self._apply_error is None and self._no_room is None:
+                self._mended(_DISK)
         if self._is_due("sweep", SWEEP_EVERY_S):
             late = self._sweeper.sweep()
             self._note(late, len(late))
@@ -264,18 +273,43 @@ class Engine:
             self._mended(_STORE)
 
     def _may_apply(self, cycle: Cycle) -> bool:
-        """What is blocked is not tried in every cycle, unless something new came."""
+        """What is blocked is not tried in every cycle, unless something new came.
+
+        News do not help a disk that refuses everything: only time does.
+        """
         is_new = cycle.received or cycle.captured or not self._blocked
-        return bool(is_new) or self._is_due("blocked", RETRY_BLOCKED_S)
+        if is_new and self._apply_error is None:
+            return True
+        return self._apply_pace.is_due(self.site.clock.monotonic_s())
 
     def _apply(self, cycle: Cycle) -> None:
         self.site.disk.check_root()
-        result = self._applier.apply()
+        try:
+            result = self._applier.apply()
+        except (OSError, DiskError) as error:
+            self._apply_error = error
+            self._apply_pace.note_failure(self.site.clock.monotonic_s())
+            raise
+        self._apply_error = None
+        self._no_room = result.no_room
         cycle.applied = result.done
-        self._blocked = result.blocked
+        self._note_blocked(result)
         self._capturer.look_at(dict.fromkeys(result.to_capture, False))
         if result.no_room is not None:
             raise result.no_room
+        self._mended(_DISK)
+
+    def _note_blocked(self, result: ApplyResult) -> None:
+        """Keeps what could not be done, and logs a failure when it begins."""
+        for path, reason in result.failed.items():
+            if self._blocked.get(path) != reason:
+                _log.warning("change_failed", path=joined(path), reason=reason)
+        self._blocked = result.blocked
+        now_s = self.site.clock.monotonic_s()
+        if result.failed and not result.done and result.failed.keys() >= result.blocked.keys():
+            self._apply_pace.note_failure(now_s)
+        else:
+            self._apply_pace.note_progress(now_s)
 
     def _refresh_mirror(self) -> None:
         if self._is_mirror_stale:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from transport.pack import ChunkLocation, read_chunk
 RANGE_SIZE_BYTES_MAX: Final = 8 * 1024 * 1024
 RANGE_GAP_BYTES_MAX: Final = 64 * 1024  # read over rather than asked for in two requests
 WINDOW_SIZE_BYTES: Final = 32 * 1024 * 1024  # of a large file, held in memory at once
+STATE_RESERVE_BYTES: Final = 64 * 1024 * 1024  # of the state directory's disk, for the journal
 LARGE_SIZE_BYTES: Final = 8 * 1024 * 1024  # from here on, downloads go on where they stopped
 
 
@@ -103,6 +105,7 @@ class Fetcher:
         prefetched = dict(self._chunks)
         os.ftruncate(descriptor, content.size_bytes)
         for window in _windows(missing):
+            _require_room(descriptor, sum(chunk.size_bytes for _, chunk in window))
             self._bring(chunk for _, chunk in window)
             # What came is kept even when some did not: the next attempt asks for the rest only.
             came = [(offset, chunk) for offset, chunk in window if chunk.digest in self._chunks]
@@ -175,6 +178,15 @@ class Fetcher:
             return self._spool.read_range(wanted.pack, wanted.offset_bytes, wanted.size_bytes)
         except FileNotFoundError:
             return self._site.store.get_range(wanted.pack, wanted.offset_bytes, wanted.size_bytes)
+
+
+def _require_room(descriptor: int, size_bytes: int) -> None:
+    """Keeps a download from filling the disk that the journal needs too."""
+    space = os.fstatvfs(descriptor)
+    if size_bytes + STATE_RESERVE_BYTES > space.f_bavail * space.f_frsize:
+        raise OSError(
+            errno.ENOSPC, "no room to download it to the state directory, where a reserve is kept"
+        )
 
 
 def _with_offsets(content: Content) -> Iterator[tuple[int, ChunkReference]]:
