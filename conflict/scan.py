@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conflict.content import Content
 from conflict.observation import DirectoryListing, DiskEntry, DiskKind
@@ -60,6 +60,33 @@ def contents_wanted(synced: SyncedStore, scan: Scan) -> Iterator[tuple[Path, Dis
             known = synced.entry_at(parent.entry, entry.name) if parent is not None else None
             if known is None or not is_unchanged(known, entry):
                 yield (*path, entry.name), entry
+
+
+def without_new_fifos(
+    synced: SyncedStore, path: Path, listing: DirectoryListing
+) -> DirectoryListing:
+    """Returns a listing in which FIFOs that are not part of the volume are left alone.
+
+    One that is part of it stays so: else it would look deleted where new ones are not wanted.
+    """
+    parent = directory_entry(synced, path, listing)
+    return replace(
+        listing,
+        entries=tuple(
+            replace(entry, kind=DiskKind.UNSUPPORTED)
+            if entry.kind is DiskKind.FIFO and not _is_known_fifo(synced, parent, entry)
+            else entry
+            for entry in listing.entries
+        ),
+    )
+
+
+def _is_known_fifo(synced: SyncedStore, parent: SyncedEntry | None, entry: DiskEntry) -> bool:
+    known = synced.entries_of_handle(entry.handle)
+    at_name = synced.entry_at(parent.entry, entry.name) if parent is not None else None
+    if at_name is not None:
+        known = [*known, at_name]
+    return any(other.kind is DiskKind.FIFO for other in known)
 
 
 def directory_entry(

@@ -18,7 +18,7 @@ from conflict.capture import (
 from conflict.node import Location
 from conflict.observation import DirectoryListing, DiskKind
 from conflict.operations import Transaction
-from conflict.scan import directory_entry
+from conflict.scan import directory_entry, without_new_fifos
 from conflict.synced import EntryId, Path, path_of_entry
 from geosync.disk.interface import EntryBusy, EntryUnreadable, EntryVanished
 from geosync.engine.intake import Intake
@@ -144,7 +144,10 @@ class Capturer:
         unknown: dict[Path, str],
     ) -> None:
         try:
-            listings[path] = self._site.disk.list_directory(joined(path))
+            listing = self._site.disk.list_directory(joined(path))
+            if not self._site.syncs_fifos:
+                listing = without_new_fifos(self._site.journal.synced, path, listing)
+            listings[path] = listing
         except EntryVanished:
             absent.add(path)
         except EntryUnreadable as error:

@@ -42,7 +42,11 @@ class SerialPool:
 
 @dataclass(slots=True)
 class Site:
-    """One site of one volume, while its engine runs."""
+    """One site of one volume, while its engine runs.
+
+    Attributes:
+        syncs_fifos: whether a FIFO that a program makes here becomes part of the volume.
+    """
 
     volume: str
     name: str
@@ -54,6 +58,7 @@ class Site:
     hasher: VolumeHasher
     state_dir: bytes
     pool: Pool = field(default_factory=SerialPool)
+    syncs_fifos: bool = True
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 by this machine's clock."""

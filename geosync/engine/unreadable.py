@@ -10,6 +10,7 @@ from conflict.synced import Path
 from geosync.engine.site import Site, joined
 
 _PREFIX: Final = b"path "
+_SKIPPED: Final = "left alone: a socket or device is never synced, a FIFO only with fifos = true"
 
 
 class Unreadable:
@@ -47,7 +48,7 @@ class Unreadable:
 
 def _unreadable_entries(path: Path, listing: DirectoryListing) -> dict[Path, str]:
     found = {
-        (*path, entry.name): "a socket or device is not synced"
+        (*path, entry.name): _SKIPPED
         for entry in listing.entries
         if entry.kind is DiskKind.UNSUPPORTED
     }
