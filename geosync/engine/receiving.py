@@ -25,6 +25,7 @@ from transport.segment import (
 )
 
 ACTORS_MAX: Final = 1000
+REREAD_QUARANTINED_S: Final = 600.0  # also at each start: its cause may be mended by then
 OPERATIONS_AT_ONCE: Final = 5000  # about; they are applied before more are read
 _log = event_logger(__name__)
 
@@ -55,6 +56,8 @@ class Receiver:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._held: dict[ActorId, tuple[Segment, bytes]] = {}  # wait for other actors' operations
+        self._refused: dict[ActorId, str] = {}  # logs whose next segment can't be read, and why
+        self._reread_due_s = site.clock.monotonic_s()
 
     def discover(self) -> None:
         """Looks for actors that nobody told of yet. The listing is a hint: it may lag.
@@ -72,7 +75,7 @@ class Receiver:
             StoreRefused: the store does not let us read.
         """
         result = Received()
-        reading = {log.actor for log in self._logs()}
+        reading = self._to_read()
         while reading:
             logs = [log for log in self._logs() if log.actor in reading]
             for fetched in self._site.pool.map(self._fetch, logs):
@@ -90,7 +93,18 @@ class Receiver:
 
     def _logs(self) -> list[ActorLog]:
         logs = self._site.journal.log.actors()
-        return [log for log in logs if log.actor != self._site.actor and not log.problem]
+        return [log for log in logs if log.actor != self._site.actor]
+
+    def _to_read(self) -> set[ActorId]:
+        """Returns whose logs to read; those that can't be are tried again now and then.
+
+        Somebody may have restored the object, or updated this site's geosync.
+        """
+        now_s = self._site.clock.monotonic_s()
+        is_reread = now_s >= self._reread_due_s
+        if is_reread:
+            self._reread_due_s = now_s + REREAD_QUARANTINED_S
+        return {log.actor for log in self._logs() if is_reread or not log.problem}
 
     def _fetch(self, log: ActorLog) -> _Fetched:
         if log.actor in self._held:
@@ -116,12 +130,20 @@ class Receiver:
         try:
             segment = self._decoded(fetched.log, fetched.body)
         except CorruptObject as error:
-            self._site.report(_subject(fetched.log.actor), str(error))
-            _log.error("segment_refused", actor=fetched.log.actor.hex(), reason=str(error))
+            self._refuse(fetched.log.actor, error)
             return False
-        self._site.report(_subject(fetched.log.actor), None)
+        self._refused.pop(fetched.log.actor, None)
+        if not fetched.log.problem:  # else it has yet to be seen whether that is over
+            self._site.report(_subject(fetched.log.actor), None)
         self._held[segment.actor] = (segment, fetched.body)
         return self._process(segment, fetched.body, result)
+
+    def _refuse(self, actor: ActorId, error: CorruptObject) -> None:
+        """Tells of a segment that can't be read; logs it when that begins, not in every cycle."""
+        self._site.report(_subject(actor), str(error))
+        if self._refused.get(actor) != str(error):
+            self._refused[actor] = str(error)
+            _log.error("segment_refused", actor=actor.hex(), reason=str(error))
 
     def _decoded(self, log: ActorLog, body: bytes) -> Segment:
         expected = ExpectedSegment(self._site.volume, log.actor, log.next_sequence)
@@ -167,6 +189,9 @@ class Receiver:
         except MalformedValueError as error:
             self._quarantine(log, segment, error)
             return False
+        if log.problem:
+            self._site.report(_subject(log.actor), None)
+            _log.info("log_read_again", actor=log.actor.hex())
         self._remember(dict.fromkeys(segment.received, ""))
         result.touched |= touched
         result.operations += sum(len(transaction.operations) for transaction in ready)
@@ -211,7 +236,7 @@ class Receiver:
         is_complete: bool,
     ) -> None:
         journal = self._site.journal
-        log = replace(log, received=ready[-1].last_counter if ready else log.received)
+        log = replace(log, received=ready[-1].last_counter if ready else log.received, problem="")
         if is_complete:
             journal.log.add_segment(log.actor, segment.sequence, body, is_stored=True)
             log = replace(
@@ -237,6 +262,8 @@ class Receiver:
         with self._site.journal.transaction():
             self._site.journal.log.save_actor(replace(log, problem=text))
             self._site.report(_subject(log.actor), text)
+        if text == log.problem:
+            return
         _log.error("log_quarantined", actor=log.actor.hex(), reason=str(error))
 
     def _remember(self, actors: dict[ActorId, str]) -> None:

@@ -31,7 +31,9 @@ from conflict.operations import (
 )
 from conflict.stamp import Stamp
 from conflict.version import ActorId, Dot
+from geosync.engine.receiving import REREAD_QUARANTINED_S
 from geosync.errors import OperatorError
+from tests.simulation.simulated_clock import SimulatedTime
 from tests.support.disk_tree import Shown, disk_tree
 from tests.support.local_sites import VOLUME, LocalSite, local_sites, run, settle
 from transport import segment as segment_module
@@ -69,6 +71,7 @@ class World:
     """Three sites at rest: one whose objects are attacked, and two that read them."""
 
     store: HostileStore
+    time: SimulatedTime
     bari: LocalSite
     cnaf: LocalSite
     roma: LocalSite
@@ -116,7 +119,7 @@ def world() -> Iterator[World]:
         bari.write(b"directory/file", b"there from the begin")
         bari.write(b"plain", b"there from the begin, too")
         settle(bari, cnaf, roma)
-        yield World(store, bari, cnaf, roma)
+        yield World(store, bari.time, bari, cnaf, roma)
 
 
 # Segments that can't be read: nothing of them counts, and when they are mended the log goes on.
@@ -354,6 +357,44 @@ def test_a_log_that_contradicts_itself_is_not_read_any_further(
     assert "Check that site's version and disk." in problem
     assert disk_tree(world.cnaf.root).keys() == disk_tree(world.roma.root).keys()
     assert not any(b"evil" in path for path in disk_tree(world.cnaf.root))
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_log_is_read_again_once_what_contradicted_is_mended(
+    world: World, is_restarted: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    forger = Forger(world)
+    _in_unknown_directory(forger)
+    name = forger.store()
+    run(world.cnaf)
+    assert "contradicts" in world.cnaf.problems()[world.bari.label]
+    (since_ms,) = (problem.since_ms for problem in world.cnaf.journal.problems())
+    world.time.advance(2 * REREAD_QUARANTINED_S)
+    run(world.cnaf)  # read again, and found to be as it was
+    assert [problem.since_ms for problem in world.cnaf.journal.problems()] == [since_ms]
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages.count("log_quarantined") == 1
+    world.store.delete(name)
+    world.publish(b"new file", b"what bari really wrote")
+    if is_restarted:
+        world.cnaf.reopen()
+    else:
+        run(world.cnaf)
+        assert not os.path.exists(world.cnaf.path(b"new file"))
+        world.time.advance(REREAD_QUARANTINED_S)
+    run(world.cnaf)
+    assert world.cnaf.read(b"new file") == b"what bari really wrote"
+    assert world.cnaf.problems() == {}
+
+
+def test_a_segment_that_cannot_be_read_is_logged_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = world.publish(b"new file", b"what bari wrote")
+    world.store.overwrite(name, _flipped(world, name))
+    run(world.cnaf, rounds=8)
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages.count("segment_refused") == 1
 
 
 @pytest.mark.parametrize(
