@@ -45,6 +45,7 @@ RETRY_BLOCKED_S_MAX: Final = 15.0  # for what fails again and again, without any
 LOOK_AGAIN_EVERY_S: Final = 0.2  # at files that are being written or seem to be gone
 _STORE: Final = b"store"
 _DISK: Final = b"disk"
+_SPOOL: Final = b"spool"
 _log = event_logger(__name__)
 
 
@@ -87,11 +88,16 @@ class Engine:
         self._apply_pace = RetryPace(first_s=RETRY_BLOCKED_S, longest_s=RETRY_BLOCKED_S_MAX)
         self._apply_error: Exception | None = None  # of the last attempt; it stopped all of it
         self._no_room: OSError | None = None  # at the last attempt, for some file
+        self._spool_pace = RetryPace(first_s=RETRY_BLOCKED_S, longest_s=RETRY_BLOCKED_S_MAX)
+        self._spool_error: Exception | None = None  # of the last attempt to publish
         self._collision: ObjectCollision | None = None
         self._failing: set[bytes] = set()
         self._start()
 
     def _start(self) -> None:
+        for problem in self.site.journal.problems():
+            if problem.subject.startswith(_SPOOL):
+                self.site.report(problem.subject, None)
         write_first_operation(self.site)
         self.site.disk.clear_stage()
         if self.site.journal.intents() or self.site.applied() != self.site.journal.log.received():
@@ -125,6 +131,7 @@ class Engine:
         cycle.blocked = dict(self._blocked)
         if cycle.disk_error is None and self._applier.has_work():
             cycle.disk_error = self._apply_error or self._no_room
+        cycle.disk_error = cycle.disk_error or self._spool_error
         return cycle
 
     def is_settled(self) -> bool:
@@ -253,7 +260,24 @@ class Engine:
             return
         introduce(self.site)
         if self._publisher.has_work():
-            cycle.published = self._publisher.publish(acknowledge=None)
+            self._send(cycle, acknowledge=None)
+
+    def _send(self, cycle: Cycle, *, acknowledge: VersionVector | None) -> None:
+        if not self._spool_pace.is_due(self._now_s()):
+            return
+        try:
+            sent = self._publisher.publish(acknowledge=acknowledge)
+        except (OSError, DiskError) as error:
+            self._spool_error = error
+            self._spool_pace.note_failure(self._now_s())
+            text = f"{error}. What was captured is published once this is mended."
+            self.site.report(_SPOOL, text)
+            self._log_beginning(_SPOOL, str(error))
+            return
+        self._spool_error = None
+        self._spool_pace.note_success()
+        self._mended(_SPOOL)
+        cycle.published = sent or cycle.published
 
     def _receive(self, cycle: Cycle) -> None:
         unavailable: StoreUnavailable | None = None
@@ -280,7 +304,7 @@ class Engine:
         is_new = cycle.received or cycle.captured or not self._blocked
         if is_new and self._apply_error is None:
             return True
-        return self._apply_pace.is_due(self.site.clock.monotonic_s())
+        return self._apply_pace.is_due(self._now_s())
 
     def _apply(self, cycle: Cycle) -> None:
         self.site.disk.check_root()
@@ -288,7 +312,7 @@ class Engine:
             result = self._applier.apply()
         except (OSError, DiskError) as error:
             self._apply_error = error
-            self._apply_pace.note_failure(self.site.clock.monotonic_s())
+            self._apply_pace.note_failure(self._now_s())
             raise
         self._apply_error = None
         self._no_room = result.no_room
@@ -325,7 +349,7 @@ class Engine:
         now_s = self.site.clock.monotonic_s()
         if now_s >= self._due_s.setdefault("acknowledge", now_s + ACKNOWLEDGE_AFTER_S):
             del self._due_s["acknowledge"]
-            cycle.published = self._publisher.publish(acknowledge=applied) or cycle.published
+            self._send(cycle, acknowledge=applied)
 
     def _told(self) -> VersionVector:
         stored = self.site.journal.setting("told_applied")
@@ -335,6 +359,9 @@ class Engine:
         news = applied.changed_since(told)
         news.pop(self.site.actor, None)  # that our own is on our disk goes without saying
         return bool(news)
+
+    def _now_s(self) -> float:
+        return self.site.clock.monotonic_s()
 
     def _is_due(self, what: str, every_s: float) -> bool:
         now_s = self.site.clock.monotonic_s()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from conflict.version import VersionVector
+from geosync.engine.respooling import respool
 from geosync.engine.site import Site
 from geosync.engine.spool import Spool
 from geosync.event_log import event_logger
@@ -41,6 +42,7 @@ class Publisher:
         Raises:
             StoreUnavailable, StoreRefused: the rest waits for the next time.
             ObjectCollision: another daemon writes this actor's log.
+            OSError, DiskError: a pack can't be read, nor made again now.
         """
         sent = self._send_segments()
         while self._site.journal.log.outbox_counts()[0] > 0:
@@ -52,6 +54,9 @@ class Publisher:
         return sent
 
     def _send_packs(self) -> None:
+        for name in self._site.journal.chunks.packs_to_store():
+            if not self._spool.has(name):
+                respool(self._site, self._spool, name)
         names = self._site.journal.chunks.packs_to_store()
         for name in self._site.pool.map(self._send_pack, names):
             with self._site.journal.transaction():

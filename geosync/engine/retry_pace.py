@@ -26,3 +26,8 @@ class RetryPace:
         """Says that something was achieved, but not all: the rest is tried after a short pause."""
         self._pause_s = self._first_s
         self._due_s = now_s + self._first_s
+
+    def note_success(self) -> None:
+        """Says that all is well: the next attempt may come at any time."""
+        self._pause_s = self._first_s
+        self._due_s = None

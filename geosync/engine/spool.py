@@ -22,6 +22,7 @@ class Spool:
         CRASH: a file without a row in the journal is left; `clear` removes it at the next start.
         """
         path = self._path(name)
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)  # somebody may have removed it
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -42,6 +43,10 @@ class Spool:
         """Returns a part of a pack. Raises OSError: FileNotFoundError when it is not here."""
         with open(self._path(name), "rb") as file:
             return os.pread(file.fileno(), size_bytes, offset_bytes)
+
+    def has(self, name: str) -> bool:
+        """Tells whether a pack is here."""
+        return os.path.exists(self._path(name))
 
     def remove(self, name: str) -> None:
         """Forgets a pack that the store has."""

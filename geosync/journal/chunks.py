@@ -97,6 +97,20 @@ class JournalChunks:
         rows = self._connection.execute("SELECT name FROM pack WHERE is_stored = 0 ORDER BY name")
         return [name for (name,) in rows]
 
+    def locations_in(self, name: str) -> dict[bytes, ChunkLocation]:
+        """Returns the chunks of a pack."""
+        rows = self._connection.execute(
+            "SELECT digest, pack, offset_bytes, stored_size_bytes, size_bytes FROM chunk"
+            " WHERE pack = ?",
+            (name,),
+        )
+        return {digest: ChunkLocation(*rest) for digest, *rest in rows}
+
+    def forget_pack(self, name: str) -> None:
+        """Forgets a pack of ours that is lost; its chunks count as never seen."""
+        self._connection.execute("DELETE FROM chunk WHERE pack = ?", (name,))
+        self._connection.execute("DELETE FROM pack WHERE name = ?", (name,))
+
     def mark_pack_stored(self, name: str) -> None:
         """Remembers that the store acknowledged a pack."""
         self._connection.execute("UPDATE pack SET is_stored = 1 WHERE name = ?", (name,))

@@ -29,3 +29,10 @@ def test_progress_makes_the_next_pauses_short_again() -> None:
     assert pace.is_due(41.0)
     pace.note_failure(41.0)
     assert pace.is_due(42.0)
+
+
+def test_success_lifts_every_pause() -> None:
+    pace = RetryPace(first_s=1.0, longest_s=8.0)
+    _attempts(pace, 40.0)
+    pace.note_success()
+    assert _attempts(pace, 10.0) == [0.0, 1.0, 3.0, 7.0]
