@@ -10,6 +10,7 @@ from conflict.errors import MalformedValueError
 DIGEST_SIZE_BYTES = 32
 SYMLINK_TARGET_SIZE_BYTES_MAX = 4095
 FILE_SIZE_BYTES_MAX = 2**63 - 1
+HOLE_DIGEST = bytes(DIGEST_SIZE_BYTES)  # no hash of anything that anybody will ever find
 
 
 class ContentKind(Enum):
@@ -21,8 +22,18 @@ class ContentKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Zeros:
+    """So many zero bytes in a row, in place of the bytes: a hole may be of any size."""
+
+    size_bytes: int
+
+
+Block = bytes | Zeros  # a piece of a regular file
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkReference:
-    """A piece of a regular file.
+    """A piece of a regular file; with HOLE_DIGEST, zeros that are stored nowhere.
 
     Raises:
         MalformedValueError: the digest or the size is not one that a chunk can have.
@@ -36,6 +47,11 @@ class ChunkReference:
             raise MalformedValueError(
                 f"not a chunk: digest of {len(self.digest)} bytes, size {self.size_bytes}"
             )
+
+    @property
+    def is_hole(self) -> bool:
+        """Tells whether the piece is zeros that need not be fetched."""
+        return self.digest == HOLE_DIGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +82,11 @@ class Content:
             raise MalformedValueError(f"not a symlink target: {self.target[:80]!r}")
         if len(self.target) > SYMLINK_TARGET_SIZE_BYTES_MAX:
             raise MalformedValueError(f"a symlink target of {len(self.target)} bytes is too long")
+
+    @property
+    def data_size_bytes(self) -> int:
+        """Returns the length of a regular file without its large holes: what must be stored."""
+        return sum(chunk.size_bytes for chunk in self.chunks if not chunk.is_hole)
 
     def _expected_size_bytes(self) -> int:
         if self.kind is ContentKind.SYMLINK:

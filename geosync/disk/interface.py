@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import NewType, Protocol
 
+from conflict.content import Block
 from conflict.errors import GeosyncError
 from conflict.observation import Attributes, DirectoryListing, DiskEntry, Fingerprint
 
@@ -126,11 +127,18 @@ class StableReader(Protocol):
         """
         ...
 
+    def sparse_blocks(self, size_bytes: int) -> Iterator[Block]:
+        """As `blocks`, with holes that are skipped: multiples of `size_bytes`, or up to the end.
+
+        What it yields as bytes may be zeros, too.
+        """
+        ...
+
 
 class StagingFile(Protocol):
     """A regular file that is being written in the stage."""
 
-    def write(self, block: bytes) -> None:
+    def write(self, block: Block) -> None:
         """Appends. Raises OSError (ENOSPC and the like)."""
         ...
 

@@ -4,6 +4,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import replace
 
+from conflict.content import Block
 from conflict.observation import Attributes
 from geosync.disk.interface import Staged, StagingFile
 
@@ -30,7 +31,7 @@ class UnprivilegedStagingFile:
         self._file = file
         self._on_withheld = on_withheld
 
-    def write(self, block: bytes) -> None:
+    def write(self, block: Block) -> None:
         """See `StagingFile.write`."""
         self._file.write(block)
 

@@ -14,6 +14,7 @@ after which each is write-protected and its next store sets the file's times (no
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import time
@@ -22,6 +23,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from conflict.content import Block, Zeros
 from conflict.observation import DiskEntry, DiskKind, Fingerprint
 from geosync.disk.capabilities import DiskCapabilities
 from geosync.disk.interface import EntryBusy, EntryUnreadable, EntryVanished, StableReader
@@ -120,7 +122,10 @@ class _CopyReader:
     is_copy: bool = True
 
     def blocks(self, size_bytes: int) -> Iterator[bytes]:
-        return _blocks(self.entry, self._copy, size_bytes, _do_nothing)
+        return _filled(self.sparse_blocks(size_bytes), size_bytes)
+
+    def sparse_blocks(self, size_bytes: int) -> Iterator[Block]:
+        return _sparse_blocks(self.entry, self._copy, size_bytes, _do_nothing)
 
 
 @dataclass(slots=True)
@@ -131,9 +136,12 @@ class _LeasedReader:
     is_copy: bool = False
 
     def blocks(self, size_bytes: int) -> Iterator[bytes]:
+        return _filled(self.sparse_blocks(size_bytes), size_bytes)
+
+    def sparse_blocks(self, size_bytes: int) -> Iterator[Block]:
         read_bytes = 0
-        for block in _blocks(self.entry, self._descriptor, size_bytes, self._give_way):
-            read_bytes += len(block)
+        for block in _sparse_blocks(self.entry, self._descriptor, size_bytes, self._give_way):
+            read_bytes += _size_bytes(block)
             yield block
         _require_unchanged(self.entry, self._descriptor, read_bytes)
         self._give_way()
@@ -150,15 +158,18 @@ class _RepeatingReader:
     is_copy: bool = False
 
     def blocks(self, size_bytes: int) -> Iterator[bytes]:
-        first = hashlib.blake2b()
+        return _filled(self.sparse_blocks(size_bytes), size_bytes)
+
+    def sparse_blocks(self, size_bytes: int) -> Iterator[Block]:
+        first = _Fingerprinter()
         read_bytes = 0
-        for block in _blocks(self.entry, self._descriptor, size_bytes, self._look):
+        for block in _sparse_blocks(self.entry, self._descriptor, size_bytes, self._look):
             first.update(block)
-            read_bytes += len(block)
+            read_bytes += _size_bytes(block)
             yield block
         _require_unchanged(self.entry, self._descriptor, read_bytes)
-        second = hashlib.blake2b()
-        for block in _blocks(self.entry, self._descriptor, _SLICE_BYTES, self._look):
+        second = _Fingerprinter()
+        for block in _sparse_blocks(self.entry, self._descriptor, size_bytes, self._look):
             second.update(block)
         if first.digest() != second.digest():
             raise _busy(self.entry, "two readings of it differ")
@@ -191,25 +202,98 @@ def _require_lease(entry: DiskEntry, descriptor: int) -> None:
         raise _busy(entry, "a program is opening it for writing")
 
 
-def _blocks(
+class _Fingerprinter:
+    """Hashes bytes as they are read; zeros count the same whether they are stored or not."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b()
+        self._zeros_size_bytes = 0
+
+    def update(self, block: Block) -> None:
+        if isinstance(block, Zeros) or block == bytes(len(block)):
+            self._zeros_size_bytes += _size_bytes(block)
+            return
+        self._end_zeros()
+        self._hash.update(b"%d " % len(block))
+        self._hash.update(block)
+
+    def digest(self) -> bytes:
+        self._end_zeros()
+        return self._hash.digest()
+
+    def _end_zeros(self) -> None:
+        self._hash.update(b"%d zeros " % self._zeros_size_bytes)
+        self._zeros_size_bytes = 0
+
+
+def _size_bytes(block: Block) -> int:
+    return block.size_bytes if isinstance(block, Zeros) else len(block)
+
+
+def _filled(blocks: Iterator[Block], size_bytes: int) -> Iterator[bytes]:
+    """Puts bytes in the place of holes."""
+    for block in blocks:
+        if isinstance(block, Zeros):
+            for begin in range(0, block.size_bytes, size_bytes):
+                yield bytes(min(size_bytes, block.size_bytes - begin))
+        else:
+            yield block
+
+
+def _sparse_blocks(
     entry: DiskEntry, descriptor: int, size_bytes: int, before_slice: Callable[[], None]
-) -> Iterator[bytes]:
+) -> Iterator[Block]:
     position = 0
     while True:
-        slices: list[bytes] = []
-        missing_bytes = size_bytes
-        while missing_bytes > 0:
-            before_slice()
-            piece = _read_at(entry, descriptor, position, min(missing_bytes, _SLICE_BYTES))
-            if not piece:
-                break
-            slices.append(piece)
-            position += len(piece)
-            missing_bytes -= len(piece)
-        if slices:
-            yield b"".join(slices)
-        if missing_bytes > 0:
+        before_slice()
+        hole = _hole_at(descriptor, position, entry.fingerprint.size_bytes, size_bytes)
+        if hole:
+            yield Zeros(hole)
+            position += hole
+        block = _block_at(entry, descriptor, position, size_bytes, before_slice)
+        if block:
+            yield block
+            position += len(block)
+        if len(block) < size_bytes:
             return
+
+
+def _hole_at(descriptor: int, position: int, end: int, size_bytes: int) -> int:
+    """Returns how much may be skipped at a position: whole blocks, or all up to the end.
+
+    RACE: a program may fill the hole meanwhile, as it may write behind any reader; the same
+    checks find it.
+    """
+    try:
+        data = os.lseek(descriptor, position, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return max(0, end - position)
+        return 0  # this file system can't tell
+    hole = data - position
+    return hole - hole % size_bytes
+
+
+def _block_at(
+    entry: DiskEntry,
+    descriptor: int,
+    position: int,
+    size_bytes: int,
+    before_slice: Callable[[], None],
+) -> bytes:
+    """Reads one block, of which the last may be shorter."""
+    slices: list[bytes] = []
+    missing_bytes = size_bytes
+    while missing_bytes > 0:
+        if slices:
+            before_slice()
+        piece = _read_at(entry, descriptor, position, min(missing_bytes, _SLICE_BYTES))
+        if not piece:
+            break
+        slices.append(piece)
+        position += len(piece)
+        missing_bytes -= len(piece)
+    return slices[0] if len(slices) == 1 else b"".join(slices)
 
 
 def _read_at(entry: DiskEntry, descriptor: int, position: int, size_bytes: int) -> bytes:

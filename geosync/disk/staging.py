@@ -4,7 +4,9 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 
+from conflict.content import Block, Zeros
 from conflict.observation import Attributes
 from geosync.disk.attributes import apply_attributes
 from geosync.disk.interface import Staged
@@ -12,7 +14,8 @@ from geosync.disk.private_directory import fresh_token, fresh_unfinished_name
 from geosync.disk.syscalls import sync_file_system
 from geosync.disk.tree import Pinned, Place, Tree
 
-_HOLE_BYTES_MIN = 4096
+_PAGE_SIZE_BYTES = 4096  # the smallest hole of common file systems
+_ZERO_PAGE = bytes(_PAGE_SIZE_BYTES)
 
 
 class Stage:
@@ -115,7 +118,7 @@ class Stage:
 
 
 class PosixStagingFile:
-    """A regular file that is being written in the stage; blocks of zeros become holes."""
+    """A regular file that is being written in the stage; pages of zeros become holes."""
 
     def __init__(self, stage: Stage, name: bytes, descriptor: int) -> None:
         self._stage = stage
@@ -123,13 +126,14 @@ class PosixStagingFile:
         self._descriptor: int | None = descriptor
         self._size_bytes = 0
 
-    def write(self, block: bytes) -> None:
+    def write(self, block: Block) -> None:
         """Appends. Raises OSError (ENOSPC and the like)."""
         descriptor = self._open_descriptor()
-        if len(block) >= _HOLE_BYTES_MIN and block.count(0) == len(block):
-            os.lseek(descriptor, len(block), os.SEEK_CUR)
-        else:
-            _write_all(descriptor, block)
+        if isinstance(block, Zeros):
+            self._size_bytes += block.size_bytes
+            return
+        for offset, data in _without_zero_pages(block, self._size_bytes):
+            _write_all(descriptor, data, self._size_bytes + offset)
         self._size_bytes += len(block)
 
     def finish(self, attributes: Attributes) -> Staged:
@@ -157,7 +161,26 @@ class PosixStagingFile:
             os.close(descriptor)
 
 
-def _write_all(descriptor: int, block: bytes) -> None:
-    remaining = memoryview(block)
-    while remaining:
-        remaining = remaining[os.write(descriptor, remaining) :]
+def _without_zero_pages(block: bytes, position: int) -> Iterator[tuple[int, memoryview]]:
+    """Yields offset and data of what is to be written of a block that begins at a position."""
+    view = memoryview(block)
+    if _ZERO_PAGE not in block:
+        yield 0, view
+        return
+    begin = 0
+    at = -position % _PAGE_SIZE_BYTES
+    while at + _PAGE_SIZE_BYTES <= len(block):
+        end = at + _PAGE_SIZE_BYTES
+        if view[at:end] == _ZERO_PAGE:
+            if begin < at:
+                yield begin, view[begin:at]
+            begin = end
+        at = end
+    if begin < len(block):
+        yield begin, view[begin:]
+
+
+def _write_all(descriptor: int, data: memoryview, position: int) -> None:
+    while data:
+        written = os.pwrite(descriptor, data, position)
+        data, position = data[written:], position + written

@@ -69,7 +69,7 @@ class ContentStage:
             return disk.stage_symlink(content.target, attributes)
         if content.kind is ContentKind.FIFO:
             return disk.stage_fifo(attributes)
-        file = disk.stage_file(content.size_bytes)
+        file = disk.stage_file(content.data_size_bytes)
         try:
             for block in self._fetcher.blocks(content):
                 file.write(block)

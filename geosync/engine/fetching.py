@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from conflict.content import ChunkReference, Content
+from conflict.content import Block, ChunkReference, Content, Zeros
 from conflict.errors import GeosyncError
 from geosync.engine.site import Site
 from geosync.engine.spool import Spool
@@ -58,8 +58,9 @@ class Fetcher:
         wanted = {
             chunk.digest: chunk
             for content in contents
-            if content.size_bytes < LARGE_SIZE_BYTES
+            if not _is_large(content)
             for chunk in content.chunks
+            if not chunk.is_hole
         }
         self._bring(wanted.values())
 
@@ -68,30 +69,33 @@ class Fetcher:
         self._chunks.clear()
         self._errors.clear()
 
-    def blocks(self, content: Content) -> Iterator[bytes]:
-        """Yields a regular file's bytes in order.
+    def blocks(self, content: Content) -> Iterator[Block]:
+        """Yields a regular file's bytes in order, and its holes.
 
         Raises:
             ContentUnavailable: some of it can't be had now.
             OSError: the state directory is full.
         """
-        if content.size_bytes < LARGE_SIZE_BYTES:
+        if not _is_large(content):
             for chunk in content.chunks:
-                yield self._chunk(chunk)
+                yield Zeros(chunk.size_bytes) if chunk.is_hole else self._chunk(chunk)
             return
         path = os.path.join(self._downloads, content.digest.hex().encode())
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._download(content, descriptor)
             for offset, chunk in _with_offsets(content):
-                yield os.pread(descriptor, chunk.size_bytes, offset)
+                if chunk.is_hole:
+                    yield Zeros(chunk.size_bytes)
+                else:
+                    yield os.pread(descriptor, chunk.size_bytes, offset)
         finally:
             os.close(descriptor)
 
     def finish_download(self, content: Content) -> None:
         """Removes the download of a large file that is in place now."""
         path = os.path.join(self._downloads, content.digest.hex().encode())
-        if content.size_bytes >= LARGE_SIZE_BYTES and os.path.exists(path):
+        if _is_large(content) and os.path.exists(path):
             os.unlink(path)
 
     def discard_downloads(self) -> None:
@@ -118,6 +122,8 @@ class Fetcher:
     def _missing(self, content: Content, descriptor: int) -> Iterator[tuple[int, ChunkReference]]:
         is_fresh = os.fstat(descriptor).st_size == 0
         for offset, chunk in _with_offsets(content):
+            if chunk.is_hole:
+                continue
             if is_fresh:
                 yield offset, chunk
                 continue
@@ -187,6 +193,10 @@ def _require_room(descriptor: int, size_bytes: int) -> None:
         raise OSError(
             errno.ENOSPC, "no room to download it to the state directory, where a reserve is kept"
         )
+
+
+def _is_large(content: Content) -> bool:
+    return content.data_size_bytes >= LARGE_SIZE_BYTES
 
 
 def _with_offsets(content: Content) -> Iterator[tuple[int, ChunkReference]]:

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from conflict.capture import StableContent
-from conflict.content import ChunkReference, Content, ContentKind
+from conflict.content import HOLE_DIGEST, ChunkReference, Content, ContentKind, Zeros
 from conflict.observation import DiskEntry, DiskKind
 from conflict.synced import Path
 from geosync.disk.interface import StableReader
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
-from transport.chunker import cut
 from transport.object_names import pack_name
 from transport.pack import ChunkLocation, Pack, PackWriter, store_chunk
 from transport.segment import INLINE_CHUNK_SIZE_BYTES_MAX, INLINE_SIZE_BYTES_MAX
+from transport.sparse_chunker import cut_sparse
 
 BLOCK_SIZE_BYTES: Final = 1024 * 1024
 
@@ -87,7 +87,10 @@ class Intake:
 
         CRASH: chunks of a file that turns out to be torn stay in the pack; nothing refers to them.
         """
-        for chunk in cut(reader.blocks(BLOCK_SIZE_BYTES)):
+        for chunk in cut_sparse(reader.sparse_blocks(BLOCK_SIZE_BYTES)):
+            if isinstance(chunk, Zeros):
+                yield ChunkReference(HOLE_DIGEST, chunk.size_bytes)
+                continue
             digest = self._site.hasher.chunk_digest(chunk)
             if not self._is_kept(digest):
                 self._keep(digest, chunk)

@@ -93,6 +93,10 @@ class SimulatedReader:
             yield self._inode.content[begin : begin + size_bytes]
         self._require_still()
 
+    def sparse_blocks(self, size_bytes: int) -> Iterator[bytes]:
+        """See `StableReader.sparse_blocks`: this disk has no holes."""
+        return self.blocks(size_bytes)
+
     def _require_still(self) -> None:
         file_system = self._disk.file_system
         self._disk.window("read", self.entry.name)

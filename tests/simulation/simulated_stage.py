@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from conflict.content import Block, Zeros
 from conflict.observation import Attributes, DiskKind
 from geosync.disk.interface import PRIVATE_DIRECTORY, Staged
 from tests.simulation.disk_dice import DiskDice
@@ -38,10 +39,10 @@ class SimulatedStagingFile:
         self._path = path
         self._file = file
 
-    def write(self, block: bytes) -> None:
+    def write(self, block: Block) -> None:
         """Appends. Raises OSError (ENOSPC; EBADF after a crash)."""
         self._stage.dice.require_space()
-        self._file.write(block)
+        self._file.write(bytes(block.size_bytes) if isinstance(block, Zeros) else block)
 
     def finish(self, attributes: Attributes) -> Staged:
         """Sets the attributes and closes. Raises OSError (EBADF) after a crash."""

@@ -56,9 +56,9 @@ def data_extents(path: bytes) -> list[tuple[int, int]]:
         os.close(descriptor)
 
 
-def allocated_size_bytes(path: bytes) -> int:
-    """Returns how much of the disk a file takes."""
-    return os.lstat(path).st_blocks * 512
+def data_size_bytes(path: bytes) -> int:
+    """Returns how much of a file is data; what a file system has only reserved is a hole."""
+    return sum(end - begin for begin, end in data_extents(path))
 
 
 def _walk(root: bytes, below: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
@@ -120,5 +120,5 @@ def _extended(path: bytes) -> tuple[tuple[str, bytes], ...]:
     return tuple(
         (name, os.getxattr(path, name, follow_symlinks=False))
         for name in sorted(names)
-        if not name.startswith("security.")
+        if name.startswith(("user.", "system."))  # trusted.SGI_ACL_FILE is xfs's own copy
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from conflict.content import Zeros
 from conflict.observation import Attributes, DiskEntry
 from geosync.disk.displacement import exchange_back
 from geosync.disk.held import known
@@ -793,3 +794,57 @@ class TestOpening:
         descriptor = opener(top, b"link", os.O_PATH | os.O_NOFOLLOW)
         assert stat.S_ISLNK(os.fstat(descriptor).st_mode)
         os.close(descriptor)
+
+
+class TestHoles:
+    """Files of which a part is not on the disk."""
+
+    def test_holes_are_skipped_by_blocks(self, disk: PosixDisk, root: bytes) -> None:
+        with open(os.path.join(root, FILE), "wb") as file:
+            file.write(b"head")
+            file.seek(1 << 40)
+            file.write(b"middle")
+            file.truncate((1 << 41) + 1)
+        handle = entry_at(disk, FILE).handle
+        with disk.open_stable(FILE, handle) as reader:
+            found = list(reader.sparse_blocks(1 << 20))
+        holes = [block.size_bytes for block in found if isinstance(block, Zeros)]
+        data = [block for block in found if isinstance(block, bytes)]
+        assert sum(holes) + sum(map(len, data)) == (1 << 41) + 1
+        assert b"".join(data).strip(b"\0").replace(b"\0", b"") == b"headmiddle"
+        assert sum(map(len, data)) <= 3 << 20
+
+    def test_both_ways_of_reading_tell_the_same(self, root: bytes) -> None:
+        content = b"1" * 5000 + bytes(100_000) + b"2" + bytes(50_000)
+        with open(os.path.join(root, FILE), "wb") as file:
+            file.write(content[:5000])
+            file.seek(105_000)
+            file.write(b"2")
+            file.truncate(len(content))
+        for capabilities in (None, NOTHING_SPECIAL):
+            disk = PosixDisk(root, capabilities)
+            disk.initialise()
+            with disk.open_stable(FILE, entry_at(disk, FILE).handle) as reader:
+                assert b"".join(reader.blocks(4096)) == content
+                told = reader.sparse_blocks(4096)
+                filled = [bytes(b.size_bytes) if isinstance(b, Zeros) else b for b in told]
+                assert b"".join(filled) == content
+            disk.close()
+
+    def test_pages_of_zeros_and_told_zeros_take_no_space(
+        self, disk: PosixDisk, root: bytes
+    ) -> None:
+        content = b"a" + bytes(200_000) + b"b" * 5000 + bytes(9000) + b"c" + bytes(70_000)
+        file = disk.stage_file(0)
+        for begin in range(0, len(content), 33_333):
+            file.write(content[begin : begin + 33_333])
+        file.write(Zeros(1 << 40))
+        file.write(b"end")
+        placed = disk.place_new(file.finish(attributes_of(disk)), FILE)
+        assert isinstance(placed, Applied)
+        with open(os.path.join(root, FILE), "rb") as read_back:
+            assert os.pread(read_back.fileno(), len(content), 0) == content
+            assert os.pread(read_back.fileno(), 10, len(content) + (1 << 40)) == b"end"
+        status = os.stat(os.path.join(root, FILE))
+        assert status.st_size == len(content) + (1 << 40) + 3
+        assert status.st_blocks * 512 <= 100_000
