@@ -14,6 +14,7 @@ from geosync.capture_rules import CaptureRules
 from geosync.configuration_table import TableReader, shown, shown_path, toml_string
 from geosync.errors import ConfigurationError, ConfigurationProblem, OperatorError
 from geosync.exit_codes import ExitCode
+from geosync.owner_configuration import owner_lines, read_owner_map
 
 CONFIGURATION_DIRECTORY = "/etc/geosync"
 CONFIGURATION_VARIABLE = "GEOSYNC_CONFIG"
@@ -24,7 +25,7 @@ CONFIGURATION_BYTES_MAX = 1 << 20
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TOP_LEVEL_KEYS = (
     "volume", "site", "root", "state_dir", "mode", "allow_setuid", "store", "swift", "directory",
-    "http", "tuning", "capture", "group",
+    "http", "tuning", "capture", "group", "fifos", "owners", "groups",
 )  # fmt: skip
 
 
@@ -91,6 +92,10 @@ class Configuration:
         root: absolute path of the directory that is synced.
         state_dir: absolute path of the journal and the caches; outside of `root`.
         allow_setuid: whether files get setuid and setgid when another site wrote them.
+        fifos: whether FIFOs that programs make here become part of the volume.
+        owners: users whom the volume knows by another name than this machine: name in the volume
+            -> name here, or b"#" and a number.
+        groups: the same for groups.
         swift: the [swift] table as it stands, which the Swift store checks; it holds secrets.
         directory_path: where the directory store lies; None unless configured.
         http_listen: None turns HTTP off.
@@ -104,6 +109,9 @@ class Configuration:
     state_dir: bytes
     mode: Mode
     allow_setuid: bool
+    fifos: bool
+    owners: dict[bytes, bytes]
+    groups: dict[bytes, bytes]
     store: StoreKind
     swift: dict[str, str] = field(repr=False)
     directory_path: bytes | None
@@ -161,6 +169,9 @@ def parse_configuration(document: Mapping[str, object], source: str) -> Configur
         state_dir=state_dir,
         mode=reader.choice("mode", Mode.MULTI_MASTER),
         allow_setuid=reader.truth("allow_setuid", default=False),
+        fifos=reader.truth("fifos", default=False),
+        owners=read_owner_map(reader.table("owners")),
+        groups=read_owner_map(reader.table("groups")),
         store=store,
         swift=_swift(reader.table("swift")),
         directory_path=_directory_path(reader.table("directory"), store),
@@ -309,6 +320,9 @@ def default_configuration_text(configuration: Configuration) -> str:
         state_dir=toml_string(os.fsdecode(configuration.state_dir)),
         mode=toml_string(configuration.mode),
         allow_setuid=str(configuration.allow_setuid).lower(),
+        fifos=str(configuration.fifos).lower(),
+        owners=owner_lines(configuration.owners, 'www-data = "apache"'),
+        groups=owner_lines(configuration.groups, 'www-data = "#48"'),
         store=toml_string(configuration.store),
         swift=_swift_lines(configuration.swift),
         directory_path=_directory_line(configuration.directory_path),
@@ -343,6 +357,10 @@ mode = {mode}
 # there runs programs as its owner here: say yes only where root is the same person on all sites.
 allow_setuid = {allow_setuid}
 
+# Whether FIFOs (named pipes) that programs make here are made on the other sites, too. What is
+# written into one never travels. Sockets and devices are left alone in any case.
+fifos = {fifos}
+
 # Where the sites meet: "swift" (OpenStack Swift), or "directory" (one that all sites can reach).
 store = {store}
 
@@ -354,6 +372,15 @@ store = {store}
 [directory]
 # Where the store lies when store = "directory".
 {directory_path}
+
+[owners]
+# Files keep their owners by name; who has no name goes by number. A user whom the volume knows by
+# another name than this machine: name in the volume = name here, or "#" and a number.
+{owners}
+
+[groups]
+# The same for groups.
+{groups}
 
 [http]
 # Kept for health, metrics and the status page, which this version does not serve yet:

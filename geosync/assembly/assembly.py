@@ -12,6 +12,7 @@ from typing import Final
 from geosync.assembly.transfer_pool import TransferPool
 from geosync.clock import Clock
 from geosync.configuration import Configuration, Mode, StoreKind
+from geosync.disk.owner_names import OwnerNames
 from geosync.disk.posix_disk import PosixDisk
 from geosync.engine.engine import Engine
 from geosync.engine.membership import Identity, Randomness, identify
@@ -106,7 +107,11 @@ def assembled(
         journal = Journal(configuration.state_dir)
         stack.callback(journal.close)
         identity = join_volume(configuration, journal, joining, clock)
-        disk = PosixDisk(configuration.root, accepts_setuid=configuration.allow_setuid)
+        disk = PosixDisk(
+            configuration.root,
+            accepts_setuid=configuration.allow_setuid,
+            names=OwnerNames(configuration.owners, configuration.groups),
+        )
         stack.callback(disk.close)
         _know_root(disk, journal)
         pool = TransferPool(configuration.tuning.transfer_workers)
@@ -123,6 +128,7 @@ def assembled(
                 hasher=VolumeHasher(identity.volume_key),
                 state_dir=configuration.state_dir,
                 pool=pool,
+                syncs_fifos=configuration.fifos,
             )
         )
 

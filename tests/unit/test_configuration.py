@@ -29,6 +29,7 @@ root      = "//srv//redmine/./files/"
 state_dir = "/var/lib/geosync/redmine"
 mode      = "replica"
 allow_setuid = true
+fifos     = true
 store     = "directory"
 [swift]
 cloud = "infn"
@@ -38,6 +39,11 @@ path = "/srv/geosync-store"
 listen = "[::1]:8484"
 [tuning]
 settle_ms = 100
+[owners]
+www-data = "apache"
+"#1000" = "böb"
+[groups]
+www-data = "#48"
 """
 MINIMAL = {"volume": "redmine", "site": "bari", "root": "/srv/redmine"}
 
@@ -58,6 +64,9 @@ def test_every_key_of_a_file_is_read(tmp_path):
     assert configuration.state_dir == b"/var/lib/geosync/redmine"
     assert configuration.mode is Mode.REPLICA
     assert configuration.allow_setuid
+    assert configuration.fifos
+    assert configuration.owners == {b"www-data": b"apache", b"#1000": "böb".encode()}
+    assert configuration.groups == {b"www-data": b"#48"}
     assert configuration.store is StoreKind.DIRECTORY
     assert configuration.swift == {"cloud": "infn"}
     assert configuration.directory_path == b"/srv/geosync-store"
@@ -71,6 +80,8 @@ def test_keys_that_are_left_out_have_their_documented_defaults():
     assert configuration.state_dir == b"/var/lib/geosync/redmine"
     assert configuration.mode is Mode.MULTI_MASTER
     assert not configuration.allow_setuid
+    assert not configuration.fifos
+    assert configuration.owners == configuration.groups == {}
     assert configuration.store is StoreKind.SWIFT
     assert configuration.swift == {}
     assert configuration.directory_path is None
@@ -106,6 +117,22 @@ def test_all_problems_are_reported_at_once_with_what_was_found():
     assert '"red-mine"' in problems["volume"].remedy
     assert '"multi-master"' in problems["mode"].remedy
     assert '"store"' in problems["stor"].remedy
+
+
+def test_owners_that_can_not_be_are_problems():
+    bad = {
+        "a": 5,
+        "b": "",
+        "c": "x:y",
+        "d": "#12x",
+        "e": "#",
+        "f": "two\nlines",
+        "": "g",
+        "#h": "h",
+    }
+    assert set(_problems(owners=bad)) == {"[owners] " + key for key in bad}
+    twice = _problems(groups={"one": "wheel", "two": "wheel"})
+    assert "one" in twice["[groups] two"].expected
 
 
 def test_a_bad_volume_does_not_make_its_default_state_directory_a_problem():
