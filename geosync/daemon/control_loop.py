@@ -16,6 +16,7 @@ from geosync.daemon.daemon_state import DaemonState
 from geosync.daemon.pace import Pace
 from geosync.daemon.service_notification import ServiceNotifier
 from geosync.disk.interface import PRIVATE_DIRECTORY, RootLost
+from geosync.disk.posix_disk import PosixDisk
 from geosync.disk.private_directory import read_marker
 from geosync.engine.engine import Cycle, Engine
 from geosync.engine.site import split
@@ -97,6 +98,7 @@ class ControlLoop:
         """Returns the status as of now."""
         engine = self.engine
         waiting = engine.waiting()
+        disk = engine.site.disk
         return observe_status(
             self._configuration,
             engine.site.journal,
@@ -109,6 +111,7 @@ class ControlLoop:
                 waiting_count=len(waiting),
                 watcher=self._watcher.health(),
                 store=engine.site.store.counters(),
+                protocol=disk.capabilities if isinstance(disk, PosixDisk) else None,
             ),
         )
 

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from geosync.disk.leases import LeaseState, take_lease
 from geosync.disk.private_directory import fresh_unfinished_name
 from geosync.disk.reflink import copy_of_now
-from geosync.disk.syscalls import RENAME_EXCHANGE, file_handle, rename_with_flags
+from geosync.disk.process_capabilities import CAP_LEASE, has_process_capability
+from geosync.disk.syscalls import (
+    RENAME_EXCHANGE,
+    file_handle,
+    has_openat2,
+    rename_with_flags,
+)
 
 _CHANGES_IN_A_ROW = 50  # more than any clock that ticks 1000 times a second tells apart
 _TICK_NS_MAX = 50_000_000  # of clocks that tick; what is slower keeps whole seconds
@@ -33,6 +39,10 @@ class DiskCapabilities:
         timestamp_granularity_ns: two changes that are further apart than this have different
             times; 0 when a change that follows a stat always has another time. Without 0, what
             was read right after a change is read once more later.
+        foreign_leases: so can writers of other users' files (CAP_LEASE). Without it, such a file
+            is treated as if there were no leases.
+        openat2: one system call resolves a path beneath the root. Without it, one for each name
+            does, which is as safe and slower.
     """
 
     exchange: bool
@@ -40,6 +50,8 @@ class DiskCapabilities:
     reflink: bool
     handles: bool
     timestamp_granularity_ns: int = 0
+    foreign_leases: bool = False
+    openat2: bool = False
 
 
 def probe(directory: int) -> DiskCapabilities:
@@ -55,6 +67,8 @@ def probe(directory: int) -> DiskCapabilities:
             reflink=_reflinks(directory, first),
             handles=_has_handles(directory),
             timestamp_granularity_ns=_timestamp_granularity_ns(directory, first),
+            foreign_leases=has_process_capability(CAP_LEASE),
+            openat2=has_openat2(),
         )
 
 

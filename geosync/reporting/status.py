@@ -11,6 +11,7 @@ from typing import Final
 from conflict.synced import Path
 from conflict.version import ActorId, VersionVector
 from geosync.configuration import Configuration
+from geosync.disk.capabilities import DiskCapabilities
 from geosync.engine.site import joined
 from geosync.errors import OperatorError
 from geosync.journal.journal import Journal
@@ -75,6 +76,7 @@ class DaemonStatus:
     waiting_count: int
     watcher: WatcherHealth
     store: StoreCounters
+    protocol: DiskCapabilities | None = None  # how the disk is changed; None: not a real disk
 
 
 @dataclass(frozen=True, slots=True)

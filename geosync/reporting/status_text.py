@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Final
 
+from geosync.reporting.protocol_text import protocol_text
 from geosync.reporting.status import DaemonStatus, OtherSite, Status, ToPublish
 from geosync.terminal import (
     display_name,
@@ -71,6 +72,7 @@ def _daemon_json(daemon: DaemonStatus) -> JsonObject:
         "waiting": [asdict(path) for path in daemon.waiting],
         "watcher": watcher,
         "store": asdict(daemon.store),
+        "protocol": None if daemon.protocol is None else asdict(daemon.protocol),
     }
 
 
@@ -135,6 +137,8 @@ def _daemon_lines(daemon: DaemonStatus) -> Iterable[str]:
         yield f"  watching     {escape_unprintable(watcher.problem)}"
     else:
         yield f"  watching     {_counted(watcher.watch_count, 'directory', 'directories')}"
+    if daemon.protocol is not None:
+        yield f"  protocol     {protocol_text(daemon.protocol)}"
     store = daemon.store
     yield (
         f"  store        {_counted(store.requests, 'request')},"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from conflict.observation import Attributes, DiskEntry, DiskKind
+from geosync.disk.capabilities import DiskCapabilities
 from geosync.disk.interface import (
     PRIVATE_DIRECTORY,
     ROOT_PATH,
@@ -28,11 +30,16 @@ from geosync.disk.interface import (
 )
 from tests.simulation.simulated_disk_world import simulated_world
 from tests.support.disk_application import DiskWorld
-from tests.support.posix_disk_world import NOTHING_SPECIAL, posix_world
+from tests.support.posix_disk_world import LESSER_PROTOCOLS, posix_world
+
+
+def _limited_world(capabilities: DiskCapabilities, base: Path) -> DiskWorld:
+    return posix_world(bytes(base / "root"), capabilities)
+
 
 WORLDS: dict[str, Callable[[Path], DiskWorld]] = {
     "posix": lambda base: posix_world(bytes(base / "root")),
-    "posix-with-nothing-special": lambda base: posix_world(bytes(base / "root"), NOTHING_SPECIAL),
+    **{f"posix-{name}": partial(_limited_world, limited) for name, limited in LESSER_PROTOCOLS},
     "simulated": lambda _base: simulated_world(),
 }
 
@@ -834,4 +841,5 @@ class TestRoot:
         world.disk.sync_changes()
         world.disk.make_directory(path_of(b"d"), plain(world.disk))
         world.disk.sync_changes()
+        world.disk.sync_everything()
         assert world.application.list_tree() == {b"d"}

@@ -11,6 +11,7 @@ import pytest
 
 from conflict.rendering import ConflictKind
 from geosync.commands.command_parser import command_parser
+from geosync.disk.capabilities import DiskCapabilities
 from geosync.exit_codes import ExitCode
 from geosync.reporting.status import (
     DaemonStatus,
@@ -95,7 +96,7 @@ def test_the_keys_of_the_status_are_documented() -> None:
     assert isinstance(sites, list)
     assert documented - {"daemon"} == (found.keys() | daemon.keys()) - {"daemon"}
     inner = [found["to_publish"], *sites, *found["problems"], *daemon["waiting"]]  # type: ignore[misc]
-    for part in [*inner, daemon["watcher"], daemon["store"]]:
+    for part in [*inner, daemon["watcher"], daemon["store"], daemon["protocol"]]:
         assert [key for key in part if f"`{key}`" not in text] == []
 
 
@@ -133,5 +134,6 @@ def _status() -> Status:
                 problem="",
             ),
             store=StoreCounters(),
+            protocol=DiskCapabilities(exchange=True, leases=True, reflink=True, handles=True),
         ),
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from geosync.disk.capabilities import DiskCapabilities
 from geosync.reporting.status import (
     DaemonStatus,
     OtherSite,
@@ -130,3 +131,28 @@ def test_directories_that_are_not_watched_are_in_the_json_as_text() -> None:
     told = json.loads(json.dumps(status_json(status, now_ms=NOW_MS)))
     assert told["daemon"]["watcher"]["unwatched"] == [{"directory": r"dir\xff", "reason": "limit"}]
     assert "  watching     1 directory" in status_text(status, now_ms=NOW_MS).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("changed", "shown"),
+    [
+        ({}, "exchange in one step, leases, handles, reflink, openat2"),
+        ({"exchange": False}, "exchange in two steps, leases"),
+        ({"foreign_leases": False}, "leases on own files only"),
+        ({"leases": False}, "no leases (files are read twice)"),
+        ({"handles": False}, "inode numbers with birth times"),
+        ({"openat2": False}, "paths step by step"),
+    ],
+)
+def test_the_protocol_of_the_disk_is_shown(changed: dict[str, bool], shown: str) -> None:
+    everything = {
+        name: True
+        for name in ("exchange", "leases", "foreign_leases", "handles", "reflink", "openat2")
+    }
+    protocol = DiskCapabilities(**{**everything, **changed})
+    status = replace(STATUS, daemon=replace(DAEMON, protocol=protocol))
+    (line,) = (line for line in status_text(status, now_ms=0).splitlines() if "protocol" in line)
+    assert shown in line
+    daemon = status_json(status, now_ms=0)["daemon"]
+    assert isinstance(daemon, dict)
+    assert daemon["protocol"] == {**everything, **changed, "timestamp_granularity_ns": 0}
