@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from conflict.content import Content
-from conflict.observation import DirectoryListing, DiskEntry, DiskKind
+from conflict.observation import Attributes, DirectoryListing, DiskEntry, DiskKind
 from conflict.synced import ROOT_ENTRY, Path, SyncedEntry, SyncedStore, path_of_entry
 
 
@@ -100,12 +100,27 @@ def directory_entry(
 
 
 def is_unchanged(known: SyncedEntry, entry: DiskEntry) -> bool:
-    """Tells whether the disk shows what it showed before."""
-    return (known.handle, known.fingerprint, known.attributes, known.kind) == (
+    """Tells whether the disk shows what it showed before.
+
+    Without a change of its inode a file can't have lost its owner, only the owner his name: a name
+    service that does not answer must not give the files of all sites to a number.
+    """
+    if (known.handle, known.fingerprint, known.kind) != (
         entry.handle,
         entry.fingerprint,
-        entry.attributes,
         entry.kind,
+    ):
+        return False
+    before, now = known.attributes, entry.attributes
+    return before == now or _has_lost_names(before, now)
+
+
+def _has_lost_names(before: Attributes, now: Attributes) -> bool:
+    new_keys = {key for key, _ in now.extended} - {key for key, _ in before.extended}
+    return (
+        (now.owner != before.owner and now.owner.startswith(b"#"))
+        or (now.group != before.group and now.group.startswith(b"#"))
+        or any(key.startswith(b"acl.") and b":#" in key for key in new_keys)
     )
 
 

@@ -26,6 +26,8 @@ from geosync.engine.step import Step
 
 BATCH_ACTIONS_MAX: Final = 500
 BATCH_SIZE_BYTES_MAX: Final = 32 * 1024 * 1024
+# Of one file, not of the disk: the target of a symlink is too long for xfs; no FIFOs, no symlinks.
+_CANT_BE_HERE: Final = frozenset((errno.ENAMETOOLONG, errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL))
 
 
 @dataclass(slots=True)
@@ -98,6 +100,9 @@ class BatchRunner:
             except ContentUnavailable as error:
                 step.why_not = f"waits for its content: {error}"
             except OSError as error:
+                if error.errno in _CANT_BE_HERE:
+                    step.why_not = f"this file system can't hold it: {error.strerror}"
+                    continue
                 if error.errno not in NO_ROOM:
                     raise
                 step.why_not = f"there is no room for it here: {error.strerror}"

@@ -596,3 +596,24 @@ def test_a_directory_below_the_root_may_be_called_like_the_private_one(pair: Pai
 
     made, _ = there_and_back(pair, make, edit)
     assert b"d/.geosync/stage/unfinished-00" in made
+
+
+@pytest.mark.root
+def test_what_one_file_system_can_not_hold_is_told_and_holds_nothing_back(tmp_path: Path) -> None:
+    """A symlink's target may have 4095 bytes on ext4, and 1023 on xfs."""
+    with (
+        loop_file_system(tmp_path / "one", "ext4") as wide,
+        loop_file_system(tmp_path / "other", "xfs") as narrow,
+    ):
+        pair = Pair(bytes(wide.root))
+        pair.b = LocalSite(bytes(narrow.root), "b", pair.store, pair.time)
+        pair.open()
+        os.symlink(b"t" * 4095, pair.a.path(b"d"))
+        pair.a.write(b"z", b"1")
+        run(pair.a, pair.b)
+        assert pair.b.read(b"z") == b"1"
+        waiting = pair.b.engine.waiting()
+        assert waiting == {(b"d",): "this file system can't hold it: File name too long"}
+        os.unlink(pair.a.path(b"d"))
+        pair.same()
+        pair.close()
