@@ -18,7 +18,7 @@ from conflict.actions import (
     RemoveFile,
     ReplaceFile,
 )
-from conflict.observation import Fingerprint
+from conflict.observation import Attributes, Fingerprint
 from conflict.synced import PARKED, SyncedEntry
 from geosync.disk.interface import (
     Applied,
@@ -124,11 +124,20 @@ class Changer:
             case Move() if now.parent == PARKED:
                 return self._bring_back(now, path, target)
             case Move():
-                return self._site.disk.move(path, target, _expected(now))
+                return _moved(self._site.disk.move(path, target, _expected(now)), now)
             case Park():
-                return self._site.disk.park(path, _expected(now))
+                return _moved(self._site.disk.park(path, _expected(now)), now)
             case ApplyAttributes(attributes=attributes):
-                return self._site.disk.set_attributes(path, _expected(now), attributes)
+                return self._set_attributes(now, path, attributes)
+
+    def _set_attributes(
+        self, now: SyncedEntry, path: RelativePath, attributes: Attributes
+    ) -> Outcome:
+        if now.is_directory:  # of which only the inode is compared by the disk
+            found = self._site.disk.observe(path)
+            if found is None or not _is_same_but_mtime(found.attributes, now.attributes):
+                return Mismatch(found)
+        return self._site.disk.set_attributes(path, _expected(now), attributes)
 
     def _bring_back(self, now: SyncedEntry, path: RelativePath, target: RelativePath) -> Outcome:
         """Moves what was parked to its name, also when a program has written to it meanwhile.
@@ -216,6 +225,20 @@ class Changer:
                 was=was,
             )
         )
+
+
+def _moved(outcome: Outcome, now: SyncedEntry) -> Outcome:
+    """Leaves it to a scan to find what a program did to a directory's attributes before."""
+    if not isinstance(outcome, Applied) or outcome.entry is None or not now.is_directory:
+        return outcome
+    if outcome.entry.attributes == now.attributes:
+        return outcome
+    as_before = replace(outcome.entry, fingerprint=now.fingerprint, attributes=now.attributes)
+    return replace(outcome, entry=as_before)
+
+
+def _is_same_but_mtime(one: Attributes, other: Attributes) -> bool:
+    return replace(one, mtime_ns=0) == replace(other, mtime_ns=0)
 
 
 def _expected(entry: SyncedEntry) -> Expected:

@@ -19,6 +19,10 @@ SEED_LASTS_S_MAX = 120  # many times what any takes: beyond it, something goes r
 SEEDS = 10**9
 
 
+class RunTooLong(Exception):
+    """A seed does not end. No OSError, which an engine would take for one of its disk's."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """What became of one seed."""
@@ -48,7 +52,7 @@ def run_seed(seed: int, tail_lines: int = 80) -> Outcome:
 
 
 def _stop(_signal: int, _frame: object) -> None:
-    raise TimeoutError(f"not over after {SEED_LASTS_S_MAX} s")
+    raise RunTooLong(f"not over after {SEED_LASTS_S_MAX} s")
 
 
 def describe(seed: int, outcome: Outcome) -> str:
