@@ -54,13 +54,17 @@ class Applier:
             for live in nodes.live_links_in(node):
                 self._dirty.add([Location(node, live.name)])
                 pending.append(live.node)
-        below: list[EntryId] = [ROOT_ENTRY]
+        below: list[EntryId] = [ROOT_ENTRY, PARKED]
         while below:
             entry = below.pop()
             for child in synced.entries_in(entry):
                 self._dirty.add_entry(entry, child.name)
                 if child.is_directory:
                     below.append(child.entry)
+
+    def mark_paths(self, paths: Iterable[Path]) -> None:
+        """Says that the disk may differ from the merged tree at these paths."""
+        self._dirty.add_paths(paths)
 
     def has_work(self) -> bool:
         """Tells whether the disk may differ from the merged tree."""

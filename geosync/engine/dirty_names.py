@@ -47,9 +47,16 @@ class DirtyNames:
         return merged | set(self._synced_paths().values())
 
     def displaced(self, paths: set[Path]) -> DirtyNames:
-        """Returns the names on the disk that are at none of these paths, as they once were."""
+        """Returns the names on the disk that are at none of these paths, as they once were.
+
+        Those in a directory that is parked are at no path until it is brought back.
+        """
         found = DirtyNames(self._journal)
-        found._synced = {slot for slot, path in self._synced_paths().items() if path not in paths}
+        at = self._synced_paths()
+        entry = self._journal.synced.entry
+        found._synced = {
+            slot for slot in self._synced if entry(slot[0]) and at.get(slot) not in paths
+        }
         return found
 
     def update(self, other: DirtyNames) -> None:

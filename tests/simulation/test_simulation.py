@@ -21,6 +21,8 @@ ONCE_FAILED = (
     116,  # a conflict copy whose removal failed halfway was wanted again
     2130,  # a program moved a directory to where one was to be made when the process died
     2226,  # a directory made anew was never looked at together with the name it has
+    5289,  # a program put a file into a directory right before it was moved
+    5327,  # names below a directory that was parked when the process died
     3036,  # a name below a directory that another site had moved
 )
 
