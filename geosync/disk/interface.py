@@ -158,6 +158,14 @@ class Disk(Protocol):
         """Raises RootLost unless the root is the directory, with the marker, of the start."""
         ...
 
+    def knows_user(self, name: bytes) -> bool:
+        """Tells whether a user's name, or b"#" and a number, means anybody on this machine."""
+        ...
+
+    def knows_group(self, name: bytes) -> bool:
+        """Tells the same of a group."""
+        ...
+
     def list_directory(self, directory: RelativePath) -> DirectoryListing:
         """Raises EntryVanished, EntryUnreadable."""
         ...

@@ -214,6 +214,14 @@ class PosixDisk:
                 "file system, or initialise this directory as a new one"
             )
 
+    def knows_user(self, name: bytes) -> bool:
+        """See `Disk.knows_user`."""
+        return self._names.users.number_of(name) is not None
+
+    def knows_group(self, name: bytes) -> bool:
+        """See `Disk.knows_group`."""
+        return self._names.groups.number_of(name) is not None
+
     def list_directory(self, directory: RelativePath) -> DirectoryListing:
         """See `Disk.list_directory`."""
         try:

@@ -66,6 +66,10 @@ class Applier:
         """Says that the disk may differ from the merged tree at these paths."""
         self._dirty.add_paths(paths)
 
+    def mark_paths(self, paths: Iterable[Path]) -> None:
+        """Says that the disk may differ from the merged tree at these paths."""
+        self._dirty.add_paths(paths)
+
     def has_work(self) -> bool:
         """Tells whether the disk may differ from the merged tree."""
         return bool(self._dirty) or any(self._site.journal.synced.entries_in(PARKED))

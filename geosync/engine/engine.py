@@ -28,6 +28,7 @@ from geosync.engine.retry_pace import RetryPace
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
+from geosync.engine.unset_attributes import UnsetAttributes
 from geosync.event_log import event_logger
 from transport.errors import (
     ObjectCollision,
@@ -42,6 +43,7 @@ SWEEP_EVERY_S: Final = 5.0
 ACKNOWLEDGE_AFTER_S: Final = 0.3
 RETRY_BLOCKED_S: Final = 1.0
 RETRY_BLOCKED_S_MAX: Final = 15.0  # for what fails again and again, without any news
+UNSET_EVERY_S: Final = 5.0
 LOOK_AGAIN_EVERY_S: Final = 0.2  # at files that are being written or seem to be gone
 _STORE: Final = b"store"
 _DISK: Final = b"disk"
@@ -82,6 +84,7 @@ class Engine:
         self._applier = Applier(site, fetcher)
         self._mirror = Mirror(site, fetcher)
         self._sweeper = Sweeper(site, spool)
+        self._unset = UnsetAttributes(site)
         self._due_s: dict[str, float] = {}
         self._is_mirror_stale = True
         self._blocked: dict[Path, str] = {}
@@ -102,6 +105,8 @@ class Engine:
         self.site.disk.clear_stage()
         if self.site.journal.intents() or self.site.applied() != self.site.journal.log.received():
             self._applier.mark_everything()
+        self._applier.mark_paths(self._unset.check())
+        self._is_due("unset attributes", UNSET_EVERY_S)
 
     def cycle(self, dirty: dict[Path, bool]) -> Cycle:
         """Captures, publishes, receives and applies once.
@@ -125,6 +130,8 @@ class Engine:
         self._on_store(cycle, lambda: self._receive(cycle))
         if self._applier.has_work() and self._may_apply(cycle):
             self._on_disk(cycle, lambda: self._apply(cycle))
+        if self._is_due("unset attributes", UNSET_EVERY_S):
+            self._applier.mark_paths(self._unset.check())
         self._applier.note_applied()
         self._on_disk(cycle, self._refresh_mirror)
         self._on_store(cycle, lambda: self._acknowledge(cycle))

@@ -13,19 +13,28 @@ from urllib.parse import quote
 from sqlite_utils import Database, Migrations  # noqa: TID251 - its home
 
 from geosync.errors import OperatorError
-from geosync.journal.schema import TABLES
+from geosync.journal.schema import TABLES, UNSET_TABLES
 from geosync.terminal import display_name
 
 FILE_NAME: Final = b"journal.sqlite"
 BUSY_TIMEOUT_S: Final = 30.0
 
 _migrations = Migrations("geosync")
-_KNOWN_MIGRATIONS: Final = ("0001 tables",)
+_KNOWN_MIGRATIONS: Final = ("0001 tables", "0002 unset attributes")
 
 
 @_migrations(name=_KNOWN_MIGRATIONS[0])
 def _create_tables(database: Database) -> None:
-    statements = re.sub(r"--.*", "", TABLES)
+    _run(database, TABLES)
+
+
+@_migrations(name=_KNOWN_MIGRATIONS[1])
+def _create_unset_tables(database: Database) -> None:
+    _run(database, UNSET_TABLES)
+
+
+def _run(database: Database, tables: str) -> None:
+    statements = re.sub(r"--.*", "", tables)
     for statement in statements.split(";"):
         if statement.strip():
             database.execute(statement)

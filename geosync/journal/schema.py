@@ -132,3 +132,12 @@ CREATE TABLE problem (              -- what an operator should know of, until it
     text TEXT NOT NULL              -- what was found, and what to do
 ) STRICT, WITHOUT ROWID;
 """
+
+UNSET_TABLES = """
+CREATE TABLE unset (                -- attributes of the volume that could not be set on this disk
+    part BLOB NOT NULL,             -- which, see geosync.journal.unset_parts
+    entry INTEGER NOT NULL,         -- of the synced tree
+    PRIMARY KEY (part, entry)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX unset_entry ON unset (entry);
+"""

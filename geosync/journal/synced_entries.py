@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from conflict.observation import Attributes, DiskKind, Fingerprint
 from conflict.operations import NodeId
 from conflict.synced import PARKED, ROOT_CLAIM, ROOT_ENTRY, EntryId, SyncedEntry
 from geosync.journal.records import pack_synced, unpack_synced
+from geosync.journal.unset_parts import unset_parts
 
 CACHED_ENTRIES_MAX = 10_000
 _COLUMNS = "SELECT entry, parent, name, handle, copy_of, record FROM synced"
@@ -25,6 +27,15 @@ _ROOT = SyncedEntry(
     intended=_NO_ATTRIBUTES,
     claims=(ROOT_CLAIM,),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class UnsetPart:
+    """A part of the attributes that could not be set, of so many entries, one of which is told."""
+
+    part: bytes
+    count: int
+    example: EntryId
 
 
 class JournalSynced:
@@ -97,11 +108,13 @@ class JournalSynced:
             ),
         )
         self._remember_nodes(entry.entry, entry.nodes)
+        self._remember_unset(entry.entry, unset_parts(entry.intended, entry.attributes))
 
     def remove_entry(self, entry: EntryId) -> None:
         """See SyncedStore."""
         self._forget(entry)
         self._remember_nodes(entry, ())
+        self._remember_unset(entry, ())
         self._connection.execute("DELETE FROM synced WHERE entry = ?", (entry,))
 
     def new_entry_id(self) -> EntryId:
@@ -113,6 +126,25 @@ class JournalSynced:
         """Returns how many entries there are, the root not counted."""
         found: int = self._connection.execute("SELECT count(*) FROM synced").fetchone()[0]
         return found
+
+    def unset_parts(self) -> list[UnsetPart]:
+        """Returns what could not be set on this disk, sorted; see geosync.journal.unset_parts."""
+        rows = self._connection.execute(
+            "SELECT part, count(*), min(entry) FROM unset GROUP BY part ORDER BY part"
+        )
+        return [UnsetPart(part, count, EntryId(entry)) for part, count, entry in rows]
+
+    def entries_with_unset(self, part: bytes, count_max: int = -1) -> set[EntryId]:
+        """Returns the entries, or some of them, of which this part could not be set."""
+        rows = self._connection.execute(
+            "SELECT entry FROM unset WHERE part = ? ORDER BY entry LIMIT ?", (part, count_max)
+        )
+        return {EntryId(entry) for (entry,) in rows}
+
+    def _remember_unset(self, entry: EntryId, parts: Iterable[bytes]) -> None:
+        self._connection.execute("DELETE FROM unset WHERE entry = ?", (entry,))
+        for part in parts:
+            self._connection.execute("INSERT INTO unset VALUES (?, ?)", (part, entry))
 
     def _forget(self, entry: EntryId) -> None:
         before = self._cache.pop(entry, None) or self._first("WHERE entry = ?", entry)

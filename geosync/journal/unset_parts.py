@@ -1,0 +1,36 @@
+"""What a site could not set of an entry's attributes, as short texts to be counted by."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conflict.observation import Attributes
+
+OWNER: Final = b"owner "  # followed by the name that the volume has
+GROUP: Final = b"group "
+LIST: Final = b"acl "  # followed by user:NAME or group:NAME, or by group: and the like
+MODE: Final = b"mode"
+MTIME: Final = b"mtime"
+EXTENDED: Final = b"xattr"
+RETRY: Final = OWNER  # with no name: its attributes are to be set once more
+
+_LIST_PREFIX: Final = b"acl."
+
+
+def unset_parts(intended: Attributes, shown: Attributes) -> set[bytes]:
+    """Returns in what the disk shows other attributes than the volume has."""
+    if intended == shown:
+        return set()
+    parts = set()
+    if intended.owner != shown.owner:
+        parts.add(OWNER + intended.owner)
+    if intended.group != shown.group:
+        parts.add(GROUP + intended.group)
+    if intended.mode != shown.mode:
+        parts.add(MODE)
+    if intended.mtime_ns != shown.mtime_ns:
+        parts.add(MTIME)
+    for name, _ in set(intended.extended) ^ set(shown.extended):
+        is_entry = name.startswith(_LIST_PREFIX) and b":" in name
+        parts.add(LIST + name.split(b":", 1)[1] if is_entry else EXTENDED)
+    return parts
