@@ -275,6 +275,10 @@ class Disk(Protocol):
         """Makes all changes of names since the last call durable. Raises OSError."""
         ...
 
+    def sync_everything(self) -> None:
+        """Makes durable what programs have done below the root until now, too. Raises OSError."""
+        ...
+
     def retired(self) -> Iterator[Retired]:
         """Yields what lies in the trash."""
         ...

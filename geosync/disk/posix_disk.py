@@ -431,6 +431,14 @@ class PosixDisk:
             sync_file_system(self._root)
             self._has_unsynced_changes = False
 
+    def sync_everything(self) -> None:
+        """See `Disk.sync_everything`; one syncfs.
+
+        It has a descriptor of its own: a failed write of a program's that is reported here must
+        not go unreported where a change of ours relies on it, nor the other way round.
+        """
+        sync_file_system(self._parts.private.itself)
+
     def retired(self) -> Iterator[Retired]:
         """See `Disk.retired`; raises OSError when the trash can't be read."""
         return self._parts.trash.retired()

@@ -156,6 +156,10 @@ class Capturer:
     def _commit(self, scan: Scan, result: Captured) -> dict[Path, str]:
         """Writes one transaction. Contents are durable before it, so it never names lost bytes.
 
+        CRASH: a program need not have synced what it did. A power cut would take it back, and the
+        next start would take that for a change, made by somebody who had seen what was captured:
+        an emptied file, a deletion. So the disk is synced before that is recorded.
+
         Returns:
             The files that can't be read, and why.
         """
@@ -174,6 +178,7 @@ class Capturer:
                 intake.commit()
             if transaction is not None:
                 save_transaction(site, transaction, author)
+                site.disk.sync_everything()
         self._remember(left, scan, contents)
         if transaction is not None:
             result.touched |= author.touched

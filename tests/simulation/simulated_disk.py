@@ -445,6 +445,11 @@ class SimulatedDisk:
         self.dice.require_synced()
         self.file_system.sync_names()
 
+    def sync_everything(self) -> None:
+        """Makes durable what programs have done, too. Raises OSError (EIO)."""
+        self.dice.require_synced()
+        self.file_system.sync_all()
+
     # The trash
 
     def retired(self) -> Iterator[Retired]:
