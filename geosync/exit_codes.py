@@ -12,6 +12,6 @@ class ExitCode(IntEnum):
     BAD_USAGE = 2
     """The command line or the configuration is wrong; trying again unchanged cannot help."""
     NEEDS_PERSON = 3
-    """Conflicts or brakes wait for somebody's decision."""
+    """Done, and something waits for somebody: conflicts, or what `geosync doctor` warns of."""
     TIMED_OUT = 4
     DAEMON_NOT_RUNNING = 5

@@ -152,6 +152,20 @@ def has_container(line: Line, question: Question) -> bool:
     return True
 
 
+def server_date(line: Line, question: Question) -> str:
+    """Returns the Date header of an answer, whatever else the answer says; "" without one."""
+    try:
+        headers = client.head_container(
+            line.storage_url, line.token, question.container, http_conn=line.connection
+        )
+    except ClientException as error:
+        if not error.http_status or error.http_status == 401:
+            raise
+        headers = error.http_response_headers or {}
+    found = {str(key).lower(): value for key, value in headers.items()}
+    return str(found.get("date", ""))
+
+
 def upload(line: Line, question: Question, body: bytes) -> int:
     """Sends the bytes once; returns 201 for stored, 202 or 412 for not stored."""
     answer: dict[str, Any] = {}

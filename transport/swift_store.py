@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from conflict.errors import MalformedValueError
@@ -92,6 +93,19 @@ class SwiftStore:
         """
         for area in AREAS:
             self._prepare_container(Question("PUT", self._container(area)))
+
+    def server_time_s(self) -> float | None:
+        """Returns the time of the server in seconds since 1970, by its Date header; None: no date.
+
+        Raises:
+            StoreUnavailable, StoreRefused: see `ObjectStore`.
+        """
+        question = Question("HEAD", self._container(AREAS[0]))
+        date = self._ask(question, lambda line: swift_requests.server_date(line, question))
+        try:
+            return parsedate_to_datetime(date).timestamp()
+        except ValueError:
+            return None
 
     def put_once(self, name: str, body: bytes) -> None:
         """Stores the bytes; see `ObjectStore.put_once`."""

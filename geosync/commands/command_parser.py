@@ -25,7 +25,7 @@ SWIFT_OPTIONS: Final = (
 """Keys of the table [swift] that `init` takes as options."""
 
 _EPILOG: Final = """\
-exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 conflicts wait for a person,
+exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 something waits for a person,
 4 timed out, 5 the daemon is not running
 """
 
@@ -51,6 +51,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_status(commands, common)
     _add_wait(commands, common)
     _add_conflicts(commands, common)
+    _add_doctor(commands, common)
     commands.add_parser(
         "demo",
         add_help=False,
@@ -178,6 +179,19 @@ def _add_conflicts(
         choices=("winner", "loser", "both"),
         help="which version keeps the name; both: the loser becomes a file of its own",
     )
+
+
+def _add_doctor(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        parents=[common],
+        help="look at this machine and the store, and say what to do",
+        description="Looks at file systems, limits of the kernel, the state directory, the clock"
+        " and the store, with or without a daemon. Exit code 1 for a failure, 3 for a warning.",
+    )
+    _add_json(parser)
 
 
 def _add_identity(parser: argparse.ArgumentParser) -> None:

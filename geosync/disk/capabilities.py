@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from geosync.disk.leases import LeaseState, take_lease
 from geosync.disk.private_directory import fresh_unfinished_name
-from geosync.disk.reflink import copy_of_now
 from geosync.disk.process_capabilities import CAP_LEASE, has_process_capability
+from geosync.disk.reflink import copy_of_now
 from geosync.disk.syscalls import (
     RENAME_EXCHANGE,
     file_handle,

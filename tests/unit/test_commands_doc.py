@@ -12,6 +12,8 @@ import pytest
 from conflict.rendering import ConflictKind
 from geosync.commands.command_parser import command_parser
 from geosync.disk.capabilities import DiskCapabilities
+from geosync.examination.finding import Finding, Level, Subject
+from geosync.examination.findings_text import findings_json
 from geosync.exit_codes import ExitCode
 from geosync.reporting.status import (
     DaemonStatus,
@@ -98,6 +100,18 @@ def test_the_keys_of_the_status_are_documented() -> None:
     inner = [found["to_publish"], *sites, *found["problems"], *daemon["waiting"]]  # type: ignore[misc]
     for part in [*inner, daemon["watcher"], daemon["store"], daemon["protocol"]]:
         assert [key for key in part if f"`{key}`" not in text] == []
+
+
+def test_the_subjects_and_levels_of_the_doctor_are_documented() -> None:
+    text = _sections()["doctor"]
+    first_cells = re.findall(r"^\| (`\w.*?) \|", text, re.MULTILINE)
+    documented = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
+    assert documented == {str(subject) for subject in Subject}
+    finding = Finding(Subject.ROOT, Level.OK, "text")
+    found = findings_json([finding], volume="v", site="s")
+    (first,) = found["findings"]  # type: ignore[misc]
+    words = [*found, *first, *(level.name.lower() for level in Level)]
+    assert [word for word in words if f"`{word}`" not in text] == []
 
 
 def test_the_kinds_of_conflict_are_documented() -> None:

@@ -145,10 +145,9 @@ def test_directories_that_are_not_watched_are_in_the_json_as_text() -> None:
     ],
 )
 def test_the_protocol_of_the_disk_is_shown(changed: dict[str, bool], shown: str) -> None:
-    everything = {
-        name: True
-        for name in ("exchange", "leases", "foreign_leases", "handles", "reflink", "openat2")
-    }
+    everything = dict.fromkeys(
+        ("exchange", "leases", "foreign_leases", "handles", "reflink", "openat2"), True
+    )
     protocol = DiskCapabilities(**{**everything, **changed})
     status = replace(STATUS, daemon=replace(DAEMON, protocol=protocol))
     (line,) = (line for line in status_text(status, now_ms=0).splitlines() if "protocol" in line)

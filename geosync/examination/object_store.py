@@ -1,0 +1,208 @@
+"""The object store: whether it can be reached, what these credentials allow, what time it has."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import Final, TypeVar
+
+from conflict.errors import GeosyncError
+from geosync.assembly.assembly import open_store, retrying
+from geosync.clock import Clock
+from geosync.configuration import Configuration, Mode
+from geosync.examination.finding import Fact, Finding, Level, Subject
+from geosync.terminal import human_duration
+from transport.errors import (
+    CorruptObject,
+    InvalidCredentials,
+    ObjectNotVisible,
+    StoreRefused,
+    StoreUnavailable,
+)
+from transport.object_names import ACTORS_PREFIX, VOLUME_RECORD
+from transport.object_store import ObjectStore
+from transport.volume_record import VOLUME_RECORD_SIZE_BYTES_MAX, decode_volume_record
+
+STORE_BUDGET_S: Final = 5.0
+CLOCK_OFFSET_S_MAX: Final = 60.0
+CLOCK_OFFSET_S_HARMFUL: Final = 300.0
+CHECK_SIZE_BYTES: Final = 4096
+
+_Result = TypeVar("_Result")
+
+
+def examine_store(
+    configuration: Configuration,
+    environment: Mapping[str, str],
+    clock: Clock,
+    volume_key: bytes | None,
+) -> Iterator[Finding]:
+    """Asks the store for everything that geosync asks of it, with an object of its own.
+
+    Args:
+        configuration: of the site.
+        environment: of the process, for credentials.
+        clock: of this machine.
+        volume_key: that the journal knows; None for a site that has not joined yet.
+    """
+    try:
+        raw = open_store(configuration, environment)
+    except InvalidCredentials as error:
+        yield Finding(Subject.STORE, Level.FAILURE, str(error), "correct [swift] or the variables")
+        return
+    with closing(raw):
+        examination = _Examination(configuration, retrying(raw, clock, STORE_BUDGET_S), clock)
+        reach = examination.reach(has_joined=volume_key is not None)
+        yield reach
+        yield examination.compare_clocks(raw)
+        if reach.level is Level.OK:
+            yield examination.read_record(volume_key)
+            yield examination.try_rights()
+
+
+class _Examination:
+    def __init__(self, configuration: Configuration, store: ObjectStore, clock: Clock) -> None:
+        self._configuration = configuration
+        self._store = store
+        self._clock = clock
+
+    def reach(self, *, has_joined: bool) -> Finding:
+        """Lists the sites, which needs a login, the containers, and the right to list."""
+        try:
+            names, took_s = self._timed(lambda: list(self._store.list_names(ACTORS_PREFIX)))
+        except (StoreUnavailable, StoreRefused) as error:
+            if not has_joined and "geosync init" in str(error):
+                remedy = "if the volume is new, create it with: geosync init"
+                return Finding(Subject.STORE, Level.WARNING, str(error), remedy)
+            refused = "check what these credentials may do in the containers of the volume"
+            unreachable = "check the address, the network, and the store itself"
+            remedy = refused if isinstance(error, StoreRefused) else unreachable
+            return Finding(Subject.STORE, Level.FAILURE, str(error), remedy)
+        text = f"the store answers after {human_duration(took_s)} and knows {len(names)} actors"
+        facts = {"answer_s": round(took_s, 4), "actors": len(names)}
+        return Finding(Subject.STORE, Level.OK, text, facts=facts)
+
+    def compare_clocks(self, raw: ObjectStore) -> Finding:
+        """Compares with the Date header of the store's answers, as far as there is one."""
+        ask = getattr(raw, "server_time_s", None)
+        if ask is None:
+            text = "the store is a directory, which has no clock to compare with"
+            return Finding(Subject.CLOCK, Level.OK, text)
+        before_s = self._clock.wall_ns() / 1e9
+        try:
+            server_s = ask()
+        except GeosyncError as error:
+            text = f"the store did not tell its time: {error}"
+            return Finding(Subject.CLOCK, Level.NOTE, text)
+        after_s = self._clock.wall_ns() / 1e9
+        if server_s is None:
+            return Finding(Subject.CLOCK, Level.NOTE, "the store's answers have no date")
+        # The date is cut to whole seconds, somewhere between question and answer.
+        offset_s = (before_s + after_s) / 2 - (server_s + 0.5)
+        uncertain_s = (after_s - before_s) / 2 + 0.5
+        return _clock_finding(offset_s, uncertain_s)
+
+    def read_record(self, volume_key: bytes | None) -> Finding:
+        """Reads the record that makes the containers a volume."""
+        volume = self._configuration.volume
+        try:
+            stored = self._store.get(VOLUME_RECORD, size_bytes_max=VOLUME_RECORD_SIZE_BYTES_MAX)
+            record = decode_volume_record(stored, volume)
+        except ObjectNotVisible:
+            level = Level.NOTE if volume_key is None else Level.FAILURE
+            text = f"the store shows no record of volume {volume}"
+            remedy = "create it with: geosync init" if volume_key is None else "restore the object"
+            return Finding(Subject.VOLUME, level, text, remedy)
+        except (StoreUnavailable, StoreRefused, CorruptObject) as error:
+            remedy = "restore the object in the store; sites that have joined need it no more"
+            return Finding(Subject.VOLUME, Level.FAILURE, str(error), remedy)
+        facts: dict[str, Fact] = {
+            "created_by": record.created_by,
+            "created_at_ms": record.created_at_ms,
+        }
+        if volume_key is not None and record.key != volume_key:
+            return Finding(
+                Subject.VOLUME,
+                Level.FAILURE,
+                f"the store holds another volume {volume} than the one that this site has joined",
+                "correct the credentials or the containers; if the volume was made anew, start"
+                " this site with an empty state directory",
+                facts,
+            )
+        text = f"volume {volume}, created by site {record.created_by}"
+        return Finding(Subject.VOLUME, Level.OK, text, facts=facts)
+
+    def try_rights(self) -> Finding:
+        """Stores, reads and removes an object of no meaning, under a name used once."""
+        name = f"volume/doctor-{secrets.token_hex(16)}"
+        body = os.urandom(CHECK_SIZE_BYTES)
+        try:
+            _, took_s = self._timed(lambda: self._store.put_once(name, body))
+        except StoreRefused as error:
+            is_reader = self._configuration.mode is Mode.REPLICA
+            return Finding(
+                Subject.STORE_RIGHTS,
+                Level.NOTE if is_reader else Level.FAILURE,
+                f"these credentials may read and not write: {error}",
+                "" if is_reader else "grant them to write to the containers of the volume",
+                {"may_write": False},
+            )
+        except GeosyncError as error:
+            return Finding(Subject.STORE_RIGHTS, Level.FAILURE, str(error), "try again later")
+        facts = {"may_write": True, "put_s": round(took_s, 4)}
+        try:
+            found = self._store.get(name, size_bytes_max=CHECK_SIZE_BYTES)
+            part = self._store.get_range(name, 100, 50)
+        except ObjectNotVisible:
+            found, part = body, body[100:150]  # eventual consistency: nothing that we rely on
+        except GeosyncError as error:
+            return Finding(
+                Subject.STORE_RIGHTS, Level.FAILURE, str(error), "look at the store", facts
+            )
+        if (found, part) != (body, body[100:150]):
+            text = f"the store gave back other bytes than were stored as {name}"
+            return Finding(Subject.STORE_RIGHTS, Level.FAILURE, text, "look at the store", facts)
+        return self._removed(name, facts)
+
+    def _removed(self, name: str, facts: Mapping[str, Fact]) -> Finding:
+        try:
+            self._store.delete(name)
+        except GeosyncError as error:
+            return Finding(
+                Subject.STORE_RIGHTS,
+                Level.NOTE,
+                f"these credentials may write and read, and not remove: {error}",
+                f"{name} was left in the store",
+                {**facts, "may_remove": False},
+            )
+        return Finding(
+            Subject.STORE_RIGHTS,
+            Level.OK,
+            "these credentials may write, read and remove",
+            facts={**facts, "may_remove": True},
+        )
+
+    def _timed(self, act: Callable[[], _Result]) -> tuple[_Result, float]:
+        began_s = self._clock.monotonic_s()
+        result = act()
+        return result, self._clock.monotonic_s() - began_s
+
+
+def _clock_finding(offset_s: float, uncertain_s: float) -> Finding:
+    facts = {"offset_s": round(offset_s, 1), "uncertain_s": round(uncertain_s, 1)}
+    if abs(offset_s) - uncertain_s <= CLOCK_OFFSET_S_MAX:
+        error = human_duration(abs(offset_s) + uncertain_s)
+        text = f"the clock agrees with the store's, to {error}"
+        return Finding(Subject.CLOCK, Level.OK, text, facts=facts)
+    way = "ahead of" if offset_s > 0 else "behind"
+    is_harmful = abs(offset_s) - uncertain_s > CLOCK_OFFSET_S_HARMFUL
+    return Finding(
+        Subject.CLOCK,
+        Level.FAILURE if is_harmful else Level.WARNING,
+        f"the clock is {human_duration(abs(offset_s))} {way} the store's: nothing is lost by that,"
+        " but this site wins or loses conflicts that it should not",
+        "set up NTP here, or look at the store's clock",
+        facts,
+    )
