@@ -200,13 +200,23 @@ def _apply_list(link: str, kind: bytes, packed: bytes | None) -> bool:
 
 
 def _apply_users_own(link: str, wanted: Mapping[bytes, bytes]) -> None:
+    try:
+        _set_users_own(link, wanted)
+    except PermissionError:
+        # Not even its owner may do this to a file that he may not write, but he may make it so.
+        try:
+            os.chmod(link, stat.S_IMODE(os.stat(link).st_mode) | stat.S_IWUSR)
+            _set_users_own(link, wanted)
+        except OSError as error:
+            _tolerate_refusal(error)
+
+
+def _set_users_own(link: str, wanted: Mapping[bytes, bytes]) -> None:
+    """Sets and removes users' attributes. Raises OSError: PermissionError for want of rights."""
     present = list(filter(_is_users, _listed(link)))
     for name in present:
         if os.fsencode(name) not in wanted:
-            try:
-                os.removexattr(link, name)
-            except OSError as error:
-                _tolerate_refusal(error)
+            _remove_extended(link, name)
     for encoded_name, value in wanted.items():
         name = os.fsdecode(encoded_name)
         if not _is_users(name):
@@ -214,7 +224,19 @@ def _apply_users_own(link: str, wanted: Mapping[bytes, bytes]) -> None:
         try:
             if name not in present or os.getxattr(link, name) != value:
                 os.setxattr(link, name, value)
+        except PermissionError:
+            raise
         except OSError as error:
+            _tolerate_refusal(error)
+
+
+def _remove_extended(link: str, name: str) -> None:
+    try:
+        os.removexattr(link, name)
+    except PermissionError:
+        raise
+    except OSError as error:
+        if error.errno != errno.ENODATA:  # RACE: a program has removed it
             _tolerate_refusal(error)
 
 
