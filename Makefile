@@ -8,12 +8,13 @@ RUN := $(VENV)/bin/python
 SEED ?=
 RUNS ?= 100
 
-.PHONY: help demo test check sim soak bench environment keystone-environment lock clean
+.PHONY: help demo test check crash sim soak bench environment keystone-environment lock clean
 
 help:
 	@echo "make demo    three sites on this machine, through a real OpenStack Swift: what happens, in plain words"
 	@echo "make test    all tests, with a real Swift, and a real Keystone where it can be set up"
 	@echo "make check   lint, types, layers between packages"
+	@echo "make crash   kills at every system call, power cuts on ext4, xfs and btrfs (as root; half an hour)"
 	@echo "make sim     deterministic simulation: SEED=n RUNS=n (RUNS=$(RUNS))"
 	@echo "make bench   benchmarks of this version, with the figures in docs/performance.md"
 	@echo "make clean   removes what the others have set up"
@@ -29,6 +30,9 @@ check: environment
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+crash: environment
+	$(RUN) -m tests.crash.run $(CRASHES)
 
 sim: environment
 	$(RUN) -m tests.simulation.run --runs $(RUNS) $(if $(SEED),--seed $(SEED))

@@ -88,7 +88,7 @@ def check(
     for site in (here, away):
         assert not site.problems(), (site.name, site.problems())
         lost = contents - contents_of(site.root)
-        assert not lost, (site.name, "lost", sorted(content[:80] for content in lost))
+        assert not lost, (site.name, "lost", sorted(content[:30] for content in lost))
         _check_is_tidy(site)
         _check_journal(site)
     written = operations_of(here, store)

@@ -65,6 +65,11 @@ class Scenario:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_alone(self) -> bool:
+        """Tells whether no program works beside the engine."""
+        return self.meanwhile is Meanwhile
+
 
 def seed(site: LocalSite) -> None:
     """Makes the files that both sites have before anything happens."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import pytest
 
@@ -14,7 +13,8 @@ from tests.crash.crash_invariants import (
     come_to_rest,
     kept_contents,
 )
-from tests.crash.crash_scenarios import Meanwhile, Scenario, seed
+from tests.crash.crash_scenarios import Scenario, seed
+from tests.crash.tally import Tally
 from tests.support.disk_tree import contents_of
 from tests.support.local_sites import LocalSite, local_sites, quick_directory, settle
 from tests.support.system_call_kills import Death, Kill, Life, SystemCall, live
@@ -24,22 +24,20 @@ from transport.directory_store import DirectoryStore
 _DOWN_S = 1000.0
 
 
-@dataclass(slots=True)
-class Tally:
-    """What became of the kills of one scenario."""
-
-    kills: int = 0
-    failures: dict[str, str] = field(default_factory=dict)  # where it was killed -> what failed
-
-
-def require_tracing() -> None:
-    """Skips the test where no process can be stopped at its system calls."""
+def missing_tracing() -> str | None:
+    """Returns why no process can be stopped at its system calls here, None when one can."""
     reason = missing_requirement()
     if reason is None:
         try:
             live(_do_nothing, None)
         except OSError as error:
             reason = f"this process may not trace its own child: {error}"
+    return reason
+
+
+def require_tracing() -> None:
+    """Skips the test where no process can be stopped at its system calls."""
+    reason = missing_tracing()
     if reason is not None:
         pytest.skip(reason)
 
@@ -69,7 +67,7 @@ def killed_once(scenario: Scenario, kill: Kill | None) -> tuple[Life, Outcome]:
                 life = live(lambda: _run(here), kill, meanwhile)
             finally:
                 meanwhile.close()
-            did_work = meanwhile.written or scenario.meanwhile is Meanwhile
+            did_work = meanwhile.written or scenario.is_alone
             assert did_work or life.was_killed, "the program beside it never had its turn"
             here.time.advance(_DOWN_S)
             captured = captured_operations(here.open())
@@ -111,7 +109,7 @@ def kill_everywhere(scenario: Scenario, every: int = 1, first: int = 0) -> Tally
             assert outcome == expected or not scenario.has_one_outcome, (outcome, expected)
         except AssertionError as error:
             tally.failures[where] = str(error)
-        tally.kills += 1
+        tally.crashes += 1
     return tally
 
 
