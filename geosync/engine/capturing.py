@@ -10,9 +10,7 @@ from conflict.author import Author
 from conflict.capture import (
     CaptureResult,
     Scan,
-    StableContent,
     capture,
-    contents_wanted,
     further_directories,
 )
 from conflict.node import Location
@@ -20,12 +18,17 @@ from conflict.observation import DirectoryListing, DiskKind
 from conflict.operations import Transaction
 from conflict.scan import directory_entry, without_new_fifos
 from conflict.synced import EntryId, Path, path_of_entry
-from geosync.disk.interface import EntryBusy, EntryUnreadable, EntryVanished
+from geosync.disk.interface import EntryUnreadable, EntryVanished
+from geosync.engine.exclusion import Exclusion
+from geosync.engine.group_problems import GroupProblems
 from geosync.engine.intake import Intake
 from geosync.engine.pending_directories import PendingDirectories
+from geosync.engine.reading import Read, Reading
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
+from geosync.engine.uncertain_files import UncertainFiles
 from geosync.engine.unreadable import Unreadable
+from geosync.engine.waiting_files import WaitingFiles
 from geosync.event_log import event_logger
 
 ENTRIES_AT_ONCE_MAX: Final = 2000  # of one transaction; a directory is never cut in two
@@ -48,18 +51,26 @@ class Capturer:
         self._site = site
         self._spool = spool
         self._missing_since_s: dict[EntryId, float] = {}
-        self._busy: set[Path] = set()
+        self._waiting = WaitingFiles(site.clock)
+        self._uncertain = UncertainFiles(site.clock)
+        self._reading = Reading(site)
+        self._exclusion = Exclusion(site)
+        self._group_problems = GroupProblems(site)
         self._unreadable = Unreadable(site)
         self._pending = PendingDirectories()
 
     def waiting(self) -> dict[Path, str]:
         """Returns the files that changed and could not be read yet, and why."""
-        return dict.fromkeys(sorted(self._busy), "a program has the file open for writing")
+        return self._waiting.reasons()
+
+    def excluded(self) -> list[Path]:
+        """Returns the files that are never captured, as far as they were seen."""
+        return self._exclusion.paths()
 
     def due(self) -> dict[Path, bool]:
         """Returns directories that must be looked at again, without any event."""
         now_s = self._site.clock.monotonic_s()
-        paths: dict[Path, bool] = {path[:-1]: False for path in self._busy}
+        paths = dict.fromkeys(self._waiting.due() | self._uncertain.due(), False)
         for entry_id, since_s in list(self._missing_since_s.items()):
             entry = self._site.journal.synced.entry(entry_id)
             path = path_of_entry(self._site.journal.synced, entry) if entry is not None else None
@@ -94,12 +105,13 @@ class Capturer:
             # Checked after the look at the directories: a root that went away in between must not
             # make its files look deleted.
             self._site.disk.check_root()
-            files = self._commit(scan, result)
+            read = self._commit(scan, result)
         except BaseException:
             self._pending.put_back()
             raise
         self._pending.finish()
-        self._unreadable.tell(scan, unknown, files)
+        self._unreadable.tell(scan, unknown, read.unreadable)
+        self._group_problems.tell(scan, read)
         for path in new:
             self._pending.add_to_turn(path, is_recursive=True)
         return result
@@ -127,6 +139,7 @@ class Capturer:
                             self._pending.add_to_turn(below, is_recursive=True)
         new: set[Path] = set()
         while True:
+            self._list_groups(listings, absent, unknown)
             scan = Scan(listings, frozenset(absent), frozenset(unknown))
             wanted = further_directories(self._site.journal.synced, scan) - new
             fresh = {path for path in wanted if _is_entry(listings, path)}
@@ -134,6 +147,20 @@ class Capturer:
             if not wanted - fresh:
                 return scan, unknown, new
             for path in sorted(wanted - fresh):
+                self._list(path, listings, absent, unknown)
+
+    def _list_groups(
+        self,
+        listings: dict[Path, DirectoryListing],
+        absent: set[Path],
+        unknown: dict[Path, str],
+    ) -> None:
+        """Lists all of the directory groups of which a part was listed."""
+        while True:
+            wanted = self._reading.groups.further_directories(listings) - absent - unknown.keys()
+            if not wanted:
+                return
+            for path in sorted(wanted):
                 self._list(path, listings, absent, unknown)
 
     def _list(
@@ -147,13 +174,13 @@ class Capturer:
             listing = self._site.disk.list_directory(joined(path))
             if not self._site.syncs_fifos:
                 listing = without_new_fifos(self._site.journal.synced, path, listing)
-            listings[path] = listing
+            listings[path] = self._exclusion.applied_to(path, listing)
         except EntryVanished:
             absent.add(path)
         except EntryUnreadable as error:
             unknown[path] = f"{error} What is in it is neither captured nor taken for deleted."
 
-    def _commit(self, scan: Scan, result: Captured) -> dict[Path, str]:
+    def _commit(self, scan: Scan, result: Captured) -> Read:
         """Writes one transaction. Contents are durable before it, so it never names lost bytes.
 
         CRASH: a program need not have synced what it did. A power cut would take it back, and the
@@ -161,13 +188,14 @@ class Capturer:
         an emptied file, a deletion. So the disk is synced before that is recorded.
 
         Returns:
-            The files that can't be read, and why.
+            What was read.
         """
         site, journal = self._site, self._site.journal
         intake = Intake(site, self._spool)
-        contents, unreadable = self._contents(scan, intake)
-        intake.finish_packs()
         confirmed = self._confirmed()
+        read = self._reading.read(scan, intake, confirmed)
+        scan, contents = read.scan, read.contents
+        intake.finish_packs()
         with journal.transaction():
             author = Author(
                 journal.nodes, site.hybrid_clock(), journal.log.received(), site.now_ms()
@@ -179,26 +207,12 @@ class Capturer:
             if transaction is not None:
                 save_transaction(site, transaction, author)
                 site.disk.sync_everything()
-        self._remember(left, scan, contents)
+        self._remember(left, read)
         if transaction is not None:
             result.touched |= author.touched
             result.operations += len(transaction.operations)
             _log.info("captured", operations=len(transaction.operations))
-        return unreadable
-
-    def _contents(
-        self, scan: Scan, intake: Intake
-    ) -> tuple[dict[Path, StableContent], dict[Path, str]]:
-        contents: dict[Path, StableContent] = {}
-        unreadable: dict[Path, str] = {}
-        for path, entry in contents_wanted(self._site.journal.synced, scan):
-            try:
-                contents[path] = intake.take(path, entry)
-            except (EntryBusy, EntryVanished):
-                continue
-            except EntryUnreadable as error:
-                unreadable[path] = f"{error} Its last captured version stays."
-        return contents, unreadable
+        return read
 
     def _confirmed(self) -> set[EntryId]:
         now_s = self._site.clock.monotonic_s()
@@ -208,23 +222,25 @@ class Capturer:
             if now_s - since_s >= CONFIRM_DELETE_S
         }
 
-    def _remember(
-        self, left: CaptureResult, scan: Scan, contents: dict[Path, StableContent]
-    ) -> None:
+    def _remember(self, left: CaptureResult, read: Read) -> None:
         now_s = self._site.clock.monotonic_s()
-        for missing in left.unconfirmed:
+        unconfirmed = left.unconfirmed | read.missing
+        for missing in unconfirmed:
             self._missing_since_s.setdefault(missing, now_s)
         synced = self._site.journal.synced
-        listed = {directory_entry(synced, *item) for item in scan.listings.items()}
+        listed = {directory_entry(synced, *item) for item in read.scan.listings.items()}
         directories = {directory.entry for directory in listed if directory is not None}
-        for entry_id in [e for e in self._missing_since_s if e not in left.unconfirmed]:
+        for entry_id in [e for e in self._missing_since_s if e not in unconfirmed]:
             entry = synced.entry(entry_id)
             # At the same path there may be another directory, which says nothing of this one.
             if entry is None or entry.parent in directories:
                 del self._missing_since_s[entry_id]
-        looked_at = scan.listings.keys() | scan.absent
-        self._busy -= {path for path in self._busy if path[:-1] in looked_at}
-        self._busy |= left.skipped - contents.keys()
+        skipped = left.skipped - read.contents.keys()
+        waiting = dict.fromkeys(skipped, "it is not certain yet what happened to it")
+        waiting |= {path: why for path, why in read.unreadable.items() if path in skipped}
+        looked_at = read.looked_at
+        self._waiting.note(looked_at, waiting | read.waiting)
+        self._uncertain.note(looked_at, read.contents)
 
 
 def save_transaction(site: Site, transaction: Transaction, author: Author) -> None:

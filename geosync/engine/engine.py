@@ -168,6 +168,10 @@ class Engine:
         waiting = dict.fromkeys(self._applier.waiting(), "is being brought to this disk")
         return waiting | self._blocked | self._capturer.waiting()
 
+    def excluded(self) -> list[Path]:
+        """Returns the files that are never captured here, as far as they were seen."""
+        return self._capturer.excluded()
+
     def conflicts(self) -> list[Conflict]:
         """Returns the open conflicts, sorted by path."""
         return list(conflicts(self.site.journal.nodes))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from conflict.capture import StableContent
 from conflict.content import HOLE_DIGEST, ChunkReference, Content, ContentKind, Zeros
 from conflict.observation import DiskEntry, DiskKind
 from conflict.synced import Path
-from geosync.disk.interface import StableReader
+from geosync.disk.interface import EntryBusy, StableReader
+from geosync.engine.places import NEVER_SEEN
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from transport.object_names import pack_name
@@ -34,8 +36,15 @@ class Intake:
         announced_later = site.journal.chunks.unannounced_inline().values()
         self._inline_room = INLINE_SIZE_BYTES_MAX - sum(map(len, announced_later))
 
-    def take(self, path: Path, entry: DiskEntry) -> StableContent:
+    def take(
+        self, path: Path, entry: DiskEntry, *, despite_writers: bool = False
+    ) -> StableContent:
         """Reads one file, symlink or FIFO.
+
+        Args:
+            path: where it is.
+            entry: what was seen there.
+            despite_writers: it is read although a program has it open for writing.
 
         Raises:
             EntryBusy, EntryVanished, EntryUnreadable: there is no version to be had now.
@@ -46,12 +55,29 @@ class Intake:
         if entry.kind is DiskKind.FIFO:
             digest = self._site.hasher.content_digest(ContentKind.FIFO)
             return StableContent(entry, Content(ContentKind.FIFO, digest, 0))
-        with self._site.disk.open_stable(joined(path), entry.handle) as reader:
-            content = self._regular(reader)
-        return StableContent(reader.entry, content)
+        opened = self._site.disk.open_stable(
+            joined(path), entry.handle, despite_writers=despite_writers
+        )
+        with opened as reader:
+            return self.read(reader)
+
+    def read(self, reader: StableReader) -> StableContent:
+        """Reads a file that is open. Raises as `take`.
+
+        A change that follows soon may leave the fingerprint as it is, on a file system with
+        coarse times. What was read then gets one that no file has, so that it is read again.
+        """
+        content = self._regular(reader)
+        entry = reader.entry
+        if reader.may_change_unseen:
+            entry = replace(entry, fingerprint=NEVER_SEEN)
+        return StableContent(entry, content)
 
     def take_retired(self, reader: StableReader) -> Content:
         """Reads a file that was taken from its name. Raises as `take`."""
+        if reader.may_change_unseen:
+            reason = "it was written a moment ago"
+            raise EntryBusy(f"can't capture a displaced file yet: {reason}", reason)
         return self._regular(reader)
 
     @property

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from conflict.stamp import HybridClock
 from conflict.synced import Path
 from conflict.version import ActorId, VersionVector
+from geosync.capture_rules import CaptureRules
 from geosync.clock import Clock
 from geosync.disk.interface import Disk, RelativePath
 from geosync.journal.journal import Journal
@@ -46,6 +47,7 @@ class Site:
 
     Attributes:
         syncs_fifos: whether a FIFO that a program makes here becomes part of the volume.
+        capture_rules: what is done with files that are open all the time, and with groups.
     """
 
     volume: str
@@ -59,6 +61,7 @@ class Site:
     state_dir: bytes
     pool: Pool = field(default_factory=SerialPool)
     syncs_fifos: bool = True
+    capture_rules: CaptureRules = field(default_factory=CaptureRules)
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 by this machine's clock."""

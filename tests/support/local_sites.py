@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from conflict.operations import Operation
+from geosync.capture_rules import CaptureRules
 from geosync.disk.interface import Disk
 from geosync.disk.owner_names import OwnerNames
 from geosync.disk.posix_disk import PosixDisk
@@ -57,6 +58,7 @@ class LocalSite:
     names: OwnerNames | None = None
     syncs_fifos: bool = True
     accepts_setuid: bool = True
+    capture_rules: CaptureRules = field(default_factory=CaptureRules)
     link: RecordingStore = field(init=False)  # the way to the store: a test may cut it
     _engine: Engine | None = None
     _opened: list[PosixDisk | Journal] = field(default_factory=list)
@@ -113,6 +115,7 @@ class LocalSite:
             clock=clock,
             hasher=VolumeHasher(identity.volume_key),
             state_dir=self.state_dir,
+            capture_rules=self.capture_rules,
             syncs_fifos=self.syncs_fifos,
         )
         self._engine = Engine(site)
