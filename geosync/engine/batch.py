@@ -12,8 +12,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from conflict.actions import Action, Adopt, ApplyAttributes, PlaceFile, ReplaceFile
-from conflict.synced import EntryId, Path
+from conflict.actions import (
+    Action,
+    Adopt,
+    ApplyAttributes,
+    Park,
+    PlaceFile,
+    ReplaceFile,
+)
+from conflict.synced import PARKED, EntryId, Path
 from geosync.disk.interface import Applied, Busy, Failed, Mismatch
 from geosync.engine.changing import REMOVALS, Changer
 from geosync.engine.content_stage import NO_ROOM, ContentStage
@@ -146,17 +153,19 @@ class BatchRunner:
         if isinstance(action, Adopt):
             self._changer.adopt(action)
             return
-        subject = action.expected if isinstance(action, REMOVALS) else action.becomes
+        subject = action.expected if isinstance(action, (*REMOVALS, Park)) else action.becomes
         shown = self._entries.path(subject)
+        directories = self._visible_directories(action)
         outcome = self._changer.change(step)
         if isinstance(outcome, Applied):
             result.done += 1
-            if shown and outcome.entry is not None and outcome.entry.fingerprint == NEVER_SEEN:
-                result.to_capture.add(shown[:-1])
+            if outcome.entry is not None and outcome.entry.fingerprint == NEVER_SEEN:
+                result.to_capture |= directories
             return
         result.undone.append(action)
         if isinstance(outcome, Mismatch):
             self._changer.remember_strays(action)
+            result.to_capture |= directories
         if shown is None:
             return  # what it rests on is blocked, and shown
         if outcome is None:
@@ -164,12 +173,17 @@ class BatchRunner:
             return
         _note_failure(shown, outcome, result)
 
+    def _visible_directories(self, action: Action) -> set[Path]:
+        """Returns the directories of the volume in which an action expects or makes something."""
+        entries = (getattr(action, "expected", None), getattr(action, "becomes", None))
+        visible = (entry for entry in entries if entry is not None and entry.parent != PARKED)
+        return {path[:-1] for path in map(self._entries.path, visible) if path}
+
 
 def _note_failure(path: Path, outcome: Mismatch | Busy | Failed, result: ApplyResult) -> None:
     match outcome:
         case Mismatch():
             result.blocked[path] = "changed on this site meanwhile; it is captured first"
-            result.to_capture.add(path[:-1])
         case Busy():
             result.blocked[path] = "a program has the file open for writing"
         case Failed(reason=reason, errno=number):

@@ -23,6 +23,7 @@ ONCE_FAILED = (
     2226,  # a directory made anew was never looked at together with the name it has
     5289,  # a program put a file into a directory right before it was moved
     5327,  # names below a directory that was parked when the process died
+    10153,  # what changed while it was to be parked was looked for where it was not
     3036,  # a name below a directory that another site had moved
 )
 
