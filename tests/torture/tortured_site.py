@@ -18,6 +18,17 @@ from tests.torture.writer import Settings
 ONE_WAY_DELAY_S = 0.010
 WRITER_TIMEOUT_S = 120.0
 LOAD_AREA = "load"
+STRESSORS = (
+    ("dir", "40"),
+    ("rename", "200"),
+    ("link", "4"),
+    ("symlink", "4"),
+    ("utime", "200"),
+    ("chmod", "200"),
+    ("fallocate", "20"),
+    ("dentry", "40"),
+    ("touch", "100"),
+)  # of stress-ng, and how often each of them does what it does
 
 
 class TorturedSite(RealSite):
@@ -124,9 +135,8 @@ class TorturedSite(RealSite):
         """Lets stress-ng work below the root for so long; its files are gone afterwards."""
         directory = self.root / LOAD_AREA
         directory.mkdir(exist_ok=True)
-        stressors = ("dir", "rename", "link", "symlink", "utime", "chmod", "fallocate", "dentry")
-        each = [word for name in stressors for word in (f"--{name}", "1", f"--{name}-ops", "40")]
-        sizes = ["--fallocate-bytes", "1M", "--dentries", "40", "--dir-dirs", "40"]
+        each = [w for name, often in STRESSORS for w in (f"--{name}", "1", f"--{name}-ops", often)]
+        sizes = ["--fallocate-bytes", "1M", "--dentries", "40", "--dir-dirs", "64"]
         return subprocess.Popen(
             ["stress-ng", *each, *sizes, "--timeout", f"{seconds}s", "--temp-path", str(directory)],
             stdin=subprocess.DEVNULL,
