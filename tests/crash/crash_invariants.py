@@ -57,6 +57,15 @@ def kept_contents(before: set[bytes], *now: set[bytes]) -> set[bytes]:
     return {content for content in shown if content not in before or all(content in n for n in now)}
 
 
+def settled_contents(away: LocalSite, here: LocalSite) -> set[bytes]:
+    """Starts a site, lets it come to the same tree as the other one, and ends it again."""
+    here.open()
+    settle(away, here)
+    contents = contents_of(here.root)
+    here.close()
+    return contents
+
+
 def come_to_rest(here: LocalSite, away: LocalSite) -> None:
     """Lets both sites run until nothing is left to do, displaced files included."""
     settle(here, away)

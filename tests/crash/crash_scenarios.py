@@ -54,6 +54,7 @@ class Scenario:
         meanwhile: makes the program that works beside it.
         has_one_outcome: whether the log is the same wherever the engine dies. Where a program
             races with it, or both sites change a file, who was first decides.
+        joins: whether the site whose engine dies has never been there before.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Scenario:
     here: Change | None = None
     meanwhile: Callable[[LocalSite], Meanwhile] = Meanwhile
     has_one_outcome: bool = True
+    joins: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -167,6 +169,13 @@ def _rename_and_delete(site: LocalSite) -> None:
     os.rename(site.path(b"old"), site.path(b"album/old"))
 
 
+def _own_files(site: LocalSite) -> None:
+    site.write(b"mine/file", b"this site's own")
+    site.write(b"mine/large", content(b"mine"))
+    site.write(b"notes", b"notes of a site that joins")
+    site.write(b"gone", b"goes away")  # as at the other site
+
+
 class _SavesDuringSwap(Meanwhile):
     """Renames a file of its own over a name right before the engine swaps what is there."""
 
@@ -221,6 +230,7 @@ _CHANGES: Final = {
 SCENARIOS: Final = (
     *(Scenario(f"{name}, applied", away=change) for name, change in _CHANGES.items()),
     *(Scenario(f"{name}, captured", here=change) for name, change in _CHANGES.items()),
+    Scenario("join", here=_own_files, joins=True),
     Scenario("conflict", away=_edit_there, here=_edit_here, has_one_outcome=False),
     Scenario(
         "edit against rename and delete",

@@ -29,6 +29,7 @@ from tests.crash.crash_invariants import (
     check,
     come_to_rest,
     kept_contents,
+    settled_contents,
 )
 from tests.crash.crash_scenarios import Scenario, seed
 from tests.crash.tally import Tally
@@ -119,7 +120,6 @@ class _Notes:
     """At which positions something was stored or committed, noted while an engine runs."""
 
     kind: str  # of the file system
-    actor: ActorId
     device: LoggedDevice
     puts: dict[str, int] = field(default_factory=dict)
     commits: list[tuple[int, int]] = field(default_factory=list)
@@ -129,7 +129,9 @@ class _Notes:
             self.puts.setdefault(name, self.device.position_bytes())
 
     def committed(self, journal: Journal) -> None:
-        captured = journal.log.received().counter_of(self.actor)
+        actor = journal.setting("actor")
+        assert actor is not None
+        captured = journal.log.received().counter_of(ActorId(actor))
         self.commits.append((self.device.position_bytes(), captured))
 
     def noting(self, journal: Journal) -> Journal:
@@ -209,12 +211,10 @@ def record(directory: Path, kind: str, scenario: Scenario, *, syncs: bool) -> Re
     away = LocalSite(os.fsencode(directory), "away", store, time).open()
     try:
         with mounted(image, kind) as file_system:
-            here = LocalSite(os.fsencode(file_system.root), "here", store, time).open()
+            here = LocalSite(os.fsencode(file_system.root), "here", store, time)
+            os.mkdir(here.root)
             seed(away)
-            settle(away, here)
-            actor = here.engine.site.actor
-            before = contents_of(here.root)
-            here.close()
+            before = contents_of(here.root) if scenario.joins else settled_contents(away, here)
         _copy(image, base)
         if scenario.away is not None:
             scenario.away(away)
@@ -222,7 +222,7 @@ def record(directory: Path, kind: str, scenario: Scenario, *, syncs: bool) -> Re
             away.cycle()
         with logged_device(image, log) as device, _mounted_device(device, here.base, kind):
             try:
-                notes = _Notes(kind, actor, device)
+                notes = _Notes(kind, device)
                 return _recorded(notes, (here, away, store), scenario, before, syncs=syncs)
             finally:
                 here.close()

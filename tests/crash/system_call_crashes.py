@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.crash.crash_invariants import (
     check,
     come_to_rest,
     kept_contents,
+    settled_contents,
 )
 from tests.crash.crash_scenarios import Scenario, seed
 from tests.crash.tally import Tally
@@ -55,11 +58,9 @@ def killed_once(scenario: Scenario, kill: Kill | None) -> tuple[Life, Outcome]:
     with quick_directory() as directory:
         store = DirectoryStore(directory + b"/store")
         store.prepare()
-        with local_sites(store, "away", "here") as (away, here):
+        with local_sites(store, "away") as (away,), _beside(away, "here") as here:
             seed(away)
-            settle(away, here)
-            before = contents_of(here.root)
-            here.close()
+            before = contents_of(here.root) if scenario.joins else settled_contents(away, here)
             _change(scenario, away, here)
             contents = kept_contents(before, contents_of(away.root), contents_of(here.root))
             meanwhile = scenario.meanwhile(here)
@@ -111,6 +112,17 @@ def kill_everywhere(scenario: Scenario, every: int = 1, first: int = 0) -> Tally
             tally.failures[where] = str(error)
         tally.crashes += 1
     return tally
+
+
+@contextmanager
+def _beside(other: LocalSite, name: str) -> Iterator[LocalSite]:
+    """Yields another site that is not open yet."""
+    site = LocalSite(other.base, name, other.store, other.time)
+    os.mkdir(site.root)
+    try:
+        yield site
+    finally:
+        site.close()
 
 
 def _change(scenario: Scenario, away: LocalSite, here: LocalSite) -> None:
