@@ -7,8 +7,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 SEED ?=
 RUNS ?= 100
+MINUTES ?= 5
 
-.PHONY: help demo test check crash sim soak bench environment keystone-environment lock clean
+.PHONY: help demo test check crash sim soak torture bench environment keystone-environment lock clean
 
 help:
 	@echo "make demo    three sites on this machine, through a real OpenStack Swift: what happens, in plain words"
@@ -16,6 +17,7 @@ help:
 	@echo "make check   lint, types, layers between packages"
 	@echo "make crash   kills at every system call, power cuts on ext4, xfs and btrfs (as root; half an hour)"
 	@echo "make sim     deterministic simulation: SEED=n RUNS=n (RUNS=$(RUNS))"
+	@echo "make torture real daemons, programs of all kinds and faults: SEED=n MINUTES=n (MINUTES=$(MINUTES))"
 	@echo "make bench   benchmarks of this version, with the figures in docs/performance.md"
 	@echo "make clean   removes what the others have set up"
 
@@ -36,6 +38,9 @@ crash: environment
 
 sim: environment
 	$(RUN) -m tests.simulation.run --runs $(RUNS) $(if $(SEED),--seed $(SEED))
+
+torture: environment
+	$(RUN) -m tests.torture.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 bench: environment
 	$(RUN) -m benchmarks.propagation

@@ -6,6 +6,7 @@ its log what has to be in the directories that are its own.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -45,8 +46,10 @@ class Settings:
         return json.dumps(asdict(self))
 
 
-def write_until(stop: threading.Event, settings: Settings) -> None:
-    """Acts until asked to stop."""
+def write_until(
+    stop: threading.Event, settings: Settings, *, actions_max: int | None = None
+) -> None:
+    """Acts until asked to stop, or so often."""
     dice = random.Random(f"{settings.seed}/{settings.site}/{settings.writer}")
     serials = SerialNumbers(settings.site, settings.writer, os.fsencode(settings.outside))
     tools, root = installed_tools(), os.fsencode(settings.root)
@@ -64,7 +67,9 @@ def write_until(stop: threading.Event, settings: Settings) -> None:
         ]
         if settings.has_tools:
             exclusive.append(ToolWork(root, f"tools/{name}", log, serials))
-        while not stop.is_set():
+        for _ in itertools.count() if actions_max is None else range(actions_max):
+            if stop.is_set():
+                break
             [work] = dice.choices([shared, *exclusive], WEIGHTS[: 1 + len(exclusive)])
             try:
                 work.act(dice)
