@@ -1,4 +1,4 @@
-"""The tables [[capture]] and [[group]] of a configuration."""
+"""The tables [[capture]] and [[file_group]] of a configuration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_capture_rules(reader: TableReader) -> CaptureRules:
         table.refuse_unknown(_CAPTURE_KEYS)
         files.append(_capture_rule(table))
     groups = []
-    for table in reader.tables("group"):
+    for table in reader.tables("file_group"):
         table.refuse_unknown(_GROUP_KEYS)
         if "kind" not in table.values:
             kinds = "one of " + ", ".join(GroupKind)
@@ -55,7 +55,7 @@ def capture_lines(rules: CaptureRules) -> str:
     tables = [f"\n[[capture]]\n{_rule_lines(rule)}" for rule in rules.files]
     for group in rules.groups:
         kind = f'kind = "{group.kind}"\ntogether = {str(group.is_together).lower()}\n'
-        tables.append(f"\n[[group]]\n{kind}{_rule_lines(group.capture)}")
+        tables.append(f"\n[[file_group]]\n{kind}{_rule_lines(group.capture)}")
     return "".join(tables)
 
 

@@ -25,7 +25,7 @@ CONFIGURATION_BYTES_MAX = 1 << 20
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TOP_LEVEL_KEYS = (
     "volume", "site", "root", "state_dir", "mode", "allow_setuid", "store", "swift", "directory",
-    "http", "tuning", "capture", "group", "fifos", "owners", "groups",
+    "http", "tuning", "capture", "file_group", "fifos", "owners", "groups",
 )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ class Configuration:
         swift: the [swift] table as it stands, which the Swift store checks; it holds secrets.
         directory_path: where the directory store lies; None unless configured.
         http_listen: None turns HTTP off.
-        capture: the tables [[capture]] and [[group]].
+        capture: the tables [[capture]] and [[file_group]].
         source: the file (or other origin) it came from, for messages.
     """
 
@@ -401,7 +401,7 @@ listen = {listen}
 
 # Files that belong together and are captured together or not at all. kind: "sqlite" (a database
 # with its -wal, -shm and -journal), "git" or "directory" (a directory with all below).
-# [[group]]
+# [[file_group]]
 # paths = ["data/wiki.sqlite3"]
 # kind = "sqlite"
 # open_files = "wait"

@@ -21,7 +21,13 @@ from geosync.disk.private_directory import read_marker
 from geosync.engine.engine import Cycle, Engine
 from geosync.engine.site import split
 from geosync.event_log import event_logger
-from geosync.reporting.status import DaemonStatus, Status, observe_status, waiting_paths
+from geosync.reporting.status import (
+    DaemonStatus,
+    Status,
+    excluded_paths,
+    observe_status,
+    waiting_paths,
+)
 from geosync.reporting.status_text import summary
 from geosync.watching.dirty_directories import ROOT, DirtyDirectory
 from geosync.watching.errors import WatchingError
@@ -98,6 +104,7 @@ class ControlLoop:
         """Returns the status as of now."""
         engine = self.engine
         waiting = engine.waiting()
+        excluded = engine.excluded()
         disk = engine.site.disk
         return observe_status(
             self._configuration,
@@ -112,6 +119,8 @@ class ControlLoop:
                 watcher=self._watcher.health(),
                 store=engine.site.store.counters(),
                 protocol=disk.capabilities if isinstance(disk, PosixDisk) else None,
+                excluded=excluded_paths(excluded),
+                excluded_count=len(excluded),
             ),
         )
 

@@ -17,13 +17,13 @@ _WHAT_TO_DO: Final = {
     GroupKind.SQLITE: (
         "is an SQLite database that a program uses, and must not be synced file by file while it"
         " runs. Nothing of it is captured until the program closes it. To have it captured while"
-        ' it is open, name it in the configuration: [[group]] with kind = "sqlite" and'
+        ' it is open, name it in the configuration: [[file_group]] with kind = "sqlite" and'
         ' open_files = "snapshot"; to leave it out, with open_files = "exclude"'
     ),
     GroupKind.GIT: (
         "is a git directory in which a command is at work, or was killed. Its index and HEAD are"
         " captured once the *.lock file in it is gone: remove that if no git command runs. To have"
-        ' all of it captured together, name it in the configuration: [[group]] with kind = "git"'
+        ' all of it captured together, name it in the configuration: [[file_group]] with kind = "git"'
     ),
     GroupKind.DIRECTORY: "is a directory that belongs together and does not hold still",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -77,6 +77,8 @@ class DaemonStatus:
     watcher: WatcherHealth
     store: StoreCounters
     protocol: DiskCapabilities | None = None  # how the disk is changed; None: not a real disk
+    excluded: tuple[str, ...] = ()  # the first files that are never captured here
+    excluded_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,11 @@ def waiting_paths(waiting: Mapping[Path, str]) -> tuple[WaitingPath, ...]:
         WaitingPath(display_name(joined(path)), reason)
         for path, reason in sorted(waiting.items())[:WAITING_SHOWN_MAX]
     )
+
+
+def excluded_paths(excluded: Sequence[Path]) -> tuple[str, ...]:
+    """Returns the first paths that are never captured, as they are shown."""
+    return tuple(display_name(joined(path)) for path in excluded[:WAITING_SHOWN_MAX])
 
 
 def _to_publish(configuration: Configuration, journal: Journal, actor: ActorId) -> ToPublish:

@@ -20,6 +20,7 @@ STATUS_FORMAT: Final = 1
 """Of the JSON; keys are only ever added to one format."""
 
 PATHS_ON_SCREEN_MAX: Final = 5
+EXCLUDED_ON_SCREEN_MAX: Final = 2
 
 JsonObject = dict[str, object]
 
@@ -70,6 +71,8 @@ def _daemon_json(daemon: DaemonStatus) -> JsonObject:
         "process_id": daemon.process_id,
         "waiting_count": daemon.waiting_count,
         "waiting": [asdict(path) for path in daemon.waiting],
+        "excluded_count": daemon.excluded_count,
+        "excluded": list(daemon.excluded),
         "watcher": watcher,
         "store": asdict(daemon.store),
         "protocol": None if daemon.protocol is None else asdict(daemon.protocol),
@@ -150,6 +153,11 @@ def _daemon_lines(daemon: DaemonStatus) -> Iterable[str]:
             yield f"    {path.path}: {escape_unprintable(path.reason)}"
         if daemon.waiting_count > PATHS_ON_SCREEN_MAX:
             yield f"    … and {daemon.waiting_count - PATHS_ON_SCREEN_MAX} more"
+    if daemon.excluded_count:
+        shown = ", ".join(daemon.excluded[:EXCLUDED_ON_SCREEN_MAX])
+        more = ", …" if daemon.excluded_count > EXCLUDED_ON_SCREEN_MAX else ""
+        counted = _counted(daemon.excluded_count, "file")
+        yield f"  excluded     {counted}, by the configuration: {shown}{more}"
 
 
 def _site_lines(status: Status, now_ms: int) -> Iterable[str]:

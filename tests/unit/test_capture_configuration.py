@@ -1,4 +1,4 @@
-"""What the tables [[capture]] and [[group]] say, and which file each is about."""
+"""What the tables [[capture]] and [[file_group]] say, and which file each is about."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ snapshot_every_s = 60
 [[capture]]
 paths = ["cache/**"]
 open_files = "exclude"
-[[group]]
+[[file_group]]
 paths = ["data/*.sqlite3"]
 kind = "sqlite"
 open_files = "snapshot"
-[[group]]
+[[file_group]]
 paths = ["private.git"]
 kind = "git"
 open_files = "exclude"
-[[group]]
+[[file_group]]
 paths = ["*.git"]
 kind = "git"
-[[group]]
+[[file_group]]
 paths = ["old.db"]
 kind = "sqlite"
 together = false
@@ -113,7 +113,7 @@ def test_what_is_excluded(name: str, *, is_excluded: bool) -> None:
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
 def test_an_excluded_database_is_excluded_with_its_companions(suffix: str) -> None:
-    table = '[[group]]\npaths = ["w.db"]\nkind = "sqlite"\nopen_files = "exclude"\n'
+    table = '[[file_group]]\npaths = ["w.db"]\nkind = "sqlite"\nopen_files = "exclude"\n'
     assert rules(table).is_excluded(path("w.db" + suffix))
     assert not rules(table).is_excluded(path("v.db" + suffix))
 
@@ -131,7 +131,7 @@ snapshot_every_s = -1
 paths = []
 open_files = "wait"
 snapshot_every_s = 5
-[[group]]
+[[file_group]]
 paths = ["*.git"]
 together = "yes"
 """
@@ -148,8 +148,8 @@ together = "yes"
             "[[capture]] 2: snapshot_every_s",
             "[[capture]] 3: paths",
             "[[capture]] 3: snapshot_every_s",
-            "[[group]] 1: kind",
-            "[[group]] 1: together",
+            "[[file_group]] 1: kind",
+            "[[file_group]] 1: together",
         ]
     )
 

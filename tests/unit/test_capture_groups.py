@@ -120,7 +120,7 @@ class TestUndeclaredDatabases:
             assert os.listdir(cnaf.path(b"data")) == [b"other"]
             problem = bari.problems()[REPORTED]
             assert "must not be synced file by file" in problem
-            assert "[[group]]" in problem
+            assert "[[file_group]]" in problem
             assert names_of(bari.engine.waiting()) >= {b"wiki.db", b"wiki.db-wal"}
         settle(bari, cnaf)
         assert REPORTED not in bari.problems()

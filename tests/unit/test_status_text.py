@@ -15,6 +15,7 @@ from geosync.reporting.status import (
     StatusProblem,
     ToPublish,
     WaitingPath,
+    excluded_paths,
     waiting_paths,
 )
 from geosync.reporting.status_text import status_json, status_text, summary
@@ -155,3 +156,13 @@ def test_the_protocol_of_the_disk_is_shown(changed: dict[str, bool], shown: str)
     daemon = status_json(status, now_ms=0)["daemon"]
     assert isinstance(daemon, dict)
     assert daemon["protocol"] == {**everything, **changed, "timestamp_granularity_ns": 0}
+
+
+def test_what_is_excluded_is_counted_and_the_first_are_named() -> None:
+    paths = [(b"logs", b"%d.log\n" % number) for number in range(30)]
+    daemon = replace(DAEMON, excluded=excluded_paths(paths), excluded_count=len(paths))
+    text = status_text(replace(STATUS, daemon=daemon), now_ms=NOW_MS)
+    line = next(line for line in text.splitlines() if "excluded" in line)
+    assert "30 files" in line
+    assert r"logs/0.log\n, logs/1.log\n, …" in line
+    assert "excluded" not in status_text(STATUS, now_ms=NOW_MS)
