@@ -23,7 +23,8 @@ _WHAT_TO_DO: Final = {
     GroupKind.GIT: (
         "is a git directory in which a command is at work, or was killed. Its index and HEAD are"
         " captured once the *.lock file in it is gone: remove that if no git command runs. To have"
-        ' all of it captured together, name it in the configuration: [[file_group]] with kind = "git"'
+        " all of it captured together, name it in the configuration: [[file_group]] with"
+        ' kind = "git"'
     ),
     GroupKind.DIRECTORY: "is a directory that belongs together and does not hold still",
 }
