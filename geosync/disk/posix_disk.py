@@ -10,6 +10,7 @@ from conflict.observation import Attributes, DirectoryListing, DiskEntry, DiskKi
 from geosync.disk.capabilities import DiskCapabilities, probe
 from geosync.disk.changes import Changes
 from geosync.disk.displacement import Displacement
+from geosync.disk.inode_flags import protection_of
 from geosync.disk.interface import (
     PRIVATE_DIRECTORY,
     Applied,
@@ -18,6 +19,7 @@ from geosync.disk.interface import (
     EntryUnreadable,
     EntryVanished,
     Expected,
+    Failed,
     Outcome,
     RelativePath,
     Retired,
@@ -326,6 +328,10 @@ class PosixDisk:
         outcome = attempt(action, path, change)
         if isinstance(outcome, Applied):
             self._has_unsynced_changes = True
+        if isinstance(outcome, Failed) and outcome.errno == errno.EPERM:
+            protection = protection_of(self._root, path)
+            if protection:
+                return Failed(f"{outcome.reason}; {protection}", outcome.errno)
         return outcome
 
     def place_new(self, staged: Staged, path: RelativePath) -> Outcome:

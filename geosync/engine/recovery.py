@@ -29,10 +29,14 @@ def recover(site: Site) -> bool:
     Raises:
         EntryUnreadable, RootLost: nothing is taken for done, or not done, that only can't be seen.
             Until it can, nothing may be captured: what we did would be taken for a program's work.
+        OSError: the disk can't be synced; as above.
     """
     intents = site.journal.intents()
     if not intents:
         return False
+    # CRASH: what is found done must be durable before it is recorded as done, or a power cut takes
+    # it back, and the next start takes that for a program's work.
+    site.disk.sync_everything()
     in_trash = {retired.entry.handle: retired for retired in site.disk.retired()}
     befores = [site.journal.synced.entry(intent.entry) for intent in intents]
     with site.journal.transaction():
