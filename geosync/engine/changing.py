@@ -56,7 +56,7 @@ class Changer:
         target = path_on_disk(self._site, becomes)
         expected = getattr(action, "expected", None)
         now = self._entries.current(expected) if expected is not None else None
-        if target is None or (expected is not None and now is None):
+        if target is None or (expected is not None and now is None) or self._is_taken(becomes):
             return None
         outcome: Outcome | None
         match action:
@@ -73,6 +73,14 @@ class Changer:
         if isinstance(outcome, Applied):
             self._record(becomes, outcome, now)
         return outcome
+
+    def _is_taken(self, becomes: SyncedEntry) -> bool:
+        """Tells whether the name is another entry's, which could not be moved on.
+
+        Its file may be gone from there, but only a scan may find that out.
+        """
+        there = self._site.journal.synced.entry_at(becomes.parent, becomes.name)
+        return there is not None and there.entry != becomes.entry
 
     def adopt(self, action: Adopt) -> None:
         """Records what an entry stands for, if it is where and what the plan expects."""

@@ -60,6 +60,9 @@ def _recover_one(site: Site, intent: Intent, in_trash: dict[bytes, Retired]) -> 
     becomes = intent.becomes
     if becomes.parent != PARKED and site.journal.synced.entry(becomes.parent) is None:
         return  # its directory was not made, so nor was this
+    there = site.journal.synced.entry_at(becomes.parent, becomes.name)
+    if there is not None and there.entry != becomes.entry:
+        return  # what has the name was not moved on, so this was not made
     path = path_on_disk(site, becomes)
     found = site.disk.observe(path) if path is not None else None
     if found is not None and _is_result(site, intent, becomes, found):

@@ -15,7 +15,7 @@ from conflict.policy import ConflictPolicy
 from conflict.projection import Projection, project
 from conflict.rendering import Rendered
 from conflict.report import Conflict
-from conflict.synced import PARKED, Path
+from conflict.synced import PARKED, ROOT_ENTRY, Path
 from conflict.version import ActorId, Dot
 from geosync.engine.engine import Engine
 from geosync.engine.mirroring import mirror_path
@@ -257,6 +257,7 @@ def check_site(site: SimulatedSite, projection: Projection, log: Log) -> None:
     problems = [p for p in journal.problems() if not p.subject.startswith(b"clock of ")]
     require(not problems, f"{site.name} reports {problems}")
     require(not list(journal.synced.entries_in(PARKED)), f"{site.name} has parked entries")
+    check_names_are_unique(site)
     for directory in (STAGE, TRASH, PARKED_DIRECTORY):
         left = site.machine.file_system.lookup(directory).names
         require(not left, f"{site.name} has left something in {directory!r}: {dict(left)}")
@@ -265,6 +266,18 @@ def check_site(site: SimulatedSite, projection: Projection, log: Log) -> None:
         p for p in {**tree, **projection.entries} if tree.get(p) != projection.entries.get(p)
     ]
     require(not differences, f"{site.name}: merged tree and projection differ at {differences}")
+
+
+def check_names_are_unique(site: SimulatedSite) -> None:
+    """No two synced entries have one name."""
+    synced = engine_of(site).site.journal.synced
+    below = [ROOT_ENTRY]
+    while below:
+        directory = below.pop()
+        entries = list(synced.entries_in(directory))
+        names = [entry.name for entry in entries]
+        require(len(set(names)) == len(names), f"{site.name}: one name twice in {names}")
+        below += [entry.entry for entry in entries if entry.is_directory]
 
 
 def check_conflicts(site: SimulatedSite, projection: Projection, hasher: VolumeHasher) -> None:
