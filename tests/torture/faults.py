@@ -19,13 +19,11 @@ class Tormentor:
     Attributes:
         done: how often each fault was made.
         incidents: ends of the daemon that nobody asked for.
-        was_skewed: the clock was wrong at some time.
     """
 
     def __init__(self, site: TorturedSite, seed: int) -> None:
         self.done: Counter[str] = Counter()
         self.incidents: list[str] = []
-        self.was_skewed = False
         self._site = site
         self._dice = random.Random(f"{seed}/faults of {site.name}")
         self._stop = threading.Event()
@@ -89,5 +87,4 @@ class Tormentor:
         self._site.relay.heal()
 
     def _step_clock(self) -> None:
-        self.was_skewed = True
         self._site.set_clock(self._dice.choice(CLOCK_STEPS_S))

@@ -12,7 +12,7 @@ from transport.object_store import AREAS, ObjectStore
 
 LOOK_EVERY_S = 1.0
 WATCHED_FOR_S = 5.0
-SLOW_CLOCK = "clock of "
+WRONG_CLOCK = "clock of "
 
 
 class Quiet:
@@ -92,4 +92,4 @@ def _unrest_of(site: TorturedSite) -> list[str]:
 def problems_of(status: dict[str, object]) -> list[str]:
     """Returns what a status reports, but for clocks that we have set wrong ourselves."""
     problems: list[dict[str, str]] = status["problems"]  # type: ignore[assignment]
-    return [p["text"] for p in problems if not p["subject"].startswith(SLOW_CLOCK)]
+    return [p["text"] for p in problems if not p["subject"].startswith(WRONG_CLOCK)]
