@@ -277,10 +277,13 @@ def _recorded(
 def cuts(recording: Recording, seed_number: int) -> Iterator[Cut]:
     """Yields what the device may hold when the power goes, for points all over the run.
 
-    For each flush: all that was written before it, but not the flush; and a random part of that.
-    A file system that needs a flush in between and forgot it, or an engine that did, shows there.
+    Before each flush: all that was written since the one before, and a random part of that. When
+    a commit had returned, or an object was about to be stored: nothing of it. A file system that
+    forgot a flush that it needs, or an engine that did, shows there.
     """
     rng = random.Random(seed_number)
+    promises = {position_bytes for position_bytes, _ in recording.commits}
+    promises |= {position_bytes for position_bytes, _ in recording.stored.values()}
     durable: list[Write] = []
     since: list[Write] = []
     told_bytes = 0  # before the flush, of which nobody has heard yet
@@ -295,7 +298,10 @@ def cuts(recording: Recording, seed_number: int) -> Iterator[Cut]:
             durable += since
             since = []
         told_bytes = position_bytes
-    yield Cut(recording.end_bytes, tuple(durable), tuple(since), len(since))
+        if recording.start_bytes <= told_bytes < recording.end_bytes and told_bytes in promises:
+            yield Cut(told_bytes, tuple(durable), (), len(since))
+    for kept in (tuple(since), ()):
+        yield Cut(recording.end_bytes, tuple(durable), kept, len(since))
 
 
 def _torn(write: Write, rng: random.Random) -> Write:
