@@ -130,7 +130,7 @@ class Engine:
         self._on_store(cycle, lambda: self._receive(cycle))
         if self._applier.has_work() and self._may_apply(cycle):
             self._on_disk(cycle, lambda: self._apply(cycle))
-        if self._is_due("unset attributes", UNSET_EVERY_S):
+        if not self._applier.has_work() and self._is_due("unset attributes", UNSET_EVERY_S):
             self._applier.mark_paths(self._unset.check())
         self._applier.note_applied()
         self._on_disk(cycle, self._refresh_mirror)
