@@ -94,7 +94,7 @@ class JournalSynced:
         """See SyncedStore."""
         # An entry that recovery brings back has an id that was given before the crash.
         self._last_entry = max(self._last_entry, entry.entry)
-        self._forget(entry.entry)
+        before = self._forget(entry.entry)
         self._names.pop((entry.parent, entry.name), None)
         self._connection.execute(
             "INSERT OR REPLACE INTO synced VALUES (?, ?, ?, ?, ?, ?)",
@@ -108,13 +108,13 @@ class JournalSynced:
             ),
         )
         self._remember_nodes(entry.entry, entry.nodes)
-        self._remember_unset(entry.entry, unset_parts(entry.intended, entry.attributes))
+        self._remember_unset(before, entry)
 
     def remove_entry(self, entry: EntryId) -> None:
         """See SyncedStore."""
-        self._forget(entry)
+        before = self._forget(entry)
         self._remember_nodes(entry, ())
-        self._remember_unset(entry, ())
+        self._remember_unset(before, None)
         self._connection.execute("DELETE FROM synced WHERE entry = ?", (entry,))
 
     def new_entry_id(self) -> EntryId:
@@ -141,16 +141,21 @@ class JournalSynced:
         )
         return {EntryId(entry) for (entry,) in rows}
 
-    def _remember_unset(self, entry: EntryId, parts: Iterable[bytes]) -> None:
-        self._connection.execute("DELETE FROM unset WHERE entry = ?", (entry,))
-        for part in parts:
-            self._connection.execute("INSERT INTO unset VALUES (?, ?)", (part, entry))
+    def _remember_unset(self, before: SyncedEntry | None, now: SyncedEntry | None) -> None:
+        if before is not None and before.intended != before.attributes:
+            self._connection.execute("DELETE FROM unset WHERE entry = ?", (before.entry,))
+        if now is not None:
+            parts = unset_parts(now.intended, now.attributes)
+            rows = [(part, now.entry) for part in sorted(parts)]
+            self._connection.executemany("INSERT INTO unset VALUES (?, ?)", rows)
 
-    def _forget(self, entry: EntryId) -> None:
+    def _forget(self, entry: EntryId) -> SyncedEntry | None:
+        """Drops an entry from memory; returns what it was."""
         before = self._cache.pop(entry, None) or self._first("WHERE entry = ?", entry)
         if before is not None:
             self._cache.pop(entry, None)
             self._names.pop((before.parent, before.name), None)
+        return before
 
     def _remember_nodes(self, entry: EntryId, nodes: Iterable[NodeId]) -> None:
         rows = self._connection.execute("SELECT node FROM synced_node WHERE entry = ?", (entry,))

@@ -143,3 +143,43 @@ def test_numbers_go_on_after_a_restart() -> None:
         journal = Journal(state_dir)
         assert journal.synced.new_entry_id() == EntryId(2)
         journal.close()
+
+
+def test_what_could_not_be_set_is_counted_and_forgotten_with_its_entry() -> None:
+    with quick_directory() as state_dir:
+        journal = Journal(state_dir)
+        _check_unset(journal)
+        journal.close()
+
+
+def _check_unset(journal: Journal) -> None:
+    alice = Attributes(0o644, b"alice", b"staff", 5, ((b"acl.access:user:bob", b"rw-"),))
+    root = Attributes(0o644, b"root", b"staff", 5)
+    entries = [
+        SyncedEntry(
+            entry=EntryId(number),
+            parent=ROOT_ENTRY,
+            name=b"%d" % number,
+            kind=DiskKind.REGULAR,
+            handle=b"%d" % number,
+            fingerprint=Fingerprint(0, 0, 0),
+            attributes=root,
+            intended=alice,
+            claims=(),
+        )
+        for number in (1, 2)
+    ]
+    with journal.transaction():
+        for entry in entries:
+            journal.synced.save_entry(entry)
+    found = {part.part: (part.count, part.example) for part in journal.synced.unset_parts()}
+    assert found == {b"owner alice": (2, 1), b"acl user:bob": (2, 1)}
+    assert journal.synced.entries_with_unset(b"owner alice") == {1, 2}
+    assert journal.synced.entries_with_unset(b"owner alice", 1) == {1}
+    with journal.transaction():
+        journal.synced.remove_entry(EntryId(1))
+        journal.synced.save_entry(replace(entries[1], attributes=replace(alice, mode=0o600)))
+    assert [part.part for part in journal.synced.unset_parts()] == [b"mode"]
+    with journal.transaction():
+        journal.synced.save_entry(replace(entries[1], attributes=alice))
+    assert journal.synced.unset_parts() == []
