@@ -10,7 +10,8 @@ from conflict.policy import is_match
 
 Path = tuple[bytes, ...]
 
-SQLITE_COMPANIONS: Final = (b"-wal", b"-shm", b"-journal")
+SQLITE_INDEX: Final = b"-shm"
+SQLITE_COMPANIONS: Final = (b"-wal", SQLITE_INDEX, b"-journal")
 SNAPSHOT_EVERY_S: Final = 10
 
 
@@ -25,7 +26,7 @@ class OpenFiles(StrEnum):
 class GroupKind(StrEnum):
     """How it is known which files belong together."""
 
-    SQLITE = "sqlite"  # a database, with its -wal, -shm and -journal
+    SQLITE = "sqlite"  # a database, with its -wal and -journal
     GIT = "git"  # a git directory with all below, while no git command holds a lock in it
     DIRECTORY = "directory"  # a directory with all below
 

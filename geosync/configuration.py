@@ -400,7 +400,7 @@ listen = {listen}
 # snapshot_every_s = 10
 
 # Files that belong together and are captured together or not at all. kind: "sqlite" (a database
-# with its -wal, -shm and -journal), "git" or "directory" (a directory with all below).
+# with its -wal and -journal), "git" or "directory" (a directory with all below).
 # [[file_group]]
 # paths = ["data/wiki.sqlite3"]
 # kind = "sqlite"

@@ -15,6 +15,7 @@ from conflict.scan import Scan, directory_entry
 from conflict.synced import Path, SyncedStore
 from geosync.capture_rules import (
     SQLITE_COMPANIONS,
+    SQLITE_INDEX,
     CaptureRule,
     CaptureRules,
     GroupKind,
@@ -66,6 +67,14 @@ class Group:
         is_in_it = len(path) == depth + 1 and path[:depth] == self.base
         return is_in_it and (path[-1] in _GIT_STATE or path[-1].endswith(_LOCK))
 
+    def is_rebuilt(self, path: Path) -> bool:
+        """Tells whether a path is of what SQLite makes anew by itself: that is never captured.
+
+        It changes whenever somebody reads, and says what is true of one machine only.
+        """
+        is_of_database = self.kind is GroupKind.SQLITE and path[:-1] == self.base[:-1]
+        return is_of_database and path[-1:] == (self.base[-1] + SQLITE_INDEX,)
+
     def directories(self, scan: Scan) -> list[Path]:
         """Returns the directories that the scan shows of the group, in order."""
         if self.kind is GroupKind.SQLITE:
@@ -90,7 +99,8 @@ class Group:
         )
 
     def _is_database_name(self, last: Path) -> bool:
-        return bool(last) and last[0] in {self.base[-1] + end for end in (b"", *SQLITE_COMPANIONS)}
+        ends = {b"", *SQLITE_COMPANIONS} - {SQLITE_INDEX}
+        return bool(last) and last[0] in {self.base[-1] + end for end in ends}
 
 
 class Groups:

@@ -83,6 +83,9 @@ class Reading:
         result = Read(scan, frozenset(scan.listings.keys() | scan.absent))
         for group in self.groups.find(scan, wanted):
             members = {path: wanted.pop(path) for path in list(wanted) if group.contains(path)}
+            for path in [path for path in wanted if group.is_rebuilt(path)]:
+                del wanted[path]
+                result.scan = veiled(self._site.journal.synced, result.scan, group.is_rebuilt)
             self._read_group(group, members, result, intake, confirmed)
         for path, entry in wanted.items():
             try:
