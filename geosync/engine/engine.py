@@ -105,8 +105,6 @@ class Engine:
         self.site.disk.clear_stage()
         if self.site.journal.intents() or self.site.applied() != self.site.journal.log.received():
             self._applier.mark_everything()
-        self._applier.mark_paths(self._unset.check())
-        self._is_due("unset attributes", UNSET_EVERY_S)
 
     def cycle(self, dirty: dict[Path, bool]) -> Cycle:
         """Captures, publishes, receives and applies once.
