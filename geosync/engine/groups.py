@@ -24,6 +24,7 @@ from geosync.capture_rules import (
 )
 
 SQLITE_MAGIC: Final = b"SQLite format 3\0"
+_SQLITE_PAGE_SIZE_BYTES_MIN: Final = 512
 _GIT_NAMES: Final = frozenset((b"HEAD", b"objects", b"refs"))
 _GIT_STATE: Final = frozenset(
     b"HEAD ORIG_HEAD FETCH_HEAD MERGE_HEAD index packed-refs config shallow".split()
@@ -163,6 +164,8 @@ class Groups:
             file = names.get(name)
             if file is None or file.kind is not DiskKind.REGULAR:
                 continue
+            if file.fingerprint.size_bytes % _SQLITE_PAGE_SIZE_BYTES_MIN:
+                continue  # most files: no need to look for companions
             companions = {name + end for end in SQLITE_COMPANIONS}
             is_accompanied = companions & names.keys() or self._knows_any(path, listing, companions)
             if is_accompanied and self._databases.is_database(base, file):
