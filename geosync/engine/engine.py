@@ -206,7 +206,8 @@ class Engine:
             cycle.store_error = error  # no failure: the rest waits for a later cycle
         except (StoreUnavailable, StoreRefused) as error:
             cycle.store_error = error
-            self.site.report(_STORE, str(error))
+            if self._collision is None:  # which needs somebody, and stays told
+                self.site.report(_STORE, str(error))
             self._log_beginning(_STORE, str(error))
         except ObjectCollision as error:
             self._stop_publishing(cycle, error)
@@ -302,7 +303,7 @@ class Engine:
         unavailable = received.unavailable or unavailable
         if unavailable is not None:
             raise unavailable
-        if cycle.store_error is None:
+        if cycle.store_error is None and self._collision is None:
             self._mended(_STORE)
 
     def _may_apply(self, cycle: Cycle) -> bool:
