@@ -34,10 +34,13 @@ class UnsetAttributes:
     """Looks at what could not be set, as the journal counts it."""
 
     def __init__(self, site: Site) -> None:
-        """Forgets what an earlier run told; the first check tells again."""
+        """Sees what an earlier run left; the first check tells of it and tries some of it again."""
         self._site = site
         self._unknown: set[bytes] = set()  # parts that are about somebody who is unknown here
-        self._probes: dict[bytes, set[EntryId]] | None = None  # None: not checked yet
+        self._is_first = True
+        # Files of which a part is to be tried, or was tried, once more: of those that an earlier
+        # run left, as what this one can't set it knows already.
+        self._probes = self._left_before()
         self._told: set[bytes] = set()
         for problem in site.journal.problems():
             if problem.subject.startswith(_PREFIX):
@@ -57,23 +60,31 @@ class UnsetAttributes:
         for part in (self._unknown & parts.keys()) - unknown:
             retry |= synced.entries_with_unset(part)
         self._unknown = unknown
-        if self._probes is None:
-            retry |= self._begin_probes(set(parts) - unknown)
+        paths: set[Path] = set()
+        if self._is_first:
+            self._is_first = False
             paths = self._paths(waiting)
+            retry |= self._begin_probes(unknown)
         else:
             retry |= self._end_probes(waiting)
-            paths = set()
         self._tell(parts)
         return paths | self._retry(retry)
 
-    def _begin_probes(self, parts: set[bytes]) -> set[EntryId]:
+    def _left_before(self) -> dict[bytes, set[EntryId]]:
         synced = self._site.journal.synced
-        self._probes = {part: synced.entries_with_unset(part, _PROBES_MAX) for part in parts}
-        return {entry for probes in self._probes.values() for entry in probes}
+        parts = [found.part for found in synced.unset_parts() if found.part != RETRY]
+        return {part: synced.entries_with_unset(part, _PROBES_MAX) for part in parts}
+
+    def _begin_probes(self, unknown: set[bytes]) -> set[EntryId]:
+        """Returns the files to begin with: those that still lack something that may be set now."""
+        synced = self._site.journal.synced
+        for part in self._probes:
+            self._probes[part] &= synced.entries_with_unset(part)
+        self._probes = {p: found for p, found in self._probes.items() if found and p not in unknown}
+        return {entry for found in self._probes.values() for entry in found}
 
     def _end_probes(self, waiting: set[EntryId]) -> set[EntryId]:
         """Returns what is like something that could be set this time."""
-        assert self._probes is not None
         retry: set[EntryId] = set()
         for part, probes in list(self._probes.items()):
             if probes & waiting:
