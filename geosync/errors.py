@@ -19,6 +19,13 @@ class OperatorError(GeosyncError):
         self.exit_code = exit_code
 
 
+class StateUnusable(OperatorError):
+    """The state directory can't be read or written now: full, read-only, a failing disk.
+
+    Nothing that was committed is lost, and all goes on once the disk is mended.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigurationProblem:
     """One thing that is wrong in a configuration; all four texts are shown to the operator."""

@@ -24,14 +24,18 @@ from geosync.daemon.daemon_state import DaemonState
 from geosync.daemon.service_notification import ServiceNotifier
 from geosync.daemon.single_instance import single_instance
 from geosync.disk.interface import RootLost
-from geosync.errors import OperatorError
+from geosync.errors import OperatorError, StateUnusable
 from geosync.event_log import event_logger
+from geosync.journal.database import explaining
 from transport.object_store import ObjectStore
 
 STORE_BUDGET_S: Final = 3.0
 STORE_PATIENCE_S: Final = 1.0
 """How long the control thread waits for the store before it goes on with other things."""
 ROOT_RETRY_S: Final = 1.0
+STATE_RETRY_S: Final = 1.0
+STATE_RETRY_S_MAX: Final = 30.0
+WAIT_STEP_S: Final = 0.2  # a signal must not have to wait longer
 _log = event_logger(__name__)
 
 
@@ -90,6 +94,9 @@ class _Daemon:
         self._parts = LoopParts(configuration, clock, state, notifier, backoff)
         self._joining = self._in_background(persistent, None)
         self._store = self._in_background(backoff, STORE_PATIENCE_S)
+        self._state_retry_s = STATE_RETRY_S
+        self._cycles_before = 0
+        self._waits_for = ""  # the event that was logged when the waiting began
 
     def stop(self) -> None:
         """Makes `run` return soon. May be called from any thread and from a signal handler."""
@@ -99,14 +106,33 @@ class _Daemon:
         self._store.end()
 
     def run(self) -> None:
-        """Returns when the daemon is to end."""
-        self._run_loop()
+        """Returns when the daemon is to end.
+
+        What keeps a daemon from starting ends it, for its operator to see at once; what befalls
+        one that works is waited for.
+        """
         while not self._state.is_stopping:
             try:
                 self._run_loop()
             except RootLost as error:  # it went away again at once
-                _log.warning("root_not_usable", reason=str(error))
-                self._clock.wait(threading.Event(), ROOT_RETRY_S)
+                self._wait_out(error, "root_not_usable", ROOT_RETRY_S)
+            except (StateUnusable, OSError) as error:
+                self._wait_out(error, "state_not_usable", self._state_retry_s)
+                self._state_retry_s = min(self._state_retry_s * 2, STATE_RETRY_S_MAX)
+
+    def _wait_out(self, error: Exception, event: str, pause_s: float) -> None:
+        cycles = self._state.cycles()
+        if not cycles:
+            raise error
+        if cycles != self._cycles_before:  # it has worked since the last time
+            self._state_retry_s, self._cycles_before, self._waits_for = STATE_RETRY_S, cycles, ""
+        if event != self._waits_for:
+            self._waits_for = event
+            _log.warning(event, reason=str(error))
+        self._state.tell_trouble(str(error), self._clock.wall_ns() // 1_000_000)
+        deadline_s = self._clock.monotonic_s() + pause_s
+        while not self._state.is_stopping and self._clock.monotonic_s() < deadline_s:
+            self._clock.wait(threading.Event(), WAIT_STEP_S)
 
     def _in_background(self, store: ObjectStore, patience_s: float | None) -> BackgroundStore:
         return BackgroundStore(
@@ -118,7 +144,10 @@ class _Daemon:
 
     def _run_loop(self) -> None:
         try:
-            with assembled(self._configuration, self._clock, self._joining, self._store) as engine:
+            with (
+                explaining(self._configuration.state_dir),
+                assembled(self._configuration, self._clock, self._joining, self._store) as engine,
+            ):
                 ControlLoop(engine, self._parts).run()
         except GeosyncError:
             if not self._state.is_stopping:  # else the store's operation was cut short by us

@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from geosync.configuration import Tuning
 from geosync.daemon.control_queue import ControlQueue
-from geosync.reporting.status import Status
+from geosync.reporting.status import Status, StatusProblem
 from geosync.watching.dirty_directories import DirtyDirectories
 
 if TYPE_CHECKING:
     from geosync.daemon.control_loop import ControlLoop
 
 SETTLE_S_MAX = 1.0
+_TROUBLE = "daemon"
 
 
 class DaemonState:
@@ -37,6 +39,20 @@ class DaemonState:
         self._changed = threading.Condition()
         self._cycles = 0
         self._waiting_clients = 0
+
+    def tell_trouble(self, text: str, now_ms: int) -> None:
+        """Shows in the status why no cycle can be made at all, until the next one."""
+        status = self.status
+        if status is None or any(each.subject == _TROUBLE for each in status.problems):
+            return
+        daemon = None if status.daemon is None else replace(status.daemon, is_settled=False)
+        trouble = StatusProblem(_TROUBLE, now_ms, text)
+        self.status = replace(
+            status,
+            daemon=daemon,
+            problems=(trouble, *status.problems),
+            problem_count=status.problem_count + 1,
+        )
 
     @property
     def is_stopping(self) -> bool:

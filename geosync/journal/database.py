@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from sqlite_utils import Database, Migrations  # noqa: TID251 - its home
 
-from geosync.errors import OperatorError
+from geosync.errors import OperatorError, StateUnusable
 from geosync.journal.schema import TABLES, UNSET_TABLES
 from geosync.terminal import display_name
 
@@ -139,7 +139,7 @@ def explaining(state_dir: bytes) -> Iterator[None]:
 def _explained(path: bytes, error: sqlite3.DatabaseError) -> OperatorError:
     shown = display_name(path)
     if isinstance(error, sqlite3.OperationalError):
-        return OperatorError(
+        return StateUnusable(
             f"cannot use the journal {shown}: {error}. Check that the state directory is"
             " writable for this user, on a disk that is neither full nor read-only."
         )
