@@ -29,6 +29,7 @@ from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
 from geosync.engine.unset_attributes import UnsetAttributes
+from geosync.errors import OperatorError
 from geosync.event_log import event_logger
 from transport.errors import (
     ObjectCollision,
@@ -176,7 +177,13 @@ class Engine:
 
     def resolve(self, identity: str, choice: Choice) -> Conflict:
         """Settles a conflict; the next cycle shows and publishes it. Raises OperatorError."""
-        recover(self.site)  # what is on the disk is part of the decision
+        try:
+            recover(self.site)  # what is on the disk is part of the decision
+        except (OSError, DiskError) as error:
+            raise OperatorError(
+                f"the disk can't be looked at now: {error}. Nothing was decided; mend the disk,"
+                " and try again."
+            ) from error
         conflict = find_conflict(self.site, identity)
         self._applier.mark(resolve(self.site, conflict, choice))
         self._is_mirror_stale = True
