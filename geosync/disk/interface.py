@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import NewType, Protocol
+from typing import Final, NewType, Protocol
 
 from conflict.content import Block
 from conflict.errors import GeosyncError
@@ -17,6 +17,7 @@ from conflict.observation import Attributes, DirectoryListing, DiskEntry, Finger
 
 RelativePath = NewType("RelativePath", bytes)
 ROOT_PATH = RelativePath(b"")
+UNCERTAIN: Final = Fingerprint(size_bytes=-1, mtime_ns=0, ctime_ns=0)  # no file has this one
 PRIVATE_DIRECTORY = b".geosync"  # at the root: stage, trash, conflicts, marker; never synced
 
 
@@ -46,7 +47,11 @@ class Retired:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The change was made. `entry` is what now lies at the path (None after a removal)."""
+    """The change was made. `entry` is what now lies at the path (None after a removal).
+
+    Its fingerprint is UNCERTAIN where the next write may leave the real one as it is: what lies
+    there must be read before the fingerprint says anything.
+    """
 
     entry: DiskEntry | None
     retired: Retired | None = None

@@ -2,17 +2,20 @@
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conflict.observation import Attributes, DirectoryListing, DiskEntry, DiskKind
 from geosync.disk.capabilities import DiskCapabilities, probe
 from geosync.disk.changes import Changes
+from geosync.disk.coarse_times import may_hide_a_write
 from geosync.disk.displacement import Displacement
 from geosync.disk.inode_flags import protection_of
 from geosync.disk.interface import (
     PRIVATE_DIRECTORY,
+    UNCERTAIN,
     Applied,
     DiskError,
     EntryBusy,
@@ -325,14 +328,27 @@ class PosixDisk:
         self._parts.trash.clear_unplaced()
 
     def _change(self, action: str, path: bytes, change: Callable[[], Applied]) -> Outcome:
+        began_ns = time.time_ns()
         outcome = attempt(action, path, change)
         if isinstance(outcome, Applied):
             self._has_unsynced_changes = True
+            return self._as_certain(outcome, began_ns)
         if isinstance(outcome, Failed) and outcome.errno == errno.EPERM:
             protection = protection_of(self._root, path)
             if protection:
                 return Failed(f"{outcome.reason}; {protection}", outcome.errno)
         return outcome
+
+    def _as_certain(self, outcome: Applied, began_ns: int) -> Applied:
+        """Tells no fingerprint that a program's next write may leave as it is."""
+        entry, granularity_ns = outcome.entry, self.capabilities.timestamp_granularity_ns
+        if entry is None or entry.kind is not DiskKind.REGULAR:
+            return outcome
+        if not may_hide_a_write(
+            entry.fingerprint, granularity_ns=granularity_ns, looked_at_ns=began_ns
+        ):
+            return outcome
+        return replace(outcome, entry=replace(entry, fingerprint=UNCERTAIN))
 
     def place_new(self, staged: Staged, path: RelativePath) -> Outcome:
         """See `Disk.place_new`."""

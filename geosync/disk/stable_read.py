@@ -26,6 +26,7 @@ from typing import Final
 from conflict.content import Block, Zeros
 from conflict.observation import DiskEntry, DiskKind, Fingerprint
 from geosync.disk.capabilities import DiskCapabilities
+from geosync.disk.coarse_times import may_hide_a_write
 from geosync.disk.interface import EntryBusy, EntryUnreadable, EntryVanished, StableReader
 from geosync.disk.leases import (
     LeaseState,
@@ -89,7 +90,11 @@ class Reading:
                 _write_out(descriptor)
             began_ns = time.time_ns()
             entry = self.tree.entry_of(descriptor, pin.entry.name)
-            is_recent = self._is_recent(entry.fingerprint, began_ns)
+            is_recent = may_hide_a_write(
+                entry.fingerprint,
+                granularity_ns=self.capabilities.timestamp_granularity_ns,
+                looked_at_ns=began_ns,
+            )
             copy = None
             if may_copy and (is_leased or despite_writers):
                 copy = copy_of_now(descriptor, self.copies)
@@ -104,14 +109,6 @@ class Reading:
                 yield _LeasedReader(entry, descriptor, is_recent)
             else:
                 yield _RepeatingReader(entry, descriptor, is_recent)
-
-    def _is_recent(self, seen: Fingerprint, now_ns: int) -> bool:
-        """Tells whether a change could get the very times that the file has already.
-
-        The kernel's clock stamps the files, so it is the one to compare with. A time far in the
-        future stems from a clock that was set back: a change now gets another one.
-        """
-        return abs(now_ns - seen.ctime_ns) <= self.capabilities.timestamp_granularity_ns
 
 
 @dataclass(slots=True)

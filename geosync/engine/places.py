@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from conflict.observation import DiskEntry, DiskKind, Fingerprint
+from conflict.observation import DiskEntry, DiskKind
 from conflict.synced import PARKED, ROOT_ENTRY, EntryId, SyncedEntry
-from geosync.disk.interface import EntryUnreadable, RelativePath
+from geosync.disk.interface import UNCERTAIN, EntryUnreadable, RelativePath
 from geosync.engine.site import Site, joined
 
-NEVER_SEEN: Final = Fingerprint(size_bytes=-1, mtime_ns=0, ctime_ns=0)  # differs from any real one
+NEVER_SEEN: Final = UNCERTAIN  # differs from any real one
 
 
 def path_on_disk(site: Site, entry: SyncedEntry) -> RelativePath | None:

@@ -291,6 +291,24 @@ class TestCoarseClocks:
             settle(site)
             _require_both(site, store)
 
+    def test_two_sites_on_such_clocks_change_one_file_in_turns_without_any_conflict(
+        self, whole_seconds: bytes
+    ) -> None:
+        store, time = MemoryStore(), SimulatedTime()
+        sites = [LocalSite(whole_seconds, name, store, time) for name in ("bari", "cnaf")]
+        try:
+            for site in sites:
+                site.open()
+            for number in range(6):
+                sites[number % 2].write(FILE, b"version %d" % number)
+                settle(*sites)
+                assert [site.read(FILE) for site in sites] == [b"version %d" % number] * 2
+            assert [site.engine.conflicts() for site in sites] == [[], []]
+            assert [site.engine.waiting() for site in sites] == [{}, {}]
+        finally:
+            for site in sites:
+                site.close()
+
     def _two_writes_of_one_second(
         self, site: LocalSite
     ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
