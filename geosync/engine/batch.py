@@ -164,7 +164,7 @@ class BatchRunner:
             return
         result.undone.append(action)
         if isinstance(outcome, Mismatch):
-            self._changer.remember_strays(action)
+            self._changer.remember_strays(step)
             result.to_capture |= directories
         if shown is None:
             return  # what it rests on is blocked, and shown

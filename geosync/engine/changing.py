@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import assert_never
 
 from conflict.actions import (
-    Action,
     Adopt,
     ApplyAttributes,
     LinkFile,
@@ -92,20 +91,29 @@ class Changer:
                 replace(now, claims=wanted.claims, losers=wanted.losers, copy_of=wanted.copy_of)
             )
 
-    def remember_strays(self, action: Action) -> None:
-        """Keeps track of a program's file that ended up in the trash although we gave way.
+    def remember_strays(self, step: Step) -> None:
+        """Keeps track of files that ended up in the trash although we gave way.
 
         RACE: a program that renames over a name, again and again, while we undo a swap, can have
         one of its files end there. Its content is captured as a version of the file at the name.
+        So can the file that we had swapped in: what a program wrote to it meanwhile replaces the
+        version that we brought, not the one that was there before.
         """
-        expected = getattr(action, "expected", None)
+        expected = getattr(step.action, "expected", None)
         was = self._entries.current(expected) if expected is not None else None
         if was is None or was.is_directory:
             return
         known = {retired.token for retired in self._site.journal.retired()}
         for stray in self._site.disk.retired():
             if stray.token not in known:
-                self._retire(stray, was, NEVER_SEEN)
+                self._retire(stray, self._brought_as(step, stray.entry.handle) or was, NEVER_SEEN)
+
+    def _brought_as(self, step: Step, handle: bytes) -> SyncedEntry | None:
+        """Returns what an inode was to become, if it is the one that was staged."""
+        if step.staged is None or step.staged.handle != handle:
+            return None
+        assert isinstance(step.action, (PlaceFile, ReplaceFile))
+        return self._entries.realised(step.action.becomes)
 
     # Single changes
 

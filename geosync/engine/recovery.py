@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from conflict.observation import DiskEntry, DiskKind
@@ -43,7 +43,8 @@ def recover(site: Site) -> bool:
         for intent in intents:
             _recover_one(site, intent, in_trash)
         files = [entry for entry in befores if entry is not None and not entry.is_directory]
-        _remember_strays(site, files, in_trash)
+        brought = {i.handle: i.becomes for i in intents if i.becomes and i.becomes.content}
+        _remember_strays(site, files, brought, in_trash)
         entries = [*befores, *(intent.becomes for intent in intents)]
         note_own_times(site, {entry.parent for entry in entries if entry is not None})
         site.disk.check_root()
@@ -141,17 +142,22 @@ def _remember_displaced(site: Site, before: SyncedEntry, in_trash: dict[bytes, R
 
 
 def _remember_strays(
-    site: Site, displaced: Iterable[SyncedEntry], in_trash: dict[bytes, Retired]
+    site: Site,
+    displaced: Iterable[SyncedEntry],
+    brought: Mapping[bytes, SyncedEntry],
+    in_trash: dict[bytes, Retired],
 ) -> None:
-    """Keeps track of files in the trash that a program had put where a change was under way.
+    """Keeps track of files in the trash that nobody knows of, where a change was under way.
 
     RACE: a program renamed a file over the name right before the change, and the process died
-    before it could look at what it had displaced. It is a version of the file that was there.
+    before it could look at what it had displaced. It is a version of the file that was there. Or
+    it is what we brought and took away again: a program may have written to it meanwhile.
     """
     was = next((entry for entry in displaced if entry.handle not in in_trash), None)
     known = {retired.token for retired in site.journal.retired()}
     for stray in in_trash.values():
-        if was is not None and stray.token not in known:
+        stands_for = brought.get(stray.entry.handle, was)
+        if stands_for is not None and stray.token not in known:
             site.journal.add_retired(
-                RetiredFile(stray.token, stray.entry.handle, NEVER_SEEN, site.now_ms(), was)
+                RetiredFile(stray.token, stray.entry.handle, NEVER_SEEN, site.now_ms(), stands_for)
             )

@@ -24,6 +24,8 @@ ONCE_FAILED = (
     5289,  # a program put a file into a directory right before it was moved
     5327,  # names below a directory that was parked when the process died
     10153,  # what changed while it was to be parked was looked for where it was not
+    30062,  # a name was given to a second file before the first one could be moved on
+    40144,  # a program wrote to a file that was swapped in and taken away again
     3036,  # a name below a directory that another site had moved
 )
 
