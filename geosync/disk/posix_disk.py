@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from conflict.observation import Attributes, DirectoryListing, DiskEntry, DiskKind
 from geosync.disk.capabilities import DiskCapabilities, probe
 from geosync.disk.changes import Changes
+from geosync.disk.closed_directories import opened_directories
 from geosync.disk.coarse_times import may_hide_a_write
 from geosync.disk.displacement import Displacement
 from geosync.disk.inode_flags import protection_of
@@ -327,9 +328,15 @@ class PosixDisk:
         self._parts.stage.clear()
         self._parts.trash.clear_unplaced()
 
-    def _change(self, action: str, path: bytes, change: Callable[[], Applied]) -> Outcome:
+    def _change(
+        self,
+        action: str,
+        path: RelativePath,
+        change: Callable[[], Applied],
+        target: RelativePath | None = None,
+    ) -> Outcome:
         began_ns = time.time_ns()
-        outcome = attempt(action, path, change)
+        outcome = self._attempted(action, (path, target or path), change)
         if isinstance(outcome, Applied):
             self._has_unsynced_changes = True
             return self._as_certain(outcome, began_ns)
@@ -349,6 +356,27 @@ class PosixDisk:
         ):
             return outcome
         return replace(outcome, entry=replace(entry, fingerprint=UNCERTAIN))
+
+    def _attempted(
+        self,
+        action: str,
+        paths: tuple[RelativePath, RelativePath],
+        change: Callable[[], Applied],
+    ) -> Outcome:
+        """Makes a change; once more, with the directories open, that their owner has closed."""
+        outcome = attempt(action, paths[0], change)
+        if not isinstance(outcome, Failed) or outcome.errno != errno.EACCES:
+            return outcome
+        with opened_directories(self._parts.tree, paths) as are_open:
+            if not are_open:
+                return outcome
+            outcome = attempt(action, paths[0], change)
+        if isinstance(outcome, Applied) and outcome.entry is not None:
+            found = self.observe(paths[1])
+            is_directory = found is not None and found.kind is DiskKind.DIRECTORY
+            if found is not None and is_directory and found.handle == outcome.entry.handle:
+                return Applied(found, outcome.retired)  # it was open itself when it was looked at
+        return outcome
 
     def place_new(self, staged: Staged, path: RelativePath) -> Outcome:
         """See `Disk.place_new`."""
@@ -386,7 +414,7 @@ class PosixDisk:
     def move(self, source: RelativePath, target: RelativePath, expected: Expected) -> Outcome:
         """See `Disk.move`."""
         changes = self._parts.changes
-        return self._change("move", source, lambda: changes.move(source, target, expected))
+        return self._change("move", source, lambda: changes.move(source, target, expected), target)
 
     def make_directory(self, path: RelativePath, attributes: Attributes) -> Outcome:
         """See `Disk.make_directory`."""
@@ -441,7 +469,7 @@ class PosixDisk:
         """See `Disk.park`."""
         changes = self._parts.changes
         target = parked_path(expected.handle)
-        return self._change("park", path, lambda: changes.move(path, target, expected))
+        return self._change("park", path, lambda: changes.move(path, target, expected), target)
 
     def parked_path(self, handle: bytes) -> RelativePath:
         """See `Disk.parked_path`."""

@@ -143,6 +143,10 @@ class Tree:
         finally:
             os.close(directory)
 
+    def hold_directory(self, path: RelativePath) -> int:
+        """Opens a directory to act on it, whatever its mode; the caller closes. Raises OSError."""
+        return open_beneath(self._root, _checked(path) or b".", os.O_PATH | os.O_DIRECTORY)
+
     def open_directory(self, path: RelativePath) -> int:
         """Opens a directory for listing; the caller closes it. Raises OSError."""
         return open_beneath(self._root, _checked(path) or b".", os.O_RDONLY | os.O_DIRECTORY)

@@ -106,6 +106,36 @@ def test_owners_and_setuid_stay_where_they_can_be_and_edits_go_both_ways(
     assert everything.problems() == {}
 
 
+def test_directories_that_their_owner_may_not_write(
+    sites: tuple[LocalSite, LocalSite, MemoryStore],
+) -> None:
+    """As archives unpack them, and tools that protect their caches."""
+    everything, ordinary, store = sites
+    for name in (b"d/e/file", b"d/e/removed", b"d/e/sub/file", b"f/moved"):
+        everything.write(name, b"1")
+    for name in (b"d/e/sub", b"d/e", b"d", b"f"):
+        os.chmod(everything.path(name), 0o555)
+    settle_quietly(everything, ordinary, store=store)
+    assert shape(ordinary) == shape(everything)
+    everything.write(b"d/e/file", b"edited")
+    everything.write(b"d/e/new", b"1")
+    os.unlink(everything.path(b"d/e/removed"))
+    os.rename(everything.path(b"f/moved"), everything.path(b"d/moved"))
+    os.rename(everything.path(b"d/e/sub"), everything.path(b"f/sub"))
+    shutil.rmtree(everything.path(b"f/sub"))
+    settle_quietly(everything, ordinary, store=store)
+    assert shape(ordinary) == shape(everything)
+    os.rename(everything.path(b"d/e"), everything.path(b"f/e"))
+    settle_quietly(everything, ordinary, store=store)
+    assert shape(ordinary) == shape(everything)
+    assert shape(ordinary)[b"f/e"] == (0o555, b"")
+
+
+def shape(site: LocalSite) -> dict[bytes, tuple[int, bytes]]:
+    """Returns paths with modes and contents."""
+    return {path: (found.mode, found.content) for path, found in look_at(site.root).items()}
+
+
 def test_attributes_of_a_file_that_its_owner_may_not_write(
     sites: tuple[LocalSite, LocalSite, MemoryStore],
 ) -> None:
