@@ -19,7 +19,7 @@ CAPABILITY_NAMES: Final[Mapping[int, str]] = {
 }
 """Those that geosync makes use of."""
 
-_EFFECTIVE: Final = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
+_EFFECTIVE: Final = re.compile(rb"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
 
 
 def has_process_capability(number: int, process: int | None = None) -> bool:
@@ -28,7 +28,7 @@ def has_process_capability(number: int, process: int | None = None) -> bool:
     Where /proc does not tell, it is taken for missing.
     """
     try:
-        with open(f"/proc/{process or 'self'}/status", encoding="ascii", errors="replace") as file:
+        with open(f"/proc/{process or 'self'}/status", "rb") as file:
             found = _EFFECTIVE.search(file.read())
     except OSError:
         return False
