@@ -41,7 +41,7 @@ def recover(site: Site) -> bool:
     befores = [site.journal.synced.entry(intent.entry) for intent in intents]
     with site.journal.transaction():
         for intent in intents:
-            _recover_one(site, intent, in_trash)
+            _recover_one(site, intent, intents, in_trash)
         files = [entry for entry in befores if entry is not None and not entry.is_directory]
         brought = {i.handle: i.becomes for i in intents if i.becomes and i.becomes.content}
         _remember_strays(site, files, brought, in_trash)
@@ -53,7 +53,9 @@ def recover(site: Site) -> bool:
     return True
 
 
-def _recover_one(site: Site, intent: Intent, in_trash: dict[bytes, Retired]) -> None:
+def _recover_one(
+    site: Site, intent: Intent, intents: list[Intent], in_trash: dict[bytes, Retired]
+) -> None:
     before = site.journal.synced.entry(intent.entry)
     if intent.becomes is None:
         _recover_removal(site, intent, before, in_trash)
@@ -62,7 +64,7 @@ def _recover_one(site: Site, intent: Intent, in_trash: dict[bytes, Retired]) -> 
     if becomes.parent != PARKED and site.journal.synced.entry(becomes.parent) is None:
         return  # its directory was not made, so nor was this
     there = site.journal.synced.entry_at(becomes.parent, becomes.name)
-    if there is not None and there.entry != becomes.entry:
+    if there is not None and there.entry != becomes.entry and not _is_past(site, there, intents):
         return  # what has the name was not moved on, so this was not made
     path = path_on_disk(site, becomes)
     found = site.disk.observe(path) if path is not None else None
@@ -77,6 +79,24 @@ def _recover_one(site: Site, intent: Intent, in_trash: dict[bytes, Retired]) -> 
         site.journal.synced.save_entry(
             replace(becomes, handle=intent.handle, fingerprint=NEVER_SEEN)
         )
+
+
+def _is_past(site: Site, there: SyncedEntry, intents: list[Intent]) -> bool:
+    """Tells whether an entry was moved on from its name, by a later change than this one.
+
+    Of two names that were exchanged, the one that got out of the way is found at its new name
+    only, no longer where it was parked in between.
+    """
+    for intent in intents:
+        becomes = intent.becomes
+        if intent.entry != there.entry or becomes is None:
+            continue
+        path = path_on_disk(site, becomes)
+        found = site.disk.observe(path) if path is not None else None
+        is_elsewhere = (becomes.parent, becomes.name) != (there.parent, there.name)
+        if is_elsewhere and found is not None and found.handle == intent.handle:
+            return True
+    return False
 
 
 def _is_displaced(
