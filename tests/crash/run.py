@@ -1,7 +1,7 @@
 """All crash tests: `python -m tests.crash.run`. Tells how many crashes there were and which failed.
 
-Engines are killed at every system call that changes something, and the power is cut at every
-flush of the device below ext4, xfs and btrfs.
+Engines are killed at every system call that changes something, once and then once more while they
+recover; and the power is cut at every flush of the device below ext4, xfs and btrfs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from tests.crash.system_call_crashes import kill_everywhere, missing_tracing
 from tests.crash.tally import Tally
 from tests.support.loop_file_system import KINDS
 
-KILLS = "kills"
+KILLS, KILLS_TWICE = "kills", "kills-twice"
+PARTS = (KILLS, KILLS_TWICE, *KINDS)
 Story = tuple[str, Callable[[], Tally]]  # its name, and what plays it with all its crashes
 
 
@@ -28,21 +29,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="1 for all crashes, n for each n-th")
     parser.add_argument("--only", default="", help="the scenarios whose name holds this")
-    parser.add_argument("--part", choices=(KILLS, *KINDS), action="append", help="all by default")
+    parser.add_argument("--part", choices=PARTS, action="append", help="all by default")
     asked = parser.parse_args()
     logging.disable()
-    totals = [_run_part(part, asked.only, asked.every) for part in asked.part or (KILLS, *KINDS)]
+    totals = [_run_part(part, asked.only, asked.every) for part in asked.part or PARTS]
     return 0 if all(total.crashes and not total.failures for total in totals) else 1
 
 
 def _run_part(part: str, only: str, every: int) -> Tally:
     total = Tally()
-    reason = missing_tracing() if part == KILLS else missing_devices(part)
+    reason = missing_devices(part) if part in KINDS else missing_tracing()
     if reason is not None:
         print(f"{part}: nothing was tried: {reason}", flush=True)
         return total
     scenarios = [scenario for scenario in SCENARIOS if only in scenario.name]
-    stories = _kills(scenarios, every) if part == KILLS else _cuts(part, scenarios, every)
+    if part in KINDS:
+        stories = _cuts(part, scenarios, every)
+    else:
+        stories = _kills(scenarios, every, again=part == KILLS_TWICE)
     for name, play in stories:
         began_s = time.monotonic()
         tally = play()
@@ -58,9 +62,9 @@ def _run_part(part: str, only: str, every: int) -> Tally:
     return total
 
 
-def _kills(scenarios: list[Scenario], every: int) -> Iterator[Story]:
+def _kills(scenarios: list[Scenario], every: int, *, again: bool) -> Iterator[Story]:
     for scenario in scenarios:
-        yield scenario.name, partial(kill_everywhere, scenario, every)
+        yield scenario.name, partial(kill_everywhere, scenario, every, again=again)
 
 
 def _cuts(kind: str, scenarios: list[Scenario], every: int) -> Iterator[Story]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -25,6 +27,7 @@ from tests.support.system_calls import WRITING, missing_requirement
 from transport.directory_store import DirectoryStore
 
 _DOWN_S = 1000.0
+_CALLS_WHILE_RECOVERING = 120  # a start makes that many, as long as there is something to mend
 
 
 def missing_tracing() -> str | None:
@@ -49,8 +52,15 @@ def _do_nothing() -> None:
     """What a child does that only shows that it can be traced."""
 
 
-def killed_once(scenario: Scenario, kill: Kill | None) -> tuple[Life, Outcome]:
+def play(scenario: Scenario, *kills: Kill) -> tuple[list[Life], Outcome]:
     """Plays a scenario; one engine is killed in it, started again, and must recover.
+
+    Args:
+        scenario: what happens.
+        kills: one after the other: the second one comes while the engine recovers from the first.
+
+    Returns:
+        The engine's lives up to the last kill, or the whole one if there was none; what came of it.
 
     Raises:
         AssertionError: something does not hold afterwards.
@@ -64,16 +74,18 @@ def killed_once(scenario: Scenario, kill: Kill | None) -> tuple[Life, Outcome]:
             _change(scenario, away, here)
             contents = kept_contents(before, contents_of(away.root), contents_of(here.root))
             meanwhile = scenario.meanwhile(here)
+            lives: list[Life] = []
             try:
-                life = live(lambda: _run(here), kill, meanwhile)
+                for kill in kills or (None,):
+                    lives.append(live(partial(_run, here), kill, meanwhile))
+                    here.time.advance(_DOWN_S)
             finally:
                 meanwhile.close()
             did_work = meanwhile.written or scenario.is_alone
-            assert did_work or life.was_killed, "the program beside it never had its turn"
-            here.time.advance(_DOWN_S)
+            assert did_work or kills, "the program beside it never had its turn"
             captured = captured_operations(here.open())
             come_to_rest(here, away)
-            return life, check(here, away, store, captured, contents | meanwhile.written)
+            return lives, check(here, away, store, captured, contents | meanwhile.written)
 
 
 def all_kills(calls: list[SystemCall]) -> Iterator[Kill]:
@@ -90,28 +102,39 @@ def all_kills(calls: list[SystemCall]) -> Iterator[Kill]:
         yield Kill(calls[-1].index, Death.AFTER)
 
 
-def kill_everywhere(scenario: Scenario, every: int = 1, first: int = 0) -> Tally:
+def kill_everywhere(
+    scenario: Scenario, every: int = 1, first: int = 0, *, again: bool = False
+) -> Tally:
     """Kills at each of the system calls, or at some.
 
     Args:
         scenario: what happens.
         every: 1 for all places, n for each n-th.
         first: which one of `every`.
+        again: whether the engine dies once more, somewhere while it recovers.
     """
-    life, expected = killed_once(scenario, None)
+    (whole,), expected = play(scenario)
     tally = Tally()
-    for kill in list(all_kills(life.calls))[first::every]:
-        call = life.calls[kill.index]
+    for kill in list(all_kills(whole.calls))[first::every]:
+        call = whole.calls[kill.index]
+        kills = (kill, _kill_while_it_recovers(kill)) if again else (kill,)
         where = f"{kill.death.value} {call}"
+        if again:
+            where += f", then before call {kills[-1].index}"
         try:
-            again, outcome = killed_once(scenario, kill)
-            assert again.was_killed, "it lived"
+            lives, outcome = play(scenario, *kills)
+            assert lives[0].was_killed, "it lived"
             assert outcome.deletes == expected.deletes, (outcome, expected)
             assert outcome == expected or not scenario.has_one_outcome, (outcome, expected)
         except AssertionError as error:
             tally.failures[where] = str(error)
         tally.crashes += 1
     return tally
+
+
+def _kill_while_it_recovers(kill: Kill) -> Kill:
+    """Returns a second kill, another one for each first one."""
+    return Kill(random.Random(kill.index).randrange(_CALLS_WHILE_RECOVERING))
 
 
 @contextmanager
