@@ -12,9 +12,9 @@ from geosync.engine.places import path_on_disk
 from geosync.engine.site import Site
 from geosync.engine.spool import Spool
 from geosync.event_log import event_logger
-from transport.chunker import cut
 from transport.object_names import pack_name
 from transport.pack import ChunkLocation, PackWriter, store_chunk
+from transport.sparse_chunker import cut_sparse
 
 _log = event_logger(__name__)
 
@@ -76,7 +76,9 @@ def _chunks(site: Site, entry: SyncedEntry) -> Iterator[bytes]:
         return
     try:
         with site.disk.open_stable(path, entry.handle) as reader:
-            yield from cut(reader.blocks(BLOCK_SIZE_BYTES))
+            for chunk in cut_sparse(reader.sparse_blocks(BLOCK_SIZE_BYTES)):
+                if isinstance(chunk, bytes):
+                    yield chunk
     except EntryVanished:
         return
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.disk_tree import disk_tree
 from tests.support.local_sites import LocalSite, local_sites, run, settle
+from tests.support.posix_look import look_at
 from transport.memory_store import MemoryStore
 
 
@@ -39,6 +40,21 @@ def test_a_pack_that_was_deleted_from_the_spool_is_made_again_from_the_files(
         bari.reopen()
     settle(bari, cnaf)
     assert disk_tree(cnaf.root) == disk_tree(bari.root)
+    assert bari.problems() == {}
+
+
+def test_a_file_with_a_hole_of_a_terabyte_is_cut_again_as_it_was(sites: list[LocalSite]) -> None:
+    bari, cnaf = sites
+    with open(bari.path(b"sparse"), "wb") as file:
+        file.write(os.urandom(300_000))
+        file.seek(2**40)
+        file.write(os.urandom(300_000))
+    bari.cycle_alone()
+    spool = os.path.join(bari.state_dir, b"spool")
+    for name in os.listdir(spool):
+        os.unlink(os.path.join(spool, name))
+    settle(bari, cnaf)
+    assert look_at(cnaf.root) == look_at(bari.root)
     assert bari.problems() == {}
 
 
