@@ -37,6 +37,10 @@ class Agenda:
             self.add(directory)
             self.add(path)
 
+    def deferred(self) -> frozenset[Path]:
+        """Returns the names whose directory never came: nothing is planned for them."""
+        return frozenset(self._too_early)
+
     def next(self) -> Path:
         """Takes the name that is nearest to the root."""
         return heapq.heappop(self._queue)[1]

@@ -26,9 +26,15 @@ from conflict.synced import Path, SyncedEntry, SyncedStore, entry_at_path
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done, in this order. Later actions may rest on earlier ones."""
+    """What is to be done.
+
+    Attributes:
+        actions: in this order. Later ones may rest on earlier ones.
+        deferred: names that were not planned, as the directory on the disk is to be elsewhere.
+    """
 
     actions: tuple[Action, ...]
+    deferred: frozenset[Path] = frozenset()
 
 
 def plan(nodes: NodeStore, synced: SyncedStore, dirty: Iterable[Path]) -> Plan:
@@ -68,7 +74,7 @@ class _Planner:
                 self._plan_name(self._agenda.next())
         self._leaving.remove()
         self._picture.apply_directory_attributes()
-        return Plan(tuple(self._picture.actions))
+        return Plan(tuple(self._picture.actions), self._agenda.deferred())
 
     def _plan_name(self, path: Path) -> None:
         directory = entry_at_path(self._picture.synced, path[:-1])

@@ -66,10 +66,6 @@ class Applier:
         """Says that the disk may differ from the merged tree at these paths."""
         self._dirty.add_paths(paths)
 
-    def mark_paths(self, paths: Iterable[Path]) -> None:
-        """Says that the disk may differ from the merged tree at these paths."""
-        self._dirty.add_paths(paths)
-
     def has_work(self) -> bool:
         """Tells whether the disk may differ from the merged tree."""
         return bool(self._dirty) or any(self._site.journal.synced.entries_in(PARKED))
@@ -95,8 +91,8 @@ class Applier:
         self._note(planned.actions)  # an exception must not lose what the planner found
         for batch in batches(planned.actions):
             runner.run(batch, result)
-        # Names below a directory that was moved are elsewhere now: they were not planned.
-        self._dirty = asked.displaced(paths)
+        # Names below a directory that was moved, or should have been, were not planned.
+        self._dirty = asked.displaced(paths - planned.deferred)
         self._note(result.undone)
         self._dirty.add_paths(self._spoilt(planned.actions))
         if not self.has_work():

@@ -26,6 +26,7 @@ ONCE_FAILED = (
     10153,  # what changed while it was to be parked was looked for where it was not
     30062,  # a name was given to a second file before the first one could be moved on
     40144,  # a program wrote to a file that was swapped in and taken away again
+    40150,  # a name below a directory that should have been moved before
     3036,  # a name below a directory that another site had moved
 )
 
