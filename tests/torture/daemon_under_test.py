@@ -17,6 +17,7 @@ from geosync.cli import main
 from geosync.clock import SystemClock
 
 ENDED_WITH_PARENT = 70
+STANDARD_INPUT = 0
 
 
 def skew(offset_file: str) -> None:
@@ -31,7 +32,8 @@ def skew(offset_file: str) -> None:
 
 def end_with_parent() -> None:
     """Ends this process at once when the other end of its standard input is closed."""
-    sys.stdin.buffer.read()
+    while os.read(STANDARD_INPUT, 1):
+        continue
     os._exit(ENDED_WITH_PARENT)
 
 

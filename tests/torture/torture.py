@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -136,12 +137,16 @@ class _Torture:
 def _state_of(site: TorturedSite) -> SiteState:
     root = os.fsencode(str(site.root))
     asked = site.run("status", "--json")
-    problems = [f"status: {asked.stderr}"] if asked.returncode else problems_of(site.status())
+    if asked.returncode == 0:
+        problems = problems_of(json.loads(asked.stdout))
+    else:
+        problems = [f"it does not answer: {asked.stderr}"]
+    listed = site.run("conflicts", "list", "--json").stdout  # nothing when it does not answer
     return SiteState(
         name=site.name,
         tree=see_tree(root),
         conflict_files=see_conflict_files(root),
-        conflicts=tuple(site.conflicts()),
+        conflicts=tuple(json.loads(listed or "[]")),
         problems=tuple(problems),
         removed=digests_below(os.fsencode(str(site.removed))),
     )
