@@ -13,6 +13,7 @@ from typing import Final, assert_never
 from conflict.content import (
     DIGEST_SIZE_BYTES,
     FILE_SIZE_BYTES_MAX,
+    HOLE_DIGEST,
     ChunkReference,
     Content,
     ContentKind,
@@ -33,6 +34,7 @@ from conflict.operations import (
 from conflict.stamp import TICKS_MAX, Stamp, checked_stamp
 from conflict.version import COUNTER_MAX, ActorId, Dot, VersionVector, checked_dot
 from transport.actor_table import ActorTable, ActorTableWriter
+from transport.chunker import CHUNK_SIZE_BYTES_MAX
 from transport.msgpack_codec import (
     WireValue,
     array,
@@ -376,9 +378,12 @@ def _chunks(digests: bytes, sizes: Fields) -> tuple[ChunkReference, ...]:
         raise MalformedContentsError(f"{len(sizes)} chunks with {len(digests)} bytes of digests")
     starts = range(0, len(digests), DIGEST_SIZE_BYTES)
     return tuple(
-        ChunkReference(
-            digests[start : start + DIGEST_SIZE_BYTES],
-            integer(size, 1, FILE_SIZE_BYTES_MAX, "size of a chunk"),
-        )
+        _chunk(digests[start : start + DIGEST_SIZE_BYTES], size)
         for start, size in zip(starts, sizes, strict=True)
     )
+
+
+def _chunk(digest: bytes, size: WireValue) -> ChunkReference:
+    """Reads one piece. Only holes may be large: whoever reads a chunk holds it in memory."""
+    largest = FILE_SIZE_BYTES_MAX if digest == HOLE_DIGEST else CHUNK_SIZE_BYTES_MAX
+    return ChunkReference(digest, integer(size, 1, largest, "size of a chunk"))

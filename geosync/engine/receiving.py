@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from conflict.content import Content
 from conflict.errors import MalformedValueError
 from conflict.merged_tree import MergedTree
 from conflict.node import Location
-from conflict.operations import Transaction
+from conflict.operations import Put, Transaction
 from conflict.stamp import HybridClock, is_far_ahead
 from conflict.version import ActorId, VersionVector
 from geosync.engine.site import Site
@@ -155,7 +156,19 @@ class Receiver:
                 " Its log is not read any further; what came before stays. Stop one of them,"
                 " and start it with an empty state directory."
             )
+        for operation in (each for transaction in segment.transactions for each in transaction):
+            if isinstance(operation, Put):
+                self._require_digest(operation.content, segment_name(log.actor, log.next_sequence))
         return segment
+
+    def _require_digest(self, content: Content, name: str) -> None:
+        """Equal digests count as equal bytes: so a digest must be that of its chunks."""
+        parts = (content.kind, content.chunks)
+        if self._site.hasher.content_digest(*parts, target=content.target) != content.digest:
+            raise CorruptObject(
+                f"{name}: a content's digest is not that of its parts. Its log is not read any"
+                " further; what came before stays. Check that site's version and disk."
+            )
 
     def _release_held(self, result: Received) -> int:
         """Goes on with logs that waited for others, as often as that helps; returns how many."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from conflict.content import (
     DIGEST_SIZE_BYTES,
+    HOLE_DIGEST,
     SYMLINK_TARGET_SIZE_BYTES_MAX,
     ChunkReference,
     Content,
@@ -39,6 +40,7 @@ from conflict.operations import (
 )
 from conflict.stamp import TICKS_MAX, Stamp
 from conflict.version import ACTOR_SIZE_BYTES, COUNTER_MAX, ActorId, Dot, VersionVector
+from transport.chunker import CHUNK_SIZE_BYTES_MAX
 
 actor_ids: st.SearchStrategy[ActorId] = st.one_of(
     st.sampled_from([bytes([number]) * ACTOR_SIZE_BYTES for number in (1, 2, 3)]),
@@ -73,8 +75,8 @@ names: st.SearchStrategy[bytes] = st.one_of(
 )
 
 chunk_references: st.SearchStrategy[ChunkReference] = st.builds(
-    ChunkReference, digests, st.integers(1, 2**40)
-)
+    ChunkReference, digests, st.integers(1, CHUNK_SIZE_BYTES_MAX)
+) | st.builds(ChunkReference, st.just(HOLE_DIGEST), st.integers(1, 2**40))
 
 
 def _regular(digest: bytes, chunks: Sequence[ChunkReference]) -> Content:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from conflict.content import ChunkReference, Content, ContentKind
+from conflict.content import HOLE_DIGEST, ChunkReference, Content, ContentKind
 from conflict.errors import MalformedValueError
 from conflict.operations import (
     ROOT,
@@ -24,6 +24,7 @@ from conflict.operations import (
 from conflict.stamp import TICKS_MAX, Stamp
 from conflict.version import COUNTER_MAX, ActorId, Dot, VersionVector
 from transport.actor_table import ActorTable, ActorTableWriter
+from transport.chunker import CHUNK_SIZE_BYTES_MAX
 from transport.msgpack_codec import WireValue, decode, encode
 from transport.operation_codec import (
     OperationReader,
@@ -213,7 +214,8 @@ def test_the_hand_made_operations_are_right() -> None:
         (PUT_FIELDS, 7, (0, b"d" * 32, b"", (1,) * 1000), "1000 chunks with 0 bytes"),
         (PUT_FIELDS, 7, (0, b"d" * 32, b"c" * 32, (0,)), "size of a chunk: 0"),
         (PUT_FIELDS, 7, (0, b"d" * 32, b"c" * 32, (2**63,)), "size of a chunk"),
-        (PUT_FIELDS, 7, (0, b"d" * 32, b"c" * 64, (2**62, 2**62)), "not a file size"),
+        (PUT_FIELDS, 7, (0, b"d" * 32, b"c" * 32, (CHUNK_SIZE_BYTES_MAX + 1,)), "size of a chunk"),
+        (PUT_FIELDS, 7, (0, b"d" * 32, HOLE_DIGEST * 2, (2**62, 2**62)), "not a file size"),
         (PUT_FIELDS, 7, (1, b"d" * 32, b""), "not a symlink target"),
         (PUT_FIELDS, 7, (1, b"d" * 32, b"a\0b"), "not a symlink target"),
         (PUT_FIELDS, 7, (1, b"d" * 32, b"x" * 5000), "too long"),
