@@ -76,6 +76,7 @@ class ControlLoop:
         self._rescan_due_s = now_s + self._rescan_s()
         self._unwatched_due_s = now_s
         self._watcher_due_s = now_s
+        self._watcher_refusal = ""  # what was logged when it could not be started
         self._status_due_s = now_s
         self._is_scan_wanted = False
         self._is_ready = False
@@ -232,8 +233,11 @@ class ControlLoop:
             self._watcher.start()
         except WatchingError as error:
             self.engine.site.report(_WATCHER, f"{error}; until then changes are found by scans")
-            _log.warning("watcher_not_started", reason=str(error))
+            if self._watcher_refusal != str(error):
+                self._watcher_refusal = str(error)
+                _log.warning("watcher_not_started", reason=str(error))
             return
+        self._watcher_refusal = ""
         self.engine.site.report(_WATCHER, None)
 
     def _await_first_walk(self) -> None:

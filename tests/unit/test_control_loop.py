@@ -1,0 +1,194 @@
+"""The control loop: what it does when no event tells it anything, or nobody is left to tell."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from geosync.assembly.store_backoff import BackoffStore
+from geosync.clock import SystemClock
+from geosync.configuration import Configuration, Tuning, parse_configuration
+from geosync.daemon import control_loop
+from geosync.daemon.control_loop import ControlLoop, LoopParts
+from geosync.daemon.daemon_state import DaemonState
+from geosync.daemon.service_notification import ServiceNotifier
+from geosync.watching.errors import WatchingError
+from geosync.watching.tree_watcher import TreeWatcher
+from tests.support.await_condition import await_condition
+from tests.support.local_sites import LocalSite, local_sites
+from transport.memory_store import MemoryStore
+
+QUICK = Tuning(settle_ms=0, poll_active_ms=10, poll_idle_ms=20)
+
+
+class Loop:
+    """A loop that runs in a thread, on an engine of its own."""
+
+    def __init__(self, site: LocalSite, tuning: Tuning) -> None:
+        configuration: Configuration = parse_configuration(
+            {
+                "volume": "volume",
+                "site": "bari",
+                "root": site.root.decode(),
+                "state_dir": site.state_dir.decode(),
+                "store": "directory",
+                "directory": {"path": "/nowhere"},
+            },
+            "test",
+        )
+        self.state = DaemonState(tuning)
+        clock = SystemClock()
+        self.loop = ControlLoop(
+            site.engine,
+            LoopParts(
+                configuration=replace(configuration, tuning=tuning),
+                clock=clock,
+                state=self.state,
+                notifier=ServiceNotifier({}),
+                backoff=BackoffStore(site.store, clock.monotonic_s),
+            ),
+        )
+
+    @property
+    def watcher(self) -> TreeWatcher:
+        return self.loop._watcher
+
+    def problem(self) -> str:
+        """What the operator is told of the watcher."""
+        status = self.state.queue.call(ControlLoop.observe, 30.0)
+        return "".join(each.text for each in status.problems if each.subject == "watcher")
+
+    def is_settled(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state.queue.call(ControlLoop.is_settled, 30.0)
+
+    def entries(self) -> int:
+        """How many entries are captured."""
+        return self.state.queue.call(ControlLoop.observe, 30.0).entries
+
+
+@contextmanager
+def running(loop: Loop) -> Iterator[Loop]:
+    thread = threading.Thread(target=loop.loop.run)
+    thread.start()
+    try:
+        await_condition(lambda: loop.state.cycles() > 0, "the first cycle ends")
+        yield loop
+    finally:
+        loop.state.stop()
+        thread.join()
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalSite]:
+    with local_sites(MemoryStore(), "bari") as (bari,):
+        bari.engine.site.clock = SystemClock()
+        yield bari
+
+
+class Blind(TreeWatcher):
+    """A watcher that believes that it sees everything, and sees nothing."""
+
+    def start(self) -> None:
+        """Does nothing."""
+
+    def is_running(self) -> bool:
+        return True
+
+    def unwatched_directories(self) -> tuple[bytes, ...]:
+        return self.unwatched
+
+    unwatched: tuple[bytes, ...] = ()
+
+
+def test_what_no_event_tells_is_found_by_the_rescan(
+    site: LocalSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_loop, "TreeWatcher", Blind)
+    loop = Loop(site, replace(QUICK, rescan_s=1))
+    loop.state.dirty.mark(b"", recursive=True)  # the first walk is over
+    with running(loop):
+        await_condition(loop.is_settled, "all is looked at")
+        before = loop.entries()
+        site.write(b"directory/deep/file", b"no event tells of me")
+        await_condition(lambda: loop.entries() == before + 3, "the rescan finds it")
+
+
+def test_without_a_rescan_nothing_that_no_event_tells_is_found(
+    site: LocalSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shows that the test above tests the rescan, and the one below the polling."""
+    monkeypatch.setattr(control_loop, "TreeWatcher", Blind)
+    loop = Loop(site, replace(QUICK, rescan_s=31_536_000))
+    loop.state.dirty.mark(b"", recursive=True)
+    with running(loop):
+        await_condition(loop.is_settled, "all is looked at")
+        before = loop.entries()
+        site.write(b"directory/deep/file", b"no event tells of me")
+        cycles = loop.state.cycles()
+        await_condition(lambda: loop.state.cycles() > cycles + 20, "many cycles end")
+        assert loop.entries() == before
+
+
+def test_directories_without_a_watch_are_polled(
+    site: LocalSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_loop, "TreeWatcher", Blind)
+    monkeypatch.setattr(Blind, "unwatched", (b"directory",))
+    loop = Loop(site, replace(QUICK, rescan_s=31_536_000))
+    site.write(b"directory/file", b"there from the begin")
+    loop.state.dirty.mark(b"", recursive=True)
+    with running(loop):
+        await_condition(loop.is_settled, "all is looked at")
+        before = loop.entries()
+        site.write(b"directory/deep/file", b"no event tells of me")
+        await_condition(lambda: loop.entries() == before + 2, "polling finds it")
+
+
+def test_a_watcher_that_failed_is_started_again_and_what_happened_meanwhile_is_found(
+    site: LocalSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_loop, "WATCHER_RESTART_S", 0.05)
+    loop = Loop(site, replace(QUICK, rescan_s=31_536_000))
+    with running(loop):
+        await_condition(lambda: loop.watcher.health().watching, "it watches")
+        first = loop.watcher._observer
+        loop.watcher._record_failure(OSError("the reader broke"))
+        site.write(b"meanwhile", b"while nobody watched")
+        await_condition(
+            lambda: loop.watcher._observer is not first and loop.watcher.health().watching,
+            "it watches again",
+        )
+        await_condition(lambda: loop.entries() == 1, "what happened meanwhile is found")
+        site.write(b"afterwards", b"while it watches again")
+        await_condition(lambda: loop.entries() == 2, "events come again")
+        assert loop.problem() == ""
+
+
+def test_a_watcher_that_can_not_be_started_is_tried_again_and_the_operator_is_told(
+    site: LocalSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(control_loop, "WATCHER_RESTART_S", 0.05)
+    attempts: list[int] = []
+    start = TreeWatcher.start
+
+    def refused(watcher: TreeWatcher) -> None:
+        attempts.append(len(attempts))
+        if len(attempts) < 5:
+            raise WatchingError("cannot watch: no instance is left")
+        start(watcher)
+
+    monkeypatch.setattr(TreeWatcher, "start", refused)
+    loop = Loop(site, replace(QUICK, rescan_s=31_536_000))
+    told: list[str] = []
+    with running(loop):
+        site.write(b"file", b"found by polling")
+        await_condition(lambda: told.append(loop.problem()) or loop.entries() == 1, "it is found")
+        await_condition(lambda: loop.watcher.health().watching, "it watches in the end")
+        await_condition(lambda: loop.problem() == "", "the problem is over")
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages.count("watcher_not_started") == 1
