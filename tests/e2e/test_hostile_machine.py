@@ -70,6 +70,26 @@ def test_a_file_without_room_is_one_problem_for_so_long_and_not_fetched_again_an
     assert_same(bari, cnaf)
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_quota_holds_back_the_file_that_exceeds_it_alone(
+    fragile: list[LocalSite], number: int
+) -> None:
+    bari, cnaf = fragile
+    bari.write(b"large", bytes(range(256)) * 2000)
+    bari.write(b"small", b"has room")
+
+    def fails(name: str, arguments: tuple[Any, ...]) -> Exception | None:
+        return _error(number) if name == "stage_file" and arguments[0] > 1000 else None
+
+    with failing(cnaf, fails):
+        run(bari, cnaf)
+        assert cnaf.read(b"small") == b"has room"
+        waiting = cnaf.engine.waiting()[(b"large",)]
+        assert waiting == f"there is no room for it here: {os.strerror(number)}"
+    cnaf.time.advance(60)
+    assert_same(bari, cnaf)
+
+
 @contextmanager
 def small_file_system(path: bytes, size: str) -> Iterator[None]:
     os.makedirs(path, exist_ok=True)

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from conflict.operations import Operation
 from geosync.capture_rules import CaptureRules
+from geosync.disk.capabilities import DiskCapabilities
 from geosync.disk.interface import Disk
 from geosync.disk.owner_names import OwnerNames
 from geosync.disk.posix_disk import PosixDisk
@@ -58,6 +59,7 @@ class LocalSite:
     names: OwnerNames | None = None
     syncs_fifos: bool = True
     accepts_setuid: bool = True
+    capabilities: DiskCapabilities | None = None  # protocols to use in place of the best ones
     capture_rules: CaptureRules = field(default_factory=CaptureRules)
     link: RecordingStore = field(init=False)  # the way to the store: a test may cut it
     _engine: Engine | None = None
@@ -102,7 +104,9 @@ class LocalSite:
         seed = hashlib.sha512(self.name.encode()).digest()
         names = (VOLUME, self.name)
         identity = identify(journal, self.store, clock, names, Randomness(seed[:16], seed[-32:]))
-        disk = PosixDisk(self.root, accepts_setuid=self.accepts_setuid, names=self.names)
+        disk = PosixDisk(
+            self.root, self.capabilities, accepts_setuid=self.accepts_setuid, names=self.names
+        )
         self._opened.append(disk)
         disk.initialise()
         site = Site(
