@@ -1,0 +1,102 @@
+"""The simulation's checkers bite: an engine that breaks a safety rule does not get past them.
+
+For each mutant of the engine there are seeds at which it was noticed. When the engine changes, so
+do the histories, and these may notice nothing any more: then all seeds of every test run are tried,
+which takes longer. `python -m tests.simulation.bite "NAME"` finds others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation.engine_mutants import BREAKS
+from tests.simulation.run import describe, run_seed
+from tests.simulation.test_simulation import ONCE_FAILED
+from tests.simulation.test_simulation import SEEDS as OF_EVERY_RUN
+
+NOTICED_AT: dict[str, tuple[int, ...]] = {
+    "recovery forgets what was under way": (13, 30),
+    "recovery takes all that was under way for done": (23, 13),
+    "intents are not noted": (46, 28, 13),
+    "the stage is not synced": (46, 22),
+    "changes of the disk are not synced": (22, 9, 7),
+    "a start does not look at what was left to do": (14, 13),
+    "a start clears the spool": (37, 14),
+    "the outbox is lost with the process": (14, 29),
+    "a segment counts as stored before it is": (1, 3),
+    "a pack counts as stored before it is": (26, 14),
+    "a failed segment is sent again under a new name": (2, 1),
+    "a failed segment is built anew under its name": (3, 2),
+    "what was received is acknowledged before it is applied": (22, 13),
+    "a segment that is not visible is passed over": (15, 5),
+    "the order of causes is ignored": (28, 30),
+    "hashes of what is fetched are not compared": (37,),
+    "a content that can't be had is taken for empty": (6, 13),
+    "replace ignores what is expected": (28, 23),
+    "remove_file ignores what is expected": (15, 28),
+    "move ignores what is expected": (5, 9),
+    "set_attributes ignores what is expected": (5, 7),
+    "what a change displaced is not examined": (9, 22),
+    "displaced files are not watched for late writes": (9,),
+    "nothing is ever swept": (1, 3),
+    "a change that could not be made is forgotten": (12, 6),
+    "conflict copies are not shown": (1, 6),
+    "a file is captured while it is written": (26, 3),
+    "a version replaces all that was received": (6, 23),
+    "a deletion deletes all that was received": (1, 6),
+    "the own counter is not kept": (10, 16),
+}
+UNNOTICED = {
+    "recovery forgets what its changes displaced": "the sweeper captures it as a stray file",
+    "a start takes the trash for garbage": "recovery has told of what is in it before",
+    "the trash is emptied unseen": "the ledger takes a file without any name for removed by its"
+    " program; tests/unit/test_sweeping.py holds this",
+    "packs are stored after the segment that tells of them": "the others wait, and get them in the"
+    " end; tests/unit/test_publishing.py holds this",
+    "transactions that are known are merged again": "it takes a segment of which a part waited,"
+    " which is rare; tests/property/test_projection_properties.py holds that it is refused",
+    "a file that is missing once is deleted": "the next look brings it back as a new file: no"
+    " checker compares deletions with what programs did; tests/unit/test_capture.py holds this",
+    "what can't be read is taken for deleted": "the same; tests/unit/test_capture.py and"
+    " tests/e2e/test_hostile_machine.py hold this",
+    "the logical clock is not kept": "stamps of what is replaced keep the order all the same;"
+    " tests/property/test_projection_properties.py holds what must hold of stamps",
+    "the root is not checked": "no root goes away in the simulation; tests/e2e/test_daemon.py and"
+    " tests/unit/test_posix_disk.py hold this",
+}
+MISTAKES = ("AttributeError", "NameError", "TypeError", "sqlite3.")
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """A broken engine has a lot to say."""
+    logger = logging.getLogger("geosync")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(before)
+
+
+@pytest.mark.parametrize("name", NOTICED_AT)
+def test_a_broken_engine_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    BREAKS[name](monkeypatch)
+    seeds = dict.fromkeys((*NOTICED_AT[name], *OF_EVERY_RUN))
+    said = next(filter(None, (run_seed(seed).failure for seed in seeds)), "")
+    assert said, f"nothing was noticed at the seeds {list(seeds)}"
+    last = said.strip().splitlines()[-1]
+    assert not last.startswith(MISTAKES), f"the mutant does not fit the engine any more: {said}"
+
+
+def test_the_engine_as_it_is_passes() -> None:
+    """So what is noticed is the mutant. The other seeds are among those of every run."""
+    named = {seed for seeds in NOTICED_AT.values() for seed in seeds}
+    for seed in sorted(named - {*OF_EVERY_RUN, *ONCE_FAILED}):
+        outcome = run_seed(seed)
+        assert not outcome.failure, describe(seed, outcome)
+
+
+def test_every_mutant_is_noticed_or_explained() -> None:
+    assert sorted([*NOTICED_AT, *UNNOTICED]) == sorted(BREAKS)
