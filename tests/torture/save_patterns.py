@@ -10,6 +10,8 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import time
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
@@ -21,6 +23,8 @@ RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 AT_SYMLINK_FOLLOW = 0x400
 BLOCK_BYTES = 4096
+SLOW_WRITES_ONE_OF = 4
+SLOW_WRITE_S = 0.2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Pattern = Callable[[bytes, Witness, bytes], None]
@@ -50,10 +54,21 @@ def write_new(path: bytes, content: bytes, *, is_durable: bool = False) -> None:
 
 def _write_all(descriptor: int, content: bytes) -> None:
     half = len(content) // 2
-    for piece in (content[:half], content[half:]):
-        position = 0
-        while position < len(piece):
-            position += os.write(descriptor, piece[position:])
+    _write_piece(descriptor, content[:half])
+    _hesitate(content)
+    _write_piece(descriptor, content[half:])
+
+
+def _write_piece(descriptor: int, piece: bytes) -> None:
+    position = 0
+    while position < len(piece):
+        position += os.write(descriptor, piece[position:])
+
+
+def _hesitate(content: bytes) -> None:
+    """Leaves some files half written for longer than the daemon takes to look at them."""
+    if zlib.crc32(content) % SLOW_WRITES_ONE_OF == 0:
+        time.sleep(SLOW_WRITE_S)
 
 
 def rename_seen(source: bytes, target: bytes, before: Witness) -> None:
@@ -139,6 +154,8 @@ def overwrite_in_place(path: bytes, before: Witness, content: bytes) -> None:
     try:
         for position in range(0, len(content), BLOCK_BYTES):
             block = content[position : position + BLOCK_BYTES]
+            if position == BLOCK_BYTES:
+                _hesitate(content)
             if os.pread(descriptor, len(block), position) != block:
                 os.pwrite(descriptor, block, position)
         os.ftruncate(descriptor, len(content))
@@ -160,6 +177,8 @@ def write_through_mapping(path: bytes, before: Witness, content: bytes) -> None:
         os.close(descriptor)
     with mapping:
         for position in range(0, len(content), BLOCK_BYTES):
+            if position == BLOCK_BYTES:
+                _hesitate(content)
             mapping[position : position + BLOCK_BYTES] = content[position : position + BLOCK_BYTES]
 
 

@@ -18,7 +18,7 @@ from tests.torture.writer import Settings, write_until
 
 SEED = 1
 ACTIONS = 300
-WRITING_S = 15.0
+WRITING_S = 10.0
 
 
 def test_what_the_programs_do_without_a_daemon_is_judged_clean(tmp_path: Path) -> None:
