@@ -25,6 +25,15 @@ def test_a_kill_at_a_system_call_loses_nothing(scenario: Scenario) -> None:
     assert not tally.failures
 
 
+@pytest.mark.parametrize("name", ["replace and swap, applied", "create, captured", "conflict"])
+def test_a_second_kill_during_the_recovery_loses_nothing(name: str) -> None:
+    require_tracing()
+    (scenario,) = (scenario for scenario in SCENARIOS if scenario.name == name)
+    tally = kill_everywhere(scenario, SAMPLE_EVERY, again=True)
+    assert tally.crashes > 0
+    assert not tally.failures
+
+
 def _write(file: int) -> None:
     os.write(file, b"1234")
 
