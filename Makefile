@@ -7,6 +7,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 SEED ?=
 RUNS ?= 100
+CRASHES ?=
 MINUTES ?= 5
 
 .PHONY: help demo test check crash sim soak torture bench environment keystone-environment lock clean
@@ -15,7 +16,7 @@ help:
 	@echo "make demo    three sites on this machine, through a real OpenStack Swift: what happens, in plain words"
 	@echo "make test    all tests, with a real Swift, and a real Keystone where it can be set up"
 	@echo "make check   lint, types, layers between packages"
-	@echo "make crash   kills at every system call, power cuts on ext4, xfs and btrfs (as root; half an hour)"
+	@echo "make crash   kills at every system call, power cuts on ext4, xfs and btrfs (as root): CRASHES=\"--every 10\""
 	@echo "make sim     deterministic simulation: SEED=n RUNS=n (RUNS=$(RUNS))"
 	@echo "make torture real daemons, programs of all kinds and faults: SEED=n MINUTES=n (MINUTES=$(MINUTES))"
 	@echo "make bench   benchmarks of this version, with the figures in docs/performance.md"
