@@ -12,11 +12,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.simulation.deletion_witness import watch_deletions
 from tests.simulation.engine_mutants import BREAKS
 from tests.simulation.run import describe, run_seed
 from tests.simulation.test_simulation import ONCE_FAILED
 from tests.simulation.test_simulation import SEEDS as OF_EVERY_RUN
 
+DELETED_UNSEEN = "what can't be read is taken for deleted"
 NOTICED_AT: dict[str, tuple[int, ...]] = {
     "recovery forgets what was under way": (13, 30),
     "recovery takes all that was under way for done": (23, 13),
@@ -44,6 +46,7 @@ NOTICED_AT: dict[str, tuple[int, ...]] = {
     "nothing is ever swept": (1, 3),
     "a change that could not be made is forgotten": (12, 6),
     "conflict copies are not shown": (1, 6),
+    DELETED_UNSEEN: (26, 3),
     "a file is captured while it is written": (26, 3),
     "a version replaces all that was received": (6, 23),
     "a deletion deletes all that was received": (1, 6),
@@ -58,10 +61,8 @@ UNNOTICED = {
     " end; tests/unit/test_publishing.py holds this",
     "transactions that are known are merged again": "it takes a segment of which a part waited,"
     " which is rare; tests/property/test_projection_properties.py holds that it is refused",
-    "a file that is missing once is deleted": "the next look brings it back as a new file: no"
-    " checker compares deletions with what programs did; tests/unit/test_capture.py holds this",
-    "what can't be read is taken for deleted": "the same; tests/unit/test_capture.py and"
-    " tests/e2e/test_hostile_machine.py hold this",
+    "a file that is missing once is deleted": "no program acts between two listings here;"
+    " tests/unit/test_capture.py holds this",
     "the logical clock is not kept": "stamps of what is replaced keep the order all the same;"
     " tests/property/test_projection_properties.py holds what must hold of stamps",
     "the root is not checked": "no root goes away in the simulation; tests/e2e/test_daemon.py and"
@@ -71,8 +72,9 @@ MISTAKES = ("AttributeError", "NameError", "TypeError", "sqlite3.")
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """A broken engine has a lot to say."""
+def _watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Watches deletions; and a broken engine, which has a lot to say, is quiet."""
+    watch_deletions(monkeypatch)
     logger = logging.getLogger("geosync")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -91,9 +93,9 @@ def test_a_broken_engine_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_engine_as_it_is_passes() -> None:
-    """So what is noticed is the mutant. The other seeds are among those of every run."""
+    """So what is noticed is the mutant. All other seeds are among those of every run."""
     named = {seed for seeds in NOTICED_AT.values() for seed in seeds}
-    for seed in sorted(named - {*OF_EVERY_RUN, *ONCE_FAILED}):
+    for seed in (*NOTICED_AT[DELETED_UNSEEN], *sorted(named - {*OF_EVERY_RUN, *ONCE_FAILED})):
         outcome = run_seed(seed)
         assert not outcome.failure, describe(seed, outcome)
 
