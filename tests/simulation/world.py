@@ -178,13 +178,14 @@ class World:
             return
         conflict, choice = fate.choice(found), fate.choice(list(Choice))
         self.trace.add(site.name, "resolve", conflict.identity, conflict.path, choice.value)
+        site.engine.resolve(conflict.identity, choice)
         if choice is Choice.WINNER:
             self.decided.add(conflict.loser.content.digest)
         elif choice is Choice.LOSER:
+            # As the engine found it, once it knew what an interrupted change had left there.
             here = entry_at_path(site.engine.site.journal.synced, conflict.path)
             if here is not None and here.content is not None:
                 self.decided.add(here.content.digest)
-        site.engine.resolve(conflict.identity, choice)
 
     # The end
 
