@@ -168,9 +168,7 @@ class Changer:
         is_as_known = now.is_directory or found.fingerprint == now.fingerprint
         if is_as_known or not isinstance(outcome, Applied):
             return outcome
-        assert outcome.entry is not None
-        seen = replace(outcome.entry, fingerprint=NEVER_SEEN, attributes=now.attributes)
-        return replace(outcome, entry=seen)
+        return _left_to_scan(outcome, now)
 
     def _forget(self, parked: SyncedEntry) -> None:
         """Somebody took away what was parked. That deletes nothing: it is brought here again."""
@@ -187,7 +185,11 @@ class Changer:
         if anchor is None or path is None or anchor.content != action.becomes.content:
             return None
         expected = _expected(now) if now is not None else None
-        return self._site.disk.link(path, _expected(anchor), target, expected)
+        outcome = self._site.disk.link(path, _expected(anchor), target, expected)
+        # RACE: a program may have changed the file since it was compared.
+        if isinstance(outcome, Applied) and not _shows(outcome, anchor):
+            return _left_to_scan(outcome, anchor)
+        return outcome
 
     def _remove(self, action: RemoveFile | RemoveDirectory) -> Outcome | None:
         now = self._entries.current(action.expected)
@@ -247,10 +249,21 @@ def _moved(outcome: Outcome, now: SyncedEntry) -> Outcome:
     """Leaves it to a scan to find what a program did to a directory's attributes before."""
     if not isinstance(outcome, Applied) or outcome.entry is None or not now.is_directory:
         return outcome
-    if outcome.entry.attributes == now.attributes:
+    if _shows(outcome, now):
         return outcome
     as_before = replace(outcome.entry, fingerprint=now.fingerprint, attributes=now.attributes)
     return replace(outcome, entry=as_before)
+
+
+def _shows(outcome: Applied, known: SyncedEntry) -> bool:
+    return outcome.entry is not None and outcome.entry.attributes == known.attributes
+
+
+def _left_to_scan(outcome: Applied, known: SyncedEntry) -> Applied:
+    """Returns the outcome so that a scan finds out what a program has changed."""
+    assert outcome.entry is not None
+    seen = replace(outcome.entry, fingerprint=NEVER_SEEN, attributes=known.attributes)
+    return replace(outcome, entry=seen)
 
 
 def _is_same_but_mtime(one: Attributes, other: Attributes) -> bool:

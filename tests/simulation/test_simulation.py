@@ -27,6 +27,7 @@ ONCE_FAILED = (
     30062,  # a name was given to a second file before the first one could be moved on
     40144,  # a program wrote to a file that was swapped in and taken away again
     40150,  # a name below a directory that should have been moved before
+    50153,  # a program changed a file while it was given one more name
     3036,  # a name below a directory that another site had moved
 )
 
