@@ -43,6 +43,7 @@ NOTICED_AT: dict[str, tuple[int, ...]] = {
     "set_attributes ignores what is expected": (5, 7),
     "what a change displaced is not examined": (9, 22),
     "displaced files are not watched for late writes": (9,),
+    "the trash is emptied unseen": (43, 37),
     "nothing is ever swept": (1, 3),
     "a change that could not be made is forgotten": (12, 6),
     "conflict copies are not shown": (1, 6),
@@ -55,8 +56,6 @@ NOTICED_AT: dict[str, tuple[int, ...]] = {
 UNNOTICED = {
     "recovery forgets what its changes displaced": "the sweeper captures it as a stray file",
     "a start takes the trash for garbage": "recovery has told of what is in it before",
-    "the trash is emptied unseen": "the ledger takes a file without any name for removed by its"
-    " program; tests/unit/test_sweeping.py holds this",
     "packs are stored after the segment that tells of them": "the others wait, and get them in the"
     " end; tests/unit/test_publishing.py holds this",
     "transactions that are known are merged again": "it takes a segment of which a part waited,"
