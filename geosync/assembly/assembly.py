@@ -128,8 +128,8 @@ def assembled(
                 hasher=VolumeHasher(identity.volume_key),
                 state_dir=configuration.state_dir,
                 pool=pool,
-                capture_rules=configuration.capture,
                 syncs_fifos=configuration.fifos,
+                capture_rules=configuration.capture,
             )
         )
 

@@ -36,9 +36,7 @@ class Intake:
         announced_later = site.journal.chunks.unannounced_inline().values()
         self._inline_room = INLINE_SIZE_BYTES_MAX - sum(map(len, announced_later))
 
-    def take(
-        self, path: Path, entry: DiskEntry, *, despite_writers: bool = False
-    ) -> StableContent:
+    def take(self, path: Path, entry: DiskEntry, *, despite_writers: bool = False) -> StableContent:
         """Reads one file, symlink or FIFO.
 
         Args:
