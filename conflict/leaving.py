@@ -35,6 +35,15 @@ class Leaving:
         for parked in self._picture.synced.entries_in(PARKED):
             self.leave(parked)
 
+    def bring_out(self, parked: EntryId) -> None:
+        """Moves a parked directory to a visible name: a program has changed what is in it.
+
+        No scan looks where it is parked. From there it goes where it belongs.
+        """
+        entry = self._picture.synced.entry(parked)
+        if entry is not None:
+            self._brought_out(entry)
+
     def clear(self, here: SyncedEntry | None, path: Path) -> None:
         """Frees a name at once."""
         if here is None:
@@ -67,7 +76,7 @@ class Leaving:
 
     def _park(self, entry: SyncedEntry) -> None:
         self._picture.retimed.add(entry.parent)
-        becomes = moved(entry, PARKED, entry.handle.hex().encode())
+        becomes = moved(entry, PARKED, b"%s-%d" % (entry.handle.hex().encode(), entry.entry))
         self._picture.do(Park(entry, becomes), becomes)
         self.leave(becomes)
 

@@ -21,7 +21,7 @@ from conflict.observation import DiskKind
 from conflict.operations import NodeId
 from conflict.picture import Picture, losers_of
 from conflict.rendering import Rendered
-from conflict.synced import Path, SyncedEntry, SyncedStore, entry_at_path
+from conflict.synced import EntryId, Path, SyncedEntry, SyncedStore, entry_at_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,12 @@ class Plan:
     deferred: frozenset[Path] = frozenset()
 
 
-def plan(nodes: NodeStore, synced: SyncedStore, dirty: Iterable[Path]) -> Plan:
+def plan(
+    nodes: NodeStore,
+    synced: SyncedStore,
+    dirty: Iterable[Path],
+    bring_out: Iterable[EntryId] = (),
+) -> Plan:
     """Plans the names at which merged and synced tree may differ.
 
     Args:
@@ -46,8 +51,9 @@ def plan(nodes: NodeStore, synced: SyncedStore, dirty: Iterable[Path]) -> Plan:
         dirty: names that may differ, the root excepted. Names that they depend on, or that
             depend on them, are planned too: directories above that are not as they should be,
             and what is below a directory that is new, gone or merged with another.
+        bring_out: parked directories that are to be visible first of all.
     """
-    return _Planner(nodes, synced).run(dirty)
+    return _Planner(nodes, synced).run(dirty, bring_out)
 
 
 def locations_at(nodes: NodeStore, path: Path) -> set[Location]:
@@ -65,10 +71,12 @@ class _Planner:
         self._leaving = Leaving(self._picture, self._agenda)
         self._files = FilePlanner(self._picture, self._leaving)
 
-    def run(self, dirty: Iterable[Path]) -> Plan:
+    def run(self, dirty: Iterable[Path], bring_out: Iterable[EntryId]) -> Plan:
         for path in dirty:
             self._agenda.add(path)
         self._leaving.leave_parked()
+        for parked in bring_out:
+            self._leaving.bring_out(parked)
         while self._agenda or self._leaving.open_directories():
             while self._agenda:
                 self._plan_name(self._agenda.next())

@@ -17,7 +17,7 @@ from conflict.rendering import Claim
 
 EntryId = NewType("EntryId", int)  # local to this site's journal; survives renames
 ROOT_ENTRY = EntryId(0)
-PARKED = EntryId(-1)  # parent of what was moved out of the way; its names are handles in hex
+PARKED = EntryId(-1)  # parent of what was moved out of the way; its names are unique for ever
 
 Path = tuple[bytes, ...]
 

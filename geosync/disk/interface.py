@@ -268,12 +268,16 @@ class Disk(Protocol):
         """Sets mode, owner, group, extended attributes and, last, mtime."""
         ...
 
-    def park(self, path: RelativePath, expected: Expected) -> Outcome:
-        """Moves an entry of any kind to `parked_path(handle)`; this breaks cycles of renames."""
+    def park(self, path: RelativePath, name: bytes, expected: Expected) -> Outcome:
+        """Moves an entry of any kind to `parked_path(name)`; this breaks cycles of renames."""
         ...
 
-    def parked_path(self, handle: bytes) -> RelativePath:
-        """Where `park` puts an inode: a path below the private directory."""
+    def parked_path(self, name: bytes) -> RelativePath:
+        """Where `park` puts what is to be called so: a path below the private directory.
+
+        Args:
+            name: of any length. An inode is no name: it may have several, all of them parked.
+        """
         ...
 
     def sync_changes(self) -> None:

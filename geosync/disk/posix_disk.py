@@ -465,15 +465,15 @@ class PosixDisk:
             return attributes
         return without_privileges(attributes, keep=found.attributes.mode)
 
-    def park(self, path: RelativePath, expected: Expected) -> Outcome:
+    def park(self, path: RelativePath, name: bytes, expected: Expected) -> Outcome:
         """See `Disk.park`."""
         changes = self._parts.changes
-        target = parked_path(expected.handle)
+        target = parked_path(name)
         return self._change("park", path, lambda: changes.move(path, target, expected), target)
 
-    def parked_path(self, handle: bytes) -> RelativePath:
+    def parked_path(self, name: bytes) -> RelativePath:
         """See `Disk.parked_path`."""
-        return parked_path(handle)
+        return parked_path(name)
 
     def sync_changes(self) -> None:
         """See `Disk.sync_changes`; one syncfs, none when nothing was changed."""

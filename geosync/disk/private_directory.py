@@ -49,9 +49,9 @@ def is_made_for(token: bytes, handle: bytes) -> bool:
     return token.endswith(b"-" + _digest(handle))
 
 
-def parked_path(handle: bytes) -> RelativePath:
-    """Returns the path, relative to the root, at which an inode is parked."""
-    return RelativePath(b"/".join((PRIVATE_DIRECTORY, _PARKED, _digest(handle))))
+def parked_path(name: bytes) -> RelativePath:
+    """Returns the path, relative to the root, at which what is called so is parked."""
+    return RelativePath(b"/".join((PRIVATE_DIRECTORY, _PARKED, _digest(name))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class Applier:
         self._fetcher = fetcher
         self._dirty = DirtyNames(site.journal)
         self._entries = PlannedEntries(site)
+        self._to_bring_out: set[EntryId] = set()
         self._stage = ContentStage(site, fetcher)
 
     def mark(self, touched: Iterable[Location]) -> None:
@@ -83,7 +84,7 @@ class Applier:
         result = ApplyResult()
         journal = self._site.journal
         asked, paths = self._dirty, self._dirty.paths()
-        planned = plan(journal.nodes, journal.synced, paths)
+        planned = plan(journal.nodes, journal.synced, paths, sorted(self._to_bring_out))
         self._entries = PlannedEntries(self._site)
         runner = BatchRunner(self._site, self._fetcher, self._entries, self._stage)
         self._dirty = DirtyNames(journal)
@@ -94,6 +95,7 @@ class Applier:
         # Names below a directory that was moved, or should have been, were not planned.
         self._dirty = asked.displaced(paths - planned.deferred)
         self._note(result.undone)
+        self._to_bring_out = result.to_bring_out
         self._dirty.add_paths(self._spoilt(planned.actions))
         if not self.has_work():
             self._fetcher.discard_downloads()

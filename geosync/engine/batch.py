@@ -16,11 +16,12 @@ from conflict.actions import (
     Action,
     Adopt,
     ApplyAttributes,
+    LinkFile,
     Park,
     PlaceFile,
     ReplaceFile,
 )
-from conflict.synced import PARKED, EntryId, Path
+from conflict.synced import PARKED, ROOT_ENTRY, EntryId, Path
 from geosync.disk.interface import Applied, Busy, Failed, Mismatch
 from geosync.engine.changing import REMOVALS, Changer
 from geosync.engine.content_stage import NO_ROOM, ContentStage
@@ -45,6 +46,7 @@ class ApplyResult:
     blocked: dict[Path, str] = field(default_factory=dict)  # path -> why, for the operator
     failed: dict[Path, str] = field(default_factory=dict)  # of these, what the system refused
     to_capture: set[Path] = field(default_factory=set)  # directories that hold a surprise
+    to_bring_out: set[EntryId] = field(default_factory=set)  # parked directories that hold one
     no_room: OSError | None = None  # for some file; all others were gone on with
     undone: list[Action] = field(default_factory=list)
 
@@ -166,6 +168,8 @@ class BatchRunner:
         if isinstance(outcome, Mismatch):
             self._changer.remember_strays(step)
             result.to_capture |= directories
+        if isinstance(outcome, (Mismatch, Failed)):
+            result.to_bring_out |= self._parked_above(action)
         if shown is None:
             return  # what it rests on is blocked, and shown
         if outcome is None:
@@ -173,9 +177,25 @@ class BatchRunner:
             return
         _note_failure(shown, outcome, result)
 
+    def _parked_above(self, action: Action) -> set[EntryId]:
+        """Returns the parked directories that an action is about something in."""
+        synced = self._site.journal.synced
+        found: set[EntryId] = set()
+        for entry in (getattr(action, "expected", None), getattr(action, "becomes", None)):
+            above = entry and synced.entry(self._entries.id_of(entry.parent))
+            while above is not None and above.entry != ROOT_ENTRY:
+                if above.parent == PARKED:
+                    found.add(above.entry)
+                    break
+                above = synced.entry(above.parent)
+        return found
+
     def _visible_directories(self, action: Action) -> set[Path]:
         """Returns the directories of the volume in which an action expects or makes something."""
-        entries = (getattr(action, "expected", None), getattr(action, "becomes", None))
+        entries = [getattr(action, "expected", None), getattr(action, "becomes", None)]
+        if isinstance(action, LinkFile):
+            source = self._entries.id_of(action.source)
+            entries.append(self._site.journal.synced.entry(source))
         visible = (entry for entry in entries if entry is not None and entry.parent != PARKED)
         return {path[:-1] for path in map(self._entries.path, visible) if path}
 

@@ -142,7 +142,7 @@ class Changer:
             case Move():
                 return _moved(self._site.disk.move(path, target, _expected(now)), now)
             case Park():
-                return _moved(self._site.disk.park(path, _expected(now)), now)
+                return _moved(self._site.disk.park(path, action.becomes.name, _expected(now)), now)
             case ApplyAttributes(attributes=attributes):
                 return self._set_attributes(now, path, attributes)
 

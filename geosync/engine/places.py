@@ -19,7 +19,7 @@ def path_on_disk(site: Site, entry: SyncedEntry) -> RelativePath | None:
     names: list[bytes] = []
     while entry.entry != ROOT_ENTRY:
         if entry.parent == PARKED:
-            return joined((site.disk.parked_path(entry.handle), *reversed(names)))
+            return joined((site.disk.parked_path(entry.name), *reversed(names)))
         names.append(entry.name)
         above = site.journal.synced.entry(entry.parent)
         if above is None:

@@ -45,7 +45,7 @@ class PlannedEntries:
         """Returns where a planned entry is, or will be; None when its directory is not there."""
         realised = self.realised(entry)
         if realised.parent == PARKED:
-            return split(self._site.disk.parked_path(realised.handle))
+            return split(self._site.disk.parked_path(realised.name))
         above = self._site.journal.synced.entry(realised.parent)
         path = path_of_entry(self._site.journal.synced, above) if above is not None else None
         return None if path is None else (*path, realised.name)

@@ -694,12 +694,12 @@ class TestMoving:
         world.application.write(b"a", b"was a")
         world.application.make_directory(b"b")
         a, b = entry_at(world.disk, b"a"), entry_at(world.disk, b"b")
-        parked = applied_entry(world.disk.park(path_of(b"a"), expect(a)))
+        parked = applied_entry(world.disk.park(path_of(b"a"), b"name", expect(a)))
         assert parked.handle == a.handle
         assert world.application.list_tree() == {b"b"}
         disk = world.restart()
         disk.clear_stage()
-        place = disk.parked_path(a.handle)
+        place = disk.parked_path(b"name")
         assert entry_at(disk, place).handle == a.handle
         applied_entry(disk.move(path_of(b"b"), path_of(b"a"), expect(b)))
         applied_entry(disk.move(place, path_of(b"b"), expected_at(disk, place)))

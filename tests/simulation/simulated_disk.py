@@ -357,9 +357,9 @@ class SimulatedDisk:
         return self._move("move", source, target, expected)
 
     @_outcome
-    def park(self, path: RelativePath, expected: Expected) -> Outcome:
+    def park(self, path: RelativePath, name: bytes, expected: Expected) -> Outcome:
         """Moves an entry to `parked_path`."""
-        return self._move("park", path, self.parked_path(expected.handle), expected)
+        return self._move("park", path, self.parked_path(name), expected)
 
     def _move(
         self, operation: str, source: RelativePath, target: RelativePath, expected: Expected
@@ -436,9 +436,9 @@ class SimulatedDisk:
         self._stage.apply_attributes(present, attributes)
         return Applied(self._entry(path))
 
-    def parked_path(self, handle: bytes) -> RelativePath:
-        """Where `park` puts an inode."""
-        return RelativePath(parked_name(handle))
+    def parked_path(self, name: bytes) -> RelativePath:
+        """Where `park` puts what is to be called so."""
+        return RelativePath(parked_name(name))
 
     def sync_changes(self) -> None:
         """Makes names durable. Raises OSError (EIO)."""

@@ -26,9 +26,9 @@ def _name_of(handle: bytes) -> bytes:
     return handle.hex().encode()
 
 
-def parked_name(handle: bytes) -> bytes:
-    """Returns the path at which an inode is parked."""
-    return PARKED + b"/" + _name_of(handle)
+def parked_name(name: bytes) -> bytes:
+    """Returns the path at which what is called so is parked."""
+    return PARKED + b"/" + name
 
 
 class SimulatedStagingFile:

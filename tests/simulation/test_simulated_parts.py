@@ -337,7 +337,7 @@ CHANGES: dict[str, Callable[[Site, Expected], object]] = {
     "replace": lambda site, old: site.disk.replace(site.staged(b"ours"), PATH, old),
     "link": lambda site, old: site.disk.link(LINKED, site.expected(LINKED), PATH, old),
     "move": lambda site, old: site.disk.move(PATH, OTHER, old),
-    "park": lambda site, old: site.disk.park(PATH, old),
+    "park": lambda site, old: site.disk.park(PATH, b"name", old),
     "remove_file": lambda site, old: site.disk.remove_file(PATH, old),
     "make_directory": lambda site, _: site.disk.make_directory(OTHER, ATTRIBUTES),
     "set_attributes": lambda site, old: site.disk.set_attributes(PATH, old, ATTRIBUTES),
@@ -484,7 +484,7 @@ def test_no_change_touches_a_file_that_came_in_its_window(site: Site, change: st
     site.race(lambda: site.application.save(PATH, b"theirs"))
     acts = {
         "move": lambda: site.disk.move(PATH, RelativePath(b"elsewhere"), expected),
-        "park": lambda: site.disk.park(PATH, expected),
+        "park": lambda: site.disk.park(PATH, b"name", expected),
         "remove_file": lambda: site.disk.remove_file(PATH, expected),
         "set_attributes": lambda: site.disk.set_attributes(PATH, expected, ATTRIBUTES),
     }
@@ -503,14 +503,14 @@ def test_a_write_in_the_window_differs_from_the_entry_that_is_returned(
     old = site.expected()
     acts: dict[str, Callable[[], object]] = {
         "move": lambda: site.disk.move(PATH, OTHER, old),
-        "park": lambda: site.disk.park(PATH, old),
+        "park": lambda: site.disk.park(PATH, b"name", old),
         "link": lambda: site.disk.link(PATH, old, OTHER, None),
     }
     site.race(lambda: site.application.append(PATH, b" and new"))
     outcome = acts[change]()
     assert isinstance(outcome, Applied)
     assert outcome.entry is not None
-    path = site.disk.parked_path(old.handle) if change == "park" else OTHER
+    path = site.disk.parked_path(b"name") if change == "park" else OTHER
     assert outcome.entry.fingerprint != site.observed(path).fingerprint
 
 

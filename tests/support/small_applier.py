@@ -112,7 +112,7 @@ class SmallApplier:
             case Move():
                 return self._disk.move(path, target, _expected(now))
             case Park():
-                return self._disk.park(path, _expected(now))
+                return self._disk.park(path, action.becomes.name, _expected(now))
             case ApplyAttributes():
                 return self._disk.set_attributes(path, _expected(now), action.attributes)
         raise AssertionError(action)
@@ -205,7 +205,7 @@ class SmallApplier:
         names: list[bytes] = []
         while entry.entry != ROOT_ENTRY:
             if entry.parent == PARKED:
-                names.append(self._disk.parked_path(entry.handle))
+                names.append(self._disk.parked_path(entry.name))
                 break
             names.append(entry.name)
             above = self._synced.entry(entry.parent)

@@ -53,9 +53,6 @@ def test_a_file_that_lost_a_hard_link_is_moved_to_another_directory(sites) -> No
     assert paris.engine.waiting() == {}
 
 
-@pytest.mark.xfail(
-    reason="the directory of the file that gets another name is not looked at again", strict=True
-)
 def test_a_file_that_lost_a_hard_link_gets_another_one_in_another_directory(sites) -> None:
     bari, paris = sites
     os.link(bari.path(b"d/file"), bari.path(b"other/linked"))
@@ -64,10 +61,6 @@ def test_a_file_that_lost_a_hard_link_gets_another_one_in_another_directory(site
     assert paris.engine.waiting() == {}
 
 
-@pytest.mark.xfail(
-    reason="after a crash, one name of a file is taken for another one that was to be moved there",
-    strict=True,
-)
 def test_hard_links_that_changed_names_are_told_apart_after_a_crash() -> None:
     """All names of a file show the same inode: it does not tell which of them was moved already.
 
