@@ -264,7 +264,8 @@ class _Capture:
             claims = self._author.write(claims, found.content, written, source.losers)
         self._save(source, parent, found.entry, claims, found.content, written)
         for other in self._other_names(source):
-            if other.handle == found.entry.handle and not other.is_directory:
+            is_there = not self._departures.is_away(other, found.entry)
+            if other.handle == found.entry.handle and not other.is_directory and is_there:
                 dots = claims[0].content_dots
                 self._synced.save_entry(
                     replace(

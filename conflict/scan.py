@@ -30,8 +30,9 @@ class StableContent:
 def further_directories(synced: SyncedStore, scan: Scan) -> set[Path]:
     """Returns directories that must be listed too before `scan` can be understood.
 
-    These are new directories, those that a file or directory with a known inode came from, and
-    those above one that is not known yet, in whose name something else was before.
+    These are new directories, those that a file or directory with a known inode came from, those
+    that hold other names of a file that lacks some of them, and those above one that is not known
+    yet, in whose name something else was before.
     """
     wanted: set[Path] = {path[:-1] for path in scan.absent if path}
     for path, listing in scan.listings.items():
@@ -40,7 +41,8 @@ def further_directories(synced: SyncedStore, scan: Scan) -> set[Path]:
             wanted.add(path[:-1])
         for entry in listing.entries:
             at_name = synced.entry_at(parent.entry, entry.name) if parent is not None else None
-            if at_name is not None and at_name.handle == entry.handle:
+            is_at_name = at_name is not None and at_name.handle == entry.handle
+            if at_name is not None and is_at_name and not _lacks_names(synced, at_name, entry):
                 continue
             known = synced.entries_of_handle(entry.handle)
             if entry.kind is DiskKind.DIRECTORY and not known:
@@ -48,6 +50,16 @@ def further_directories(synced: SyncedStore, scan: Scan) -> set[Path]:
             came_from = (path_of_entry(synced, other) for other in known)
             wanted.update(path[:-1] for path in came_from if path)
     return {p for p in wanted - scan.absent - scan.unknown if p not in scan.listings}
+
+
+def _lacks_names(synced: SyncedStore, known: SyncedEntry, entry: DiskEntry) -> bool:
+    """Tells whether a file has fewer hard links than names that are known: some are gone.
+
+    What is written to it now must not be taken for the content of those.
+    """
+    if entry.kind is DiskKind.DIRECTORY or is_unchanged(known, entry):
+        return False
+    return len(list(synced.entries_of_handle(entry.handle))) > entry.link_count
 
 
 def contents_wanted(synced: SyncedStore, scan: Scan) -> Iterator[tuple[Path, DiskEntry]]:

@@ -153,7 +153,12 @@ class Changer:
             found = self._site.disk.observe(path)
             if found is None or not _is_same_but_mtime(found.attributes, now.attributes):
                 return Mismatch(found)
-        return self._site.disk.set_attributes(path, _expected(now), attributes)
+        outcome = self._site.disk.set_attributes(path, _expected(now), attributes)
+        if now.is_directory and isinstance(outcome, Applied) and not _has_time(outcome, attributes):
+            # A program made a file there just then. If this file system can't hold the time, it
+            # shows the same one again.
+            outcome = self._site.disk.set_attributes(path, _expected(now), attributes)
+        return outcome
 
     def _bring_back(self, now: SyncedEntry, path: RelativePath, target: RelativePath) -> Outcome:
         """Moves what was parked to its name, also when a program has written to it meanwhile.
@@ -264,6 +269,11 @@ def _left_to_scan(outcome: Applied, known: SyncedEntry) -> Applied:
     assert outcome.entry is not None
     seen = replace(outcome.entry, fingerprint=NEVER_SEEN, attributes=known.attributes)
     return replace(outcome, entry=seen)
+
+
+def _has_time(outcome: Applied, attributes: Attributes) -> bool:
+    shown = outcome.entry.attributes if outcome.entry is not None else None
+    return shown is not None and shown.mtime_ns == attributes.mtime_ns
 
 
 def _is_same_but_mtime(one: Attributes, other: Attributes) -> bool:

@@ -53,9 +53,9 @@ class DirtyNames:
         """
         found = DirtyNames(self._journal)
         at = self._synced_paths()
-        entry = self._journal.synced.entry
+        is_there = self._journal.synced.entry_at
         found._synced = {
-            slot for slot in self._synced if entry(slot[0]) and at.get(slot) not in paths
+            slot for slot in self._synced if is_there(*slot) and at.get(slot) not in paths
         }
         return found
 

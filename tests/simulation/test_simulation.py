@@ -28,6 +28,10 @@ ONCE_FAILED = (
     40144,  # a program wrote to a file that was swapped in and taken away again
     40150,  # a name below a directory that should have been moved before
     50153,  # a program changed a file while it was given one more name
+    50337,  # a program made a file in a directory whose time was just set
+    50558,  # names that were waited for although nothing was there any more
+    60139,  # a program had changed what was in a directory before it was parked
+    60210,  # a write to a file of which another name was gone and nobody had looked
     3036,  # a name below a directory that another site had moved
 )
 
