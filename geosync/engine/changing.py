@@ -170,7 +170,9 @@ class Changer:
             self._forget(now)
             return Mismatch(None)
         outcome = self._site.disk.move(path, target, Expected(now.handle))
-        is_as_known = now.is_directory or found.fingerprint == now.fingerprint
+        if now.is_directory:
+            return _moved(outcome, now)
+        is_as_known = found.fingerprint == now.fingerprint
         if is_as_known or not isinstance(outcome, Applied):
             return outcome
         return _left_to_scan(outcome, now)
