@@ -24,7 +24,7 @@ def unset_parts(intended: Attributes, shown: Attributes) -> set[bytes]:
     parts = set()
     if intended.owner != shown.owner:
         parts.add(OWNER + intended.owner)
-    if intended.group != shown.group:
+    if intended.group not in (shown.group, b""):  # empty: whatever it is
         parts.add(GROUP + intended.group)
     if intended.mode != shown.mode:
         parts.add(MODE)
