@@ -28,7 +28,7 @@ from geosync.disk.interface import (
     Retired,
 )
 from geosync.engine.fetching import Fetcher
-from geosync.engine.places import NEVER_SEEN, as_seen, path_on_disk
+from geosync.engine.places import NEVER_SEEN, as_seen, path_on_disk, replacing_nothing
 from geosync.engine.planned_entries import PlannedEntries
 from geosync.engine.site import Site
 from geosync.engine.step import Step
@@ -95,9 +95,9 @@ class Changer:
         """Keeps track of files that ended up in the trash although we gave way.
 
         RACE: a program that renames over a name, again and again, while we undo a swap, can have
-        one of its files end there. Its content is captured as a version of the file at the name.
-        So can the file that we had swapped in: what a program wrote to it meanwhile replaces the
-        version that we brought, not the one that was there before.
+        one of its files end there. It is a version of the file at the name, but whether it replaced
+        what was there before or what we had brought, nobody knows. So can the file that we had
+        swapped in: what a program wrote to it meanwhile replaces the version that we brought.
         """
         expected = getattr(step.action, "expected", None)
         was = self._entries.current(expected) if expected is not None else None
@@ -105,8 +105,27 @@ class Changer:
             return
         known = {retired.token for retired in self._site.journal.retired()}
         for stray in self._site.disk.retired():
-            if stray.token not in known:
-                self._retire(stray, self._brought_as(step, stray.entry.handle) or was, NEVER_SEEN)
+            if stray.token in known:
+                continue
+            if stray.entry.handle == was.handle and isinstance(step.action, ReplaceFile):
+                self._note_overtaken(step, step.action, stray, was)
+            else:
+                brought = self._brought_as(step, stray.entry.handle)
+                self._retire(stray, brought or replacing_nothing(was), NEVER_SEEN)
+
+    def _note_overtaken(
+        self, step: Step, action: ReplaceFile, displaced: Retired, was: SyncedEntry
+    ) -> None:
+        """Records a swap of which the result is gone already: a program has replaced it.
+
+        The version that the program saw was the new one, so the old one is not what it replaced.
+        """
+        assert step.staged is not None, "it was swapped with what is there"
+        becomes = self._entries.realised(action.becomes)
+        self._retire(displaced, was, was.fingerprint)
+        self._site.journal.synced.save_entry(
+            replace(becomes, handle=step.staged.handle, fingerprint=NEVER_SEEN)
+        )
 
     def _brought_as(self, step: Step, handle: bytes) -> SyncedEntry | None:
         """Returns what an inode was to become, if it is the one that was staged."""

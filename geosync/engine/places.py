@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from conflict.observation import DiskEntry, DiskKind
+from conflict.operations import NOTHING
 from conflict.synced import PARKED, ROOT_ENTRY, EntryId, SyncedEntry
 from geosync.disk.interface import UNCERTAIN, EntryUnreadable, RelativePath
 from geosync.engine.site import Site, joined
@@ -38,6 +39,15 @@ def as_seen(entry: SyncedEntry, found: DiskEntry) -> SyncedEntry:
         fingerprint=found.fingerprint,
         attributes=found.attributes,
     )
+
+
+def replacing_nothing(was: SyncedEntry) -> SyncedEntry:
+    """Returns what a file is a version of when nobody knows which version it replaced.
+
+    It becomes a conflict of all that are there: rather one too many than one that is lost.
+    """
+    claims = tuple(replace(claim, content_dots=NOTHING) for claim in was.claims)
+    return replace(was, claims=claims, content=None)
 
 
 def note_own_times(site: Site, directories: Iterable[EntryId]) -> None:

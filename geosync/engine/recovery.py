@@ -8,7 +8,13 @@ from dataclasses import replace
 from conflict.observation import DiskEntry, DiskKind
 from conflict.synced import PARKED, SyncedEntry
 from geosync.disk.interface import Retired
-from geosync.engine.places import NEVER_SEEN, as_seen, note_own_times, path_on_disk
+from geosync.engine.places import (
+    NEVER_SEEN,
+    as_seen,
+    note_own_times,
+    path_on_disk,
+    replacing_nothing,
+)
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
 from geosync.journal.journal import ANY_DIRECTORY, Intent, RetiredFile
@@ -170,10 +176,12 @@ def _remember_strays(
     """Keeps track of files in the trash that nobody knows of, where a change was under way.
 
     RACE: a program renamed a file over the name right before the change, and the process died
-    before it could look at what it had displaced. It is a version of the file that was there. Or
-    it is what we brought and took away again: a program may have written to it meanwhile.
+    before it could look at what it had displaced. It is a version of the file that was there, or
+    of the one that came. Or it is what we brought and took away again: a program may have written
+    to it meanwhile.
     """
-    was = next((entry for entry in displaced if entry.handle not in in_trash), None)
+    files = (replacing_nothing(entry) for entry in displaced if entry.handle not in in_trash)
+    was = next(files, None)
     known = {retired.token for retired in site.journal.retired()}
     for stray in in_trash.values():
         stands_for = brought.get(stray.entry.handle, was)
