@@ -100,9 +100,16 @@ def _is_past(site: Site, there: SyncedEntry, intents: list[Intent]) -> bool:
         path = path_on_disk(site, becomes)
         found = site.disk.observe(path) if path is not None else None
         is_elsewhere = (becomes.parent, becomes.name) != (there.parent, there.name)
-        if is_elsewhere and found is not None and found.handle == intent.handle:
+        is_found = found is not None and found.handle == intent.handle
+        if is_elsewhere and is_found and not _is_another_name(site, becomes, intent.handle):
             return True
     return False
+
+
+def _is_another_name(site: Site, becomes: SyncedEntry, handle: bytes) -> bool:
+    """Tells whether a place is known to show the inode already, by another name of the file."""
+    known = site.journal.synced.entry_at(becomes.parent, becomes.name)
+    return known is not None and known.entry != becomes.entry and known.handle == handle
 
 
 def _is_displaced(

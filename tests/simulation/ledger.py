@@ -7,7 +7,7 @@ must be visible in the end: in the tree, or as a conflict.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from conflict.observation import DiskKind
 from tests.simulation.inode_file_system import Inode
@@ -41,6 +41,10 @@ class Ledger:
         for content in has:
             self.written.setdefault(content, site)
         self.ended.update(content for content, count in had.items() if has[content] < count)
+
+    def note_lost(self, contents: Iterable[Written]) -> None:
+        """Notes what a power cut took from files that had no name in the tree just then."""
+        self.ended.update(contents)
 
     def note_unseen(self, site: str, overwritten: Written, inode: Inode) -> None:
         """Notes a write to a file without a name in the tree; it counts while it has one elsewhere.

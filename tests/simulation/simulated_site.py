@@ -18,6 +18,7 @@ from geosync.engine.membership import Randomness, identify
 from geosync.engine.site import Site
 from geosync.errors import OperatorError
 from tests.simulation.disk_dice import NO_FAULTS, DiskDice
+from tests.simulation.ledger import Written, content_of
 from tests.simulation.mortality import Death, Killed, MortalJournal, MortalStore
 from tests.simulation.simulated_application import SimulatedApplication
 from tests.simulation.simulated_clock import SimulatedClock
@@ -150,14 +151,20 @@ class SimulatedSite:
         self._shared.trace.counts["died " + " ".join(point.split(" ")[:2])] += 1
         assert self._disk is not None
         if is_power_cut:
-            before = self.application.tree()
+            before, held = self.application.tree(), self._held_contents()
             self._disk.power_cut(self._power)
             self.machine.ledger.note(self.name, before, self.application.tree())
+            self.machine.ledger.note_lost(held - self._held_contents())
             self.user.forget_open_files()
         else:
             self._disk.crash()
         self._disk.detach()
         self.engine = None
+
+    def _held_contents(self) -> set[Written]:
+        """Returns what all files hold, with a name in the tree or without."""
+        inodes = self.machine.file_system.inodes.values()
+        return {(inode.kind, content_of(inode)) for inode in inodes}
 
     def _stop(self) -> None:
         if self._disk is not None:
