@@ -9,12 +9,13 @@ SEED ?=
 RUNS ?= 100
 CRASHES ?=
 MINUTES ?= 5
+WORKERS ?= 4
 
 .PHONY: help demo test check crash sim soak torture bench environment keystone-environment lock clean
 
 help:
 	@echo "make demo    three sites on this machine, through a real OpenStack Swift: what happens, in plain words"
-	@echo "make test    all tests, with a real Swift, and a real Keystone where it can be set up"
+	@echo "make test    all tests, with a real Swift, and a real Keystone where it can be set up: WORKERS=n TESTS=path"
 	@echo "make check   lint, types, layers between packages"
 	@echo "make crash   kills at every system call, power cuts on ext4, xfs and btrfs (as root): CRASHES=\"--every 10\""
 	@echo "make sim     deterministic simulation: SEED=n RUNS=n (RUNS=$(RUNS))"
@@ -26,7 +27,7 @@ demo: environment
 	$(RUN) -m geosync demo
 
 test: environment keystone-environment
-	$(RUN) -m pytest $(TESTS)
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 check: environment
 	$(VENV)/bin/ruff check .
