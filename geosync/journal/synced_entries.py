@@ -145,7 +145,9 @@ class JournalSynced:
         if before is not None and before.intended != before.attributes:
             self._connection.execute("DELETE FROM unset WHERE entry = ?", (before.entry,))
         if now is not None:
-            parts = unset_parts(now.intended, now.attributes)
+            parts = unset_parts(
+                now.intended, now.attributes, is_symlink=now.kind is DiskKind.SYMLINK
+            )
             rows = [(part, now.entry) for part in sorted(parts)]
             self._connection.executemany("INSERT INTO unset VALUES (?, ?)", rows)
 

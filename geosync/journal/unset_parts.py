@@ -17,8 +17,11 @@ RETRY: Final = OWNER  # with no name: its attributes are to be set once more
 _LIST_PREFIX: Final = b"acl."
 
 
-def unset_parts(intended: Attributes, shown: Attributes) -> set[bytes]:
-    """Returns in what the disk shows other attributes than the volume has."""
+def unset_parts(intended: Attributes, shown: Attributes, *, is_symlink: bool) -> set[bytes]:
+    """Returns in what the disk shows other attributes than the volume has.
+
+    No disk has modes and extended attributes of symlinks, which a file may have been before.
+    """
     if intended == shown:
         return set()
     parts = set()
@@ -26,11 +29,12 @@ def unset_parts(intended: Attributes, shown: Attributes) -> set[bytes]:
         parts.add(OWNER + intended.owner)
     if intended.group not in (shown.group, b""):  # empty: whatever it is
         parts.add(GROUP + intended.group)
-    if intended.mode != shown.mode:
+    if intended.mode != shown.mode and not is_symlink:
         parts.add(MODE)
     if intended.mtime_ns != shown.mtime_ns:
         parts.add(MTIME)
-    for name, _ in set(intended.extended) ^ set(shown.extended):
+    differing = set() if is_symlink else set(intended.extended) ^ set(shown.extended)
+    for name, _ in differing:
         is_entry = name.startswith(_LIST_PREFIX) and b":" in name
         parts.add(LIST + name.split(b":", 1)[1] if is_entry else EXTENDED)
     return parts
