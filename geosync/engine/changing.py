@@ -272,13 +272,10 @@ class Changer:
 
 
 def _moved(outcome: Outcome, now: SyncedEntry) -> Outcome:
-    """Leaves it to a scan to find what a program did to a directory's attributes before."""
-    if not isinstance(outcome, Applied) or outcome.entry is None or not now.is_directory:
+    """Leaves it to a scan to find what a program did to the attributes in the same instant."""
+    if not isinstance(outcome, Applied) or _shows(outcome, now):
         return outcome
-    if _shows(outcome, now):
-        return outcome
-    as_before = replace(outcome.entry, fingerprint=now.fingerprint, attributes=now.attributes)
-    return replace(outcome, entry=as_before)
+    return _left_to_scan(outcome, now)
 
 
 def _shows(outcome: Applied, known: SyncedEntry) -> bool:

@@ -33,6 +33,7 @@ ONCE_FAILED = (
     60139,  # a program had changed what was in a directory before it was parked
     60210,  # a write to a file of which another name was gone and nobody had looked
     80051,  # a program replaced what we had just swapped in, before we looked
+    200068,  # a program changed the mode of a file while it was renamed
     3036,  # a name below a directory that another site had moved
 )
 
