@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from conflict.errors import GeosyncError
 from conflict.policy import ConflictPolicy, PolicyRule
+from conflict.report import Conflict
 from conflict.synced import Path, entry_at_path
 from geosync.engine.resolving import Choice
 from tests.simulation.inode_file_system import FileSystem
@@ -178,11 +179,16 @@ class World:
             return
         conflict, choice = fate.choice(found), fate.choice(list(Choice))
         self.trace.add(site.name, "resolve", conflict.identity, conflict.path, choice.value)
-        site.engine.resolve(conflict.identity, choice)
+        self._note_decision(site, conflict, choice)
+        site.engine.resolve(conflict.identity, choice)  # it may be killed when that is written
+        # As the engine found it, once it knew what an interrupted change had left there.
+        self._note_decision(site, conflict, choice)
+
+    def _note_decision(self, site: SimulatedSite, conflict: Conflict, choice: Choice) -> None:
+        assert site.engine is not None
         if choice is Choice.WINNER:
             self.decided.add(conflict.loser.content.digest)
         elif choice is Choice.LOSER:
-            # As the engine found it, once it knew what an interrupted change had left there.
             here = entry_at_path(site.engine.site.journal.synced, conflict.path)
             if here is not None and here.content is not None:
                 self.decided.add(here.content.digest)
