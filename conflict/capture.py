@@ -238,7 +238,8 @@ class _Capture:
     def _capture_new_file(self, parent: SyncedEntry, found: StableContent) -> None:
         names = self._synced.entries_of_handle(found.entry.handle)
         for other in names:
-            is_same = other.content == found.content and not self._departures.is_away(other)
+            is_away = self._departures.is_away(other, found.entry)
+            is_same = other.content == found.content and not is_away
             if is_same and not other.is_directory and not other.copy_of:
                 claim = self._author.add_name(other.claims[0], _node(parent), found.entry.name)
                 self._save_new(parent, found.entry, (claim,), found.content)
