@@ -81,7 +81,8 @@ def _recover_one(
     elif before is not None and _is_displaced(site, before, found, in_trash):
         # The swap was made, and a program has since removed or replaced what it brought: the
         # version that the program saw was the new one, so no other may be taken for deleted.
-        _remember_displaced(site, before, in_trash)
+        if before.handle != intent.handle:  # else it was only moved, and a later change swapped it
+            _remember_displaced(site, before, in_trash)
         site.journal.synced.save_entry(
             replace(becomes, handle=intent.handle, fingerprint=NEVER_SEEN)
         )

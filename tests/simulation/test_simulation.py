@@ -34,6 +34,8 @@ ONCE_FAILED = (
     60210,  # a write to a file of which another name was gone and nobody had looked
     80051,  # a program replaced what we had just swapped in, before we looked
     200068,  # a program changed the mode of a file while it was renamed
+    1133,  # one name of a file was gone, and nobody could look
+    1442,  # what was moved and then swapped, before a program removed it and a batch failed
     3036,  # a name below a directory that another site had moved
 )
 
