@@ -110,13 +110,19 @@ class FilePlanner:
         if state is None or len(state.presence()) < 2:
             return None
         for entry in self._picture.synced.entries_of_node(node):
-            path = path_of_entry(self._picture.synced, entry)
-            is_other = here is None or entry.entry != here.entry
-            if path and is_other and not entry.copy_of and self._is_right(entry, node, content):
-                there = self._picture.wanted_at(path)
-                if there.content == content and there.claims[0].node == node:
-                    return entry
+            is_other = (here is None or entry.entry != here.entry) and not entry.copy_of
+            is_mate = is_other and self._is_right(entry, node, content)
+            if is_mate and self._stays_name_of(entry, node, content):
+                return entry
         return None
+
+    def _stays_name_of(self, entry: SyncedEntry, node: NodeId, content: Content) -> bool:
+        """Tells whether a name is to show the file; where it is parked, it is on its way there."""
+        path = path_of_entry(self._picture.synced, entry)
+        if path is None:
+            return True
+        there = self._picture.wanted_at(path)
+        return there.content == content and there.claims[0].node == node
 
     def _is_right(self, entry: SyncedEntry, node: NodeId, content: Content) -> bool:
         """Tells whether an entry has the content, and its inode is no name of another file."""

@@ -36,6 +36,7 @@ ONCE_FAILED = (
     200068,  # a program changed the mode of a file while it was renamed
     1133,  # one name of a file was gone, and nobody could look
     1442,  # what was moved and then swapped, before a program removed it and a batch failed
+    462,  # a hard link of a file that was parked
     3036,  # a name below a directory that another site had moved
 )
 
