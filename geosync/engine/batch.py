@@ -130,6 +130,7 @@ class BatchRunner:
         with journal.transaction():
             for step in steps:
                 self._run(step, result)
+            self._changer.settle()
             note_own_times(self._site, self._directories_of(steps))
             if intents:
                 # CRASH: changes that are not durable yet are undone by the file system as a

@@ -44,6 +44,16 @@ class Changer:
         self._site = site
         self._fetcher = fetcher
         self._entries = entries
+        self._link_times: dict[bytes, tuple[Fingerprint, Fingerprint]] = {}  # handle -> old, new
+
+    def settle(self) -> None:
+        """Records what our changes of some names did to the times of the others of a file."""
+        synced = self._site.journal.synced
+        for handle, (before, after) in self._link_times.items():
+            for other in list(synced.entries_of_handle(handle)):
+                if other.fingerprint == before:
+                    synced.save_entry(replace(other, fingerprint=after))
+        self._link_times.clear()
 
     def change(self, step: Step) -> Outcome | None:
         """Makes one change; None when what it rests on did not happen."""
@@ -142,7 +152,7 @@ class Changer:
         if now is None:
             outcome = self._site.disk.place_new(step.staged, target)
         else:
-            outcome = self._site.disk.replace(step.staged, target, _expected(now))
+            outcome = self._site.disk.replace(step.staged, target, self._expected(now))
         if isinstance(outcome, Applied):
             assert isinstance(step.action, (PlaceFile, ReplaceFile))
             step.staged = None
@@ -159,9 +169,11 @@ class Changer:
             case Move() if now.parent == PARKED:
                 return self._bring_back(now, path, target)
             case Move():
-                return _moved(self._site.disk.move(path, target, _expected(now)), now)
+                return _moved(self._site.disk.move(path, target, self._expected(now)), now)
             case Park():
-                return _moved(self._site.disk.park(path, action.becomes.name, _expected(now)), now)
+                return _moved(
+                    self._site.disk.park(path, action.becomes.name, self._expected(now)), now
+                )
             case ApplyAttributes(attributes=attributes):
                 return self._set_attributes(now, path, attributes)
 
@@ -172,11 +184,11 @@ class Changer:
             found = self._site.disk.observe(path)
             if found is None or not _is_same_but_mtime(found.attributes, now.attributes):
                 return Mismatch(found)
-        outcome = self._site.disk.set_attributes(path, _expected(now), attributes)
+        outcome = self._site.disk.set_attributes(path, self._expected(now), attributes)
         if now.is_directory and isinstance(outcome, Applied) and not _has_time(outcome, attributes):
             # A program made a file there just then. If this file system can't hold the time, it
             # shows the same one again.
-            outcome = self._site.disk.set_attributes(path, _expected(now), attributes)
+            outcome = self._site.disk.set_attributes(path, self._expected(now), attributes)
         return outcome
 
     def _bring_back(self, now: SyncedEntry, path: RelativePath, target: RelativePath) -> Outcome:
@@ -210,8 +222,8 @@ class Changer:
         path = path_on_disk(self._site, anchor) if anchor is not None else None
         if anchor is None or path is None or anchor.content != action.becomes.content:
             return None
-        expected = _expected(now) if now is not None else None
-        outcome = self._site.disk.link(path, _expected(anchor), target, expected)
+        expected = self._expected(now) if now is not None else None
+        outcome = self._site.disk.link(path, self._expected(anchor), target, expected)
         # RACE: a program may have changed the file since it was compared.
         if isinstance(outcome, Applied) and not _shows(outcome, anchor):
             return _left_to_scan(outcome, anchor)
@@ -227,7 +239,7 @@ class Changer:
         elif any(self._site.journal.synced.entries_in(now.entry)):
             return None  # what a program removed there is captured first
         else:
-            outcome = self._site.disk.remove_directory(path, _expected(now))
+            outcome = self._site.disk.remove_directory(path, self._expected(now))
         if isinstance(outcome, Applied):
             self._retire(outcome.retired, now)
             self._site.journal.synced.remove_entry(now.entry)
@@ -237,7 +249,20 @@ class Changer:
 
     def _removable(self, now: SyncedEntry) -> Expected:
         """What a program wrote to a parked file is a late write, for a sweep to find."""
-        return Expected(now.handle) if now.parent == PARKED else _expected(now)
+        return Expected(now.handle) if now.parent == PARKED else self._expected(now)
+
+    def _note_link_times(self, retired: Retired, was: SyncedEntry) -> None:
+        """A name that goes changes the times of the file's other names; nobody else did."""
+        before, _ = self._link_times.get(was.handle, (was.fingerprint, None))
+        is_unchanged = before == was.fingerprint and retired.entry.attributes == was.attributes
+        if retired.entry.link_count > 1 and is_unchanged:
+            self._link_times[was.handle] = (before, retired.entry.fingerprint)
+
+    def _expected(self, entry: SyncedEntry) -> Expected:
+        if entry.is_directory:
+            return Expected(entry.handle)
+        before, after = self._link_times.get(entry.handle, (None, entry.fingerprint))
+        return Expected(entry.handle, after if entry.fingerprint == before else entry.fingerprint)
 
     # Records
 
@@ -258,6 +283,7 @@ class Changer:
         if retired is None:
             return
         if fingerprint is None:
+            self._note_link_times(retired, was)
             is_known = was.parent != PARKED  # else compared with nothing: a sweep reads it
             fingerprint = retired.entry.fingerprint if is_known else was.fingerprint
         self._site.journal.add_retired(
@@ -296,9 +322,3 @@ def _has_time(outcome: Applied, attributes: Attributes) -> bool:
 
 def _is_same_but_mtime(one: Attributes, other: Attributes) -> bool:
     return replace(one, mtime_ns=0) == replace(other, mtime_ns=0)
-
-
-def _expected(entry: SyncedEntry) -> Expected:
-    if entry.is_directory:
-        return Expected(entry.handle)
-    return Expected(entry.handle, entry.fingerprint)

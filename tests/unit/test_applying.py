@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -124,3 +125,17 @@ def test_a_parked_file_that_somebody_removed_is_brought_again_and_deleted_nowher
         settle(here, away)
         assert disk_tree(here.root) == disk_tree(away.root)
         assert (here.read(b"first"), here.read(b"second")) == (b"two", b"one")
+
+
+def test_all_names_of_a_file_go_at_once() -> None:
+    """Each name that goes changes the times of the file: that is no change by a program."""
+    with local_sites(MemoryStore(), "away", "here") as (away, here):
+        away.write(b"d/first", b"content")
+        for number in range(40):
+            os.link(away.path(b"d/first"), away.path(b"d/%d" % number))
+        settle(away, here)
+        shutil.rmtree(away.path(b"d"))
+        run(away, rounds=2)
+        applied = [here.cycle().applied for _ in range(3)]
+        assert disk_tree(here.root) == {}
+        assert max(applied) == 42  # 41 names and their directory
