@@ -7,11 +7,14 @@ has merely received: a version that nobody here saw is not replaced by what is w
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from conflict.content import Content
 from conflict.merged_tree import MergedTree, NodeStore
 from conflict.node import Location, NodeState
+from conflict.observation import Attributes
 from conflict.operations import (
+    MTIME_NS,
     NOTHING,
     ROOT,
     AttributeChanges,
@@ -106,6 +109,16 @@ class Author:
         if aside and policy_of(self._store.node(ROOT)).has_site_priority:
             self._set_aside(first, NOTHING, aside)
         return (Claim(first.node, first.link, self._places(first), frozenset({dot})),)
+
+    def write_beside(self, claim: Claim, content: Content, attributes: Attributes) -> Claim:
+        """Writes a version that loses to the one that is there: nobody knows which came first.
+
+        Of its attributes only the time belongs to the content; the volume's others stay.
+        """
+        mtime = ((MTIME_NS, attributes.mtime_ns),)
+        dot = self._put(claim, content, mtime, NOTHING)
+        self._set_aside(claim, NOTHING, frozenset({dot}))
+        return replace(claim, content_dots=frozenset({dot}))
 
     def set_attributes(self, claims: tuple[Claim, ...], attributes: AttributeChanges) -> None:
         """Writes attributes of a file or directory; does nothing when there are none."""

@@ -14,6 +14,7 @@ from conflict.attributes import amended, changes
 from conflict.author import Author
 from conflict.content import Content
 from conflict.departures import Departures, Slot
+from conflict.joining import Beside, Known, Recognition
 from conflict.observation import DirectoryListing, DiskEntry, DiskKind
 from conflict.operations import AttributeChanges, NodeId
 from conflict.rendering import Claim
@@ -52,6 +53,7 @@ def capture(
     scan: Scan,
     contents: Mapping[Path, StableContent],
     confirmed: Iterable[EntryId],
+    recognition: Recognition | None = None,
 ) -> CaptureResult:
     """Writes the operations for a scan and brings the synced tree up to date with the disk.
 
@@ -61,9 +63,10 @@ def capture(
         scan: complete in the sense of `further_directories`.
         contents: of `contents_wanted`; what is missing there is left for the next time.
         confirmed: entries that were missing before; only they are taken for deleted.
+        recognition: of a site that joins: what it finds on its disk may be the volume's.
     """
     departures = Departures(synced, scan, contents, frozenset(confirmed))
-    return _Capture(author, synced, scan, contents, departures).run()
+    return _Capture(author, synced, scan, contents, departures, recognition).run()
 
 
 _NOT_FILES = (DiskKind.DIRECTORY, DiskKind.UNSUPPORTED)
@@ -77,7 +80,9 @@ class _Capture:
         scan: Scan,
         contents: Mapping[Path, StableContent],
         departures: Departures,
+        recognition: Recognition | None,
     ) -> None:
+        self._recognition = recognition
         self._author = author
         self._synced = synced
         self._scan = scan
@@ -158,9 +163,7 @@ class _Capture:
             if self._synced.entries_of_handle(entry.handle):
                 self._skipped.add((*path, entry.name))  # seen at two places: in motion
                 return
-            written = changes(None, entry.attributes)
-            claim = self._author.create_directory(_node(parent), entry.name, written)
-            self._save_new(parent, entry, (claim,), None)
+            self._capture_new_directory(path, parent, entry)
             return
         claims = source.claims
         if known is None:
@@ -168,6 +171,15 @@ class _Capture:
         written = changes(source.attributes, entry.attributes)
         self._author.set_attributes(claims, written)
         self._save(source, parent, entry, claims, None, written)
+
+    def _capture_new_directory(self, path: Path, parent: SyncedEntry, entry: DiskEntry) -> None:
+        known = self._recognition.directory((*path, entry.name)) if self._recognition else None
+        if known is not None:
+            self._save_new(parent, entry, known.claims, None)
+            return
+        written = changes(None, entry.attributes)
+        claim = self._author.create_directory(_node(parent), entry.name, written)
+        self._save_new(parent, entry, (claim,), None)
 
     def _moved_to(self, path: Path, entry: DiskEntry) -> SyncedEntry | None:
         source = self._departures.moved.get(Slot(path, entry.name))
@@ -204,8 +216,24 @@ class _Capture:
         """Captures the other files; one may be a further name of a file that is known by now."""
         for path, directory, entry, known in self._files():
             found = self._content_of(path, entry)
-            if known is None and found is not None:
+            is_new = known is None and found is not None
+            if found is not None and is_new and not self._recognise(path, directory, found):
                 self._capture_new_file(directory, found)
+
+    def _recognise(self, path: Path, parent: SyncedEntry, found: StableContent) -> bool:
+        """Tells whether the volume knows the file, or another one in its place."""
+        if self._recognition is None:
+            return False
+        match self._recognition.file((*path, found.entry.name), found.content):
+            case Known(claims=claims):
+                self._save_new(parent, found.entry, claims, found.content)
+                return True
+            case Beside(claim=claim):
+                claim = self._author.write_beside(claim, found.content, found.entry.attributes)
+                self._save_new(parent, found.entry, (claim,), found.content)
+                return True
+            case _:
+                return False
 
     def _content_of(self, path: Path, entry: DiskEntry) -> StableContent | None:
         found = self._contents.get((*path, entry.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from conflict.operations import NAME_SIZE_BYTES_MAX
@@ -9,6 +10,7 @@ from conflict.stamp import Stamp
 from conflict.version import Dot
 
 _YEAR_9999_MS = 253_402_300_799_000
+_MARK = re.compile(rb"\.gs-(?:\d{8}T\d{6}Z|\d+ms)-[0-9a-f]{8}-\d+")
 
 
 def copy_name(name: bytes, dot: Dot, stamp: Stamp) -> bytes:
@@ -23,6 +25,11 @@ def copy_name(name: bytes, dot: Dot, stamp: Stamp) -> bytes:
     if room < 1:
         extension, room = b"", NAME_SIZE_BYTES_MAX - len(mark)
     return _cut(stem, room) + mark + extension
+
+
+def original_name(name: bytes) -> bytes:
+    """Returns the name that a conflict copy was named after; a long one may have been cut."""
+    return _MARK.sub(b"", name)
 
 
 def _split(name: bytes) -> tuple[bytes, bytes]:

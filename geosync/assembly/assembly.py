@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from threading import Event
 from typing import Final
 
+from geosync.assembly.journal_of_root import open_journal
 from geosync.assembly.transfer_pool import TransferPool
 from geosync.clock import Clock
 from geosync.configuration import Configuration, Mode, StoreKind
@@ -27,9 +28,6 @@ from transport.retrying_store import RetryingStore
 
 STORE_TIMEOUT_S: Final = 20.0
 """How long Swift may be silent. A Swift that has a dead node of its own needs up to 15 s."""
-
-ROOT_MARKER: Final = "root_marker"
-"""The journal's setting with the token of the root: a root without it is not the right one."""
 
 
 def refuse_missing_modes(configuration: Configuration) -> None:
@@ -104,16 +102,16 @@ def assembled(
         OperatorError, StoreUnavailable, StoreRefused: see `join_volume`.
     """
     with ExitStack() as stack:
-        journal = Journal(configuration.state_dir)
-        stack.callback(journal.close)
-        identity = join_volume(configuration, journal, joining, clock)
         disk = PosixDisk(
             configuration.root,
             accepts_setuid=configuration.allow_setuid,
             names=OwnerNames(configuration.owners, configuration.groups),
         )
         stack.callback(disk.close)
-        _know_root(disk, journal)
+        names = (configuration.volume, configuration.site)
+        journal = open_journal(configuration.state_dir, disk, names)
+        stack.callback(journal.close)
+        identity = join_volume(configuration, journal, joining, clock)
         pool = TransferPool(configuration.tuning.transfer_workers)
         stack.callback(pool.close)
         yield Engine(
@@ -132,12 +130,3 @@ def assembled(
                 capture_rules=configuration.capture,
             )
         )
-
-
-def _know_root(disk: PosixDisk, journal: Journal) -> None:
-    """Remembers the marker of the root, so that no other directory is taken for it, ever."""
-    known = journal.setting(ROOT_MARKER)
-    marker = disk.initialise(known)
-    if known is None:
-        with journal.transaction():
-            journal.set_setting(ROOT_MARKER, marker)

@@ -10,6 +10,7 @@ from threading import Event
 from typing import Any
 
 from geosync.assembly.assembly import assembled, open_store, refuse_missing_modes, retrying
+from geosync.assembly.journal_of_root import set_journal_aside
 from geosync.clock import Clock, SystemClock
 from geosync.commands.daemon_client import Deadline, ask_daemon, configured, say
 from geosync.configuration import Configuration
@@ -70,7 +71,12 @@ def _sync_here(configuration: Configuration, clock: Clock, deadline: Deadline) -
             assembled(configuration, clock, asking, asking) as engine,
             progress("Synchronising", None) as advance,
         ):
-            return _Pass(engine, clock, deadline, advance).run()
+            code = _Pass(engine, clock, deadline, advance).run()
+            if engine.superseded is None:
+                return code
+        set_journal_aside(configuration.state_dir, engine.superseded)
+    say("this machine or its state was restored or cloned: the site joins anew")
+    return _sync_here(configuration, clock, deadline)
 
 
 class _Pass:
@@ -91,6 +97,8 @@ class _Pass:
         while True:
             cycle = self._engine.cycle(dirty)
             dirty = {}
+            if self._engine.superseded is not None:
+                return ExitCode.FAILED
             self._advance(cycle.captured + cycle.received + cycle.applied)
             error = cycle.disk_error or cycle.store_error
             if error is not None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from geosync.assembly.assembly import ROOT_MARKER
+from geosync.assembly.journal_of_root import ROOT_MARKER
 from geosync.assembly.store_backoff import BackoffStore
 from geosync.clock import Clock
 from geosync.configuration import Configuration
@@ -83,12 +83,17 @@ class ControlLoop:
         self.is_root_lost = False
 
     def run(self) -> None:
-        """Returns when the daemon is to end, or when a lost root is back and needs a new engine."""
+        """Returns when the daemon is to end, or needs a new engine.
+
+        That is when a lost root is back, or when the journal is superseded.
+        """
         try:
             self._start_watcher()
             self._await_first_walk()
             while not self._state.is_stopping:
                 self._take_turn()
+                if self.engine.superseded is not None:
+                    return
                 if self.is_root_lost and self._is_root_back():
                     _log.info("root_is_back", root=self._configuration.root)
                     return

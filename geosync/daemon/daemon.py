@@ -14,6 +14,7 @@ from typing import Final
 from conflict.errors import GeosyncError
 from geosync.assembly.assembly import assembled, open_store, refuse_missing_modes, retrying
 from geosync.assembly.background_store import BackgroundStore
+from geosync.assembly.journal_of_root import set_journal_aside
 from geosync.assembly.store_backoff import BackoffStore
 from geosync.clock import Clock
 from geosync.configuration import Configuration
@@ -149,6 +150,8 @@ class _Daemon:
                 assembled(self._configuration, self._clock, self._joining, self._store) as engine,
             ):
                 ControlLoop(engine, self._parts).run()
+            if engine.superseded is not None:
+                set_journal_aside(self._configuration.state_dir, engine.superseded)
         except GeosyncError:
             if not self._state.is_stopping:  # else the store's operation was cut short by us
                 raise

@@ -40,7 +40,9 @@ from geosync.disk.private_directory import (
     create_marker,
     open_private_directory,
     parked_path,
+    read_generation,
     read_marker,
+    write_generation,
 )
 from geosync.disk.privileges import UnprivilegedStagingFile, without_privileges
 from geosync.disk.stable_read import Reading
@@ -133,6 +135,29 @@ class PosixDisk:
                 "make the directory writable"
             ) from error
         return marker
+
+    def generation(self) -> bytes | None:
+        """Returns the token that `set_generation` left last, None when it never did.
+
+        Raises:
+            RootLost: it can't be read.
+        """
+        try:
+            return read_generation(self._parts.private.itself)
+        except OSError as error:
+            raise RootLost(
+                f"can't read {self._shown(PRIVATE_DIRECTORY)}: {error.strerror}; check the disk"
+            ) from error
+
+    def set_generation(self, token: bytes) -> None:
+        """Leaves a token in the private directory. Raises RootLost."""
+        try:
+            write_generation(self._parts.private, token)
+        except OSError as error:
+            raise RootLost(
+                f"can't write to {self._shown(PRIVATE_DIRECTORY)}: {error.strerror}; "
+                "make the directory writable"
+            ) from error
 
     def _open_parts(self, private: PrivateDirectory, marker: bytes) -> _Opened:
         capabilities = self._wanted_capabilities or probe(private.stage)

@@ -20,6 +20,7 @@ from geosync.disk.interface import PRIVATE_DIRECTORY, RelativePath, RootLost
 _STAGE = b"stage"
 _TRASH = b"trash"
 _PARKED = b"parked"
+_GENERATION = b"generation"
 _MARKER = b"marker"
 _MARKER_PATTERN = re.compile(rb"[0-9a-f]{32}\n")
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -173,3 +174,37 @@ def create_marker(private: PrivateDirectory) -> bytes:
     if token is None:
         raise RootLost("the marker of the private directory vanished while it was made")
     return token
+
+
+def read_generation(private: int) -> bytes | None:
+    """Returns the token of the last run that used the directory, None when there was none.
+
+    Raises:
+        OSError: it could not be read.
+    """
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(_GENERATION, flags, dir_fd=private)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.read(descriptor, 64)
+    finally:
+        os.close(descriptor)
+
+
+def write_generation(private: PrivateDirectory, token: bytes) -> None:
+    """Replaces that token, durably. Raises OSError.
+
+    CRASH: the old token or the new one is there; the journal knows both.
+    """
+    name = fresh_unfinished_name()
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+    descriptor = os.open(name, flags, 0o600, dir_fd=private.stage)
+    try:
+        os.write(descriptor, token)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(name, _GENERATION, src_dir_fd=private.stage, dst_dir_fd=private.itself)
+    os.fsync(private.itself)

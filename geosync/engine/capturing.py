@@ -13,6 +13,7 @@ from conflict.capture import (
     capture,
     further_directories,
 )
+from conflict.joining import Recognition
 from conflict.node import Location
 from conflict.observation import DirectoryListing, DiskKind
 from conflict.operations import Transaction
@@ -58,6 +59,11 @@ class Capturer:
         self._group_problems = GroupProblems(site)
         self._unreadable = Unreadable(site)
         self._pending = PendingDirectories()
+        self._recognition: Recognition | None = None
+
+    def recognise(self, recognition: Recognition | None) -> None:
+        """Says that what is on the disk may be the volume's: while the site joins."""
+        self._recognition = recognition
 
     def waiting(self) -> dict[Path, str]:
         """Returns the files that changed and could not be read yet, and why."""
@@ -200,7 +206,7 @@ class Capturer:
             author = Author(
                 journal.nodes, site.hybrid_clock(), journal.log.received(), site.now_ms()
             )
-            left = capture(author, journal.synced, scan, contents, confirmed)
+            left = capture(author, journal.synced, scan, contents, confirmed, self._recognition)
             transaction = author.transaction()
             if transaction is not None or contents:
                 intake.commit()

@@ -18,11 +18,14 @@ from geosync.engine.applying import Applier
 from geosync.engine.batch import ApplyResult
 from geosync.engine.capturing import Capturer
 from geosync.engine.fetching import Fetcher
+from geosync.engine.incarnation import Superseded, is_log_ours
+from geosync.engine.joining import Joining
 from geosync.engine.membership import introduce, write_first_operation
 from geosync.engine.mirroring import Mirror
 from geosync.engine.publishing import Publisher
 from geosync.engine.receiving import Receiver
 from geosync.engine.recovery import recover
+from geosync.engine.rescuing import rescue
 from geosync.engine.resolving import Choice, find_conflict, resolve, set_policies
 from geosync.engine.retry_pace import RetryPace
 from geosync.engine.site import Site, joined
@@ -78,6 +81,7 @@ class Engine:
         self.site = site
         spool = Spool(os.path.join(site.state_dir, b"spool"))
         spool.clear(site.journal.chunks.packs_to_store())
+        self._spool = spool
         fetcher = Fetcher(site, spool)
         self._capturer = Capturer(site, spool)
         self._publisher = Publisher(site, spool)
@@ -86,6 +90,9 @@ class Engine:
         self._mirror = Mirror(site, fetcher)
         self._sweeper = Sweeper(site, spool)
         self._unset = UnsetAttributes(site)
+        self._joining = Joining(site)
+        self._superseded: str | None = None
+        self._is_log_checked = False
         self._due_s: dict[str, float] = {}
         self._is_mirror_stale = True
         self._blocked: dict[Path, str] = {}
@@ -94,7 +101,6 @@ class Engine:
         self._no_room: OSError | None = None  # at the last attempt, for some file
         self._spool_pace = RetryPace(first_s=RETRY_BLOCKED_S, longest_s=RETRY_BLOCKED_S_MAX)
         self._spool_error: Exception | None = None  # of the last attempt to publish
-        self._collision: ObjectCollision | None = None
         self._failing: set[bytes] = set()
         self._start()
 
@@ -122,12 +128,23 @@ class Engine:
     def _cycle(self, dirty: dict[Path, bool]) -> Cycle:
         cycle = Cycle()
         self._capturer.look_at(dirty)
+        if not self._is_log_checked:
+            self._on_store(cycle, self._check_own_log)
+        if self._joining.is_receiving:
+            self._join(cycle)
+        if self._superseded is not None or self._joining.is_receiving:
+            return cycle
         if self._is_due("look again", LOOK_AGAIN_EVERY_S):
             self._capturer.look_at(self._capturer.due())
         self._on_disk(cycle, lambda: self._capture(cycle))
         self._on_store(cycle, lambda: self._publish(cycle))
+        if self._superseded is not None:
+            return cycle  # nothing may be displaced that only this journal has captured
         self._on_store(cycle, lambda: self._receive(cycle))
-        if self._applier.has_work() and self._may_apply(cycle):
+        if self._joining.is_under_way and not self._capturer.has_pending():
+            self._finish_joining()
+        is_joined = not self._joining.is_under_way
+        if is_joined and self._applier.has_work() and self._may_apply(cycle):
             self._on_disk(cycle, lambda: self._apply(cycle))
         if not self._applier.has_work() and self._is_due("unset attributes", UNSET_EVERY_S):
             self._applier.mark_paths(self._unset.check())
@@ -143,7 +160,9 @@ class Engine:
     def is_settled(self) -> bool:
         """Tells whether nothing is left to do with what this site could see."""
         return not (
-            self._applier.has_work()
+            self._joining.is_under_way
+            or self._superseded is not None
+            or self._applier.has_work()
             or self._publisher.has_work()
             or self.has_uncaptured()
             or self._receiver.is_waiting_for_others()
@@ -160,7 +179,7 @@ class Engine:
 
     def owes_acknowledgement(self) -> bool:
         """Tells whether the others have yet to hear what is on our disk."""
-        return self._collision is None and self._is_news(self.site.applied(), self._told())
+        return self._superseded is None and self._is_news(self.site.applied(), self._told())
 
     def waiting(self) -> dict[Path, str]:
         """Returns the paths that wait for something, and for what."""
@@ -198,7 +217,35 @@ class Engine:
         """Returns how many operations this site has written."""
         return self.site.journal.log.received().counter_of(self.site.actor)
 
+    @property
+    def superseded(self) -> str | None:
+        """Why this journal's log is another's now: nothing is done with it any more."""
+        return self._superseded
+
     # The parts of a cycle
+
+    def _check_own_log(self) -> None:
+        self._is_log_checked = is_log_ours(self.site)
+
+    def _join(self, cycle: Cycle) -> None:
+        """Receives until there is nothing more, and only then looks at the disk."""
+        self._on_store(cycle, lambda: self._receive(cycle))
+        if cycle.store_error is None and not cycle.received and not cycle.has_more:
+            self._on_disk(cycle, self._look_at_all)
+        is_waiting = cycle.store_error is not None or cycle.disk_error is not None
+        cycle.has_more = self._joining.is_receiving and not is_waiting
+
+    def _look_at_all(self) -> None:
+        recognition = self._joining.recognition()
+        rescue(self.site, self._spool, recognition)
+        self._joining.is_receiving = False
+        self._capturer.recognise(recognition)
+        self._capturer.look_at({(): True})
+
+    def _finish_joining(self) -> None:
+        self._joining.finish()
+        self._capturer.recognise(None)
+        self._applier.mark_everything()
 
     def _on_store(self, cycle: Cycle, part: Callable[[], None]) -> None:
         """Runs what needs the store; without it the rest goes on.
@@ -213,11 +260,13 @@ class Engine:
             cycle.store_error = error  # no failure: the rest waits for a later cycle
         except (StoreUnavailable, StoreRefused) as error:
             cycle.store_error = error
-            if self._collision is None:  # which needs somebody, and stays told
+            if self._superseded is None:  # which needs somebody, and stays told
                 self.site.report(_STORE, str(error))
             self._log_beginning(_STORE, str(error))
-        except ObjectCollision as error:
-            self._stop_publishing(cycle, error)
+        except (ObjectCollision, Superseded) as error:
+            self._superseded = str(error)
+            cycle.store_error = error
+            _log.error("superseded", reason=str(error))
 
     def _on_disk(self, cycle: Cycle, part: Callable[[], None]) -> None:
         if cycle.disk_error is not None:
@@ -242,17 +291,6 @@ class Engine:
             self._failing.remove(subject)
             _log.info(f"{subject.decode()}_mended")
 
-    def _stop_publishing(self, cycle: Cycle, error: ObjectCollision) -> None:
-        self._collision = error
-        cycle.store_error = error
-        text = (
-            f"{error} Another daemon writes as this site: a copied state directory, or a restored"
-            " machine? What is captured here stays here and nothing more is published. Stop the"
-            " other daemon, and start one of them with an empty state directory."
-        )
-        self.site.report(_STORE, text)
-        _log.error("publishing_stopped", reason=str(error))
-
     def _capture(self, cycle: Cycle) -> None:
         if recover(self.site):  # a batch of ours ended with a crash or an error, half done
             self._applier.mark_everything()
@@ -273,8 +311,6 @@ class Engine:
         self._is_mirror_stale = self._is_mirror_stale or operations > 0
 
     def _publish(self, cycle: Cycle) -> None:
-        if self._collision is not None:
-            return
         introduce(self.site)
         if self._publisher.has_work():
             self._send(cycle, acknowledge=None)
@@ -310,7 +346,7 @@ class Engine:
         unavailable = received.unavailable or unavailable
         if unavailable is not None:
             raise unavailable
-        if cycle.store_error is None and self._collision is None:
+        if cycle.store_error is None and self._superseded is None:
             self._mended(_STORE)
 
     def _may_apply(self, cycle: Cycle) -> bool:
@@ -359,7 +395,7 @@ class Engine:
     def _acknowledge(self, cycle: Cycle) -> None:
         """Tells the others what is on our disk, once it is and they don't know it yet."""
         applied = self.site.applied()
-        may_write = self._collision is None and cycle.store_error is None
+        may_write = cycle.store_error is None
         if not may_write or not self._is_news(applied, self._told()):
             self._due_s.pop("acknowledge", None)
             return

@@ -10,6 +10,7 @@ from conflict.author import Author
 from conflict.policy import SITE_KEY_PREFIX
 from conflict.version import ACTOR_SIZE_BYTES, ActorId, actor_id
 from geosync.clock import Clock
+from geosync.engine.joining import JOINING
 from geosync.engine.site import Site
 from geosync.errors import OperatorError
 from geosync.event_log import event_logger
@@ -74,7 +75,7 @@ def identify(
     volume, site = names
     known = journal.setting("actor")
     if known is not None:
-        _check_names(journal, volume, site)
+        check_names(journal, names)
         key = journal.setting("volume_key")
         assert key is not None
         return Identity(actor_id(known), key)
@@ -85,12 +86,16 @@ def identify(
         journal.set_setting("site", site.encode())
         journal.set_setting("actor", randomness.actor)
         journal.set_setting("volume_key", key)
+        journal.set_setting(JOINING, b"1")
     _log.info("joined_volume", volume=volume, site=site, actor=randomness.actor.hex())
     return Identity(actor_id(randomness.actor), key)
 
 
-def _check_names(journal: Journal, volume: str, site: str) -> None:
-    for key, wanted in (("volume", volume), ("site", site)):
+def check_names(journal: Journal, names: tuple[str, str]) -> None:
+    """Raises OperatorError when a journal belongs to another volume or site than these."""
+    if journal.setting("actor") is None:
+        return
+    for key, wanted in zip(("volume", "site"), names, strict=True):
         found = (journal.setting(key) or b"").decode()
         if found != wanted:
             raise OperatorError(

@@ -25,6 +25,7 @@ from tests.simulation.mortality import Killed
 from tests.simulation.simulated_application import SimulatedApplication
 from tests.simulation.simulated_clock import NS_PER_S, SimulatedClock, SimulatedTime
 from tests.simulation.simulated_site import SimulatedSite, Surroundings
+from tests.simulation.simulated_stage import TRASH
 from tests.simulation.simulated_store import SimulatedStore
 from tests.simulation.trace import Trace
 from tests.simulation.weather import Weather, small_limits, weather_of
@@ -239,7 +240,11 @@ class World:
         return did_work or cycle.did_work or not site.engine.is_settled()
 
     def _is_trash_watched(self) -> bool:
-        return any(site.engine and site.engine.site.journal.retired() for site in self.sites)
+        return any(
+            site.engine is not None
+            and (site.engine.site.journal.retired() or site.machine.file_system.lookup(TRASH).names)
+            for site in self.sites
+        )
 
     def _unsettled(self) -> str:
         return "; ".join(

@@ -59,6 +59,7 @@ class LocalSite:
     names: OwnerNames | None = None
     syncs_fifos: bool = True
     accepts_setuid: bool = True
+    incarnation: int = 0  # a site without its journal is another actor
     capabilities: DiskCapabilities | None = None  # protocols to use in place of the best ones
     capture_rules: CaptureRules = field(default_factory=CaptureRules)
     link: RecordingStore = field(init=False)  # the way to the store: a test may cut it
@@ -101,7 +102,7 @@ class LocalSite:
         clock = SimulatedClock(self.time)
         journal = Journal(self.state_dir)
         self._opened.append(journal)
-        seed = hashlib.sha512(self.name.encode()).digest()
+        seed = hashlib.sha512(b"%s %d" % (self.name.encode(), self.incarnation)).digest()
         names = (VOLUME, self.name)
         identity = identify(journal, self.store, clock, names, Randomness(seed[:16], seed[-32:]))
         disk = PosixDisk(

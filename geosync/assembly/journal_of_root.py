@@ -1,0 +1,124 @@
+"""The journal of a root: whether the two belong together, and what becomes of one that does not.
+
+Each start leaves a new token in both. When one of them was restored from a backup, or both from
+different ones, the tokens differ, and nothing may be inferred from the comparison: an old file
+would look like an edit, a missing one like a deletion. Then the site joins anew.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from glob import glob
+from typing import Final
+
+from geosync.disk.posix_disk import PosixDisk
+from geosync.engine.membership import check_names
+from geosync.event_log import event_logger
+from geosync.journal.database import FILE_NAME
+from geosync.journal.journal import Journal
+
+ROOT_MARKER: Final = "root_marker"
+"""The journal's setting with the token of the root: a root without it is not the right one."""
+
+_GENERATION: Final = "generation"  # token in the directory
+_NEXT_GENERATION: Final = "next_generation"  # the same, or what it is just being replaced by
+_REASON: Final = b".reason"
+_INCARNATION: Final = b"incarnation"  # subject of a problem
+_SUFFIXES: Final = (b"", b"-wal", b"-shm")
+_log = event_logger(__name__)
+
+
+def open_journal(state_dir: bytes, disk: PosixDisk, names: tuple[str, str]) -> Journal:
+    """Opens the journal of a root, a fresh one if the one that is there is not of this root.
+
+    Args:
+        state_dir: where it lies.
+        disk: of the root; it is initialised here.
+        names: of the volume and of the site.
+
+    Raises:
+        RootLost: the directory is not the one that the journal knows; mount that.
+        OperatorError: the journal can't be opened, or is of another volume or site.
+    """
+    journal = Journal(state_dir)
+    try:
+        check_names(journal, names)
+        marker = disk.initialise(journal.setting(ROOT_MARKER))
+        if not _is_of_last_run(journal, disk):
+            journal.close()
+            set_journal_aside(
+                state_dir,
+                "the directory and the journal are not of the same moment: one of them was"
+                " restored from a backup",
+            )
+            journal = Journal(state_dir)
+        _tell(journal, state_dir)
+        _begin_generation(journal, disk, marker)
+    except BaseException:
+        journal.close()
+        raise
+    return journal
+
+
+def set_journal_aside(state_dir: bytes, reason: str) -> None:
+    """Keeps a journal that must not be gone on with under another name; the next one is fresh.
+
+    CRASH: the file itself is renamed last; what is renamed before belongs to no other journal.
+    """
+    number = 1
+    while os.path.exists(_aside(state_dir, number)):
+        number += 1
+    for suffix in reversed(_SUFFIXES):
+        path = os.path.join(state_dir, FILE_NAME + suffix)
+        if os.path.exists(path):
+            os.rename(path, _aside(state_dir, number) + suffix)
+    with open(_aside(state_dir, number) + _REASON, "w", encoding="utf-8") as file:
+        file.write(reason)
+    directory = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    _log.warning("journal_set_aside", reason=reason, kept_as=_aside(state_dir, number))
+
+
+def _aside(state_dir: bytes, number: int) -> bytes:
+    return os.path.join(state_dir, b"superseded-%d-" % number + FILE_NAME)
+
+
+def _tell(journal: Journal, state_dir: bytes) -> None:
+    """Shows in the status, until the next start, why the site joins anew."""
+    reasons = sorted(glob(_aside(state_dir, 0).replace(b"-0-", b"-*-") + _REASON))
+    if journal.setting("actor") is not None or not reasons:
+        journal.clear_problem(_INCARNATION)
+        return
+    with open(max(reasons, key=os.path.getmtime), encoding="utf-8") as file:
+        reason = file.read()
+    text = (
+        f"{reason}. This machine or a part of it was restored or cloned, so the site has joined"
+        " anew: what lay on its disk was compared with the volume, and what nobody else had is"
+        " kept. Look at the conflicts; nothing else is to be done."
+    )
+    journal.set_problem(_INCARNATION, text, time.time_ns() // 1_000_000)
+
+
+def _is_of_last_run(journal: Journal, disk: PosixDisk) -> bool:
+    known = (journal.setting(_GENERATION), journal.setting(_NEXT_GENERATION))
+    return known[1] is None or disk.generation() in known
+
+
+def _begin_generation(journal: Journal, disk: PosixDisk, marker: bytes) -> None:
+    """Leaves a new token in both.
+
+    CRASH: while it is left in the directory, the journal knows the old one and the new one.
+    """
+    token = secrets.token_hex(16).encode()
+    with journal.transaction():
+        journal.set_setting(ROOT_MARKER, marker)
+        journal.set_setting(_GENERATION, disk.generation() or b"")
+        journal.set_setting(_NEXT_GENERATION, token)
+    disk.set_generation(token)
+    with journal.transaction():
+        journal.set_setting(_GENERATION, token)

@@ -1,0 +1,98 @@
+"""Rescuing: what an earlier journal kept in the private directory, and nobody else has.
+
+A conflict copy there may be the last one of a version that was never published. What lies in the
+trash is looked at by geosync.engine.sweeping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from conflict.attributes import changes
+from conflict.author import Author
+from conflict.joining import Beside, Recognition
+from conflict.naming import original_name
+from conflict.observation import DiskEntry, DiskKind
+from conflict.operations import ROOT
+from geosync.disk.interface import (
+    PRIVATE_DIRECTORY,
+    EntryBusy,
+    EntryUnreadable,
+    EntryVanished,
+    Expected,
+)
+from geosync.engine.capturing import save_transaction
+from geosync.engine.intake import Intake
+from geosync.engine.mirroring import MIRROR
+from geosync.engine.site import Site, joined
+from geosync.engine.spool import Spool
+from geosync.event_log import event_logger
+
+_PARKED = b"parked"
+_log = event_logger(__name__)
+
+
+def rescue(site: Site, spool: Spool, recognition: Recognition) -> None:
+    """Makes all of it part of the volume that the volume never had.
+
+    Raises:
+        OSError: the state directory can't be written.
+        EntryUnreadable: the private directory can't be read.
+    """
+    _bring_out_parked(site)
+    done = site.journal.mirrored()  # by a run that did not get to the end
+    for path, entry in _files_below(site, (PRIVATE_DIRECTORY, MIRROR)):
+        if joined(path) in done:
+            continue
+        intake = Intake(site, spool)
+        try:
+            found = intake.take(path, entry)
+        except (EntryBusy, EntryVanished, EntryUnreadable) as error:
+            _log.warning("conflict_copy_not_read", path=joined(path), reason=str(error))
+            continue
+        intake.finish_packs()
+        with site.journal.transaction():
+            # From now on it is a copy of ours, which goes when the volume has no such conflict.
+            site.journal.set_mirrored(joined(path), found.content.digest)
+            if recognition.knows(found.content):
+                continue
+            author = Author(
+                site.journal.nodes, site.hybrid_clock(), site.journal.log.received(), site.now_ms()
+            )
+            name = original_name(path[-1])
+            there = recognition.file((*path[2:-1], name), found.content)
+            if isinstance(there, Beside):
+                author.write_beside(there.claim, found.content, found.entry.attributes)
+            else:
+                written = changes(None, found.entry.attributes)
+                author.create_file(ROOT, path[-1], found.content, written)
+            intake.commit()
+            transaction = author.transaction()
+            assert transaction is not None
+            save_transaction(site, transaction, author)
+        _log.warning("version_rescued", path=joined(path))
+
+
+def _bring_out_parked(site: Site) -> None:
+    """Gives what was on its way to another name a visible one, where the scan finds it."""
+    parked = joined((PRIVATE_DIRECTORY, _PARKED))
+    for entry in site.disk.list_directory(parked).entries:
+        source = joined((PRIVATE_DIRECTORY, _PARKED, entry.name))
+        target = joined((b"found-" + entry.name,))
+        outcome = site.disk.move(source, target, Expected(entry.handle))
+        _log.warning("parked_brought_out", path=target, outcome=type(outcome).__name__)
+
+
+def _files_below(
+    site: Site, directory: tuple[bytes, ...]
+) -> Iterator[tuple[tuple[bytes, ...], DiskEntry]]:
+    try:
+        listing = site.disk.list_directory(joined(directory))
+    except EntryVanished:
+        return
+    for entry in listing.entries:
+        path = (*directory, entry.name)
+        if entry.kind is DiskKind.DIRECTORY:
+            yield from _files_below(site, path)
+        elif entry.kind is not DiskKind.UNSUPPORTED:
+            yield path, entry

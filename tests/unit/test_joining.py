@@ -1,0 +1,171 @@
+"""Joining with a directory that was there before: nothing old wins, nothing is lost or deleted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from conflict.operations import Delete, Put
+from tests.support.disk_tree import disk_tree
+from tests.support.local_sites import LocalSite, local_sites, operations_of, run, settle
+from transport.memory_store import MemoryStore
+
+Three = tuple[LocalSite, LocalSite, LocalSite]
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def sites(store: MemoryStore) -> Iterator[Three]:
+    """Two sites with a tree; a third one, which is closed and has no journal yet."""
+    with local_sites(store, "bari", "cnaf", "late") as (bari, cnaf, late):
+        late.close()
+        bari.write(b"same", b"the same everywhere")
+        bari.write(b"docs/old", b"first version")
+        bari.write(b"docs/gone", b"deleted later")
+        settle(bari, cnaf)
+        bari.write(b"docs/old", b"second version")
+        os.unlink(bari.path(b"docs/gone"))
+        settle(bari, cnaf)
+        _forget(late)
+        yield bari, cnaf, late
+
+
+def _forget(site: LocalSite) -> None:
+    """Takes the journal away, as a lost disk of the machine does."""
+    shutil.rmtree(site.state_dir, ignore_errors=True)
+    site.incarnation += 1
+
+
+def _written(site: LocalSite, store: MemoryStore) -> list[Put | Delete]:
+    return [op for op in operations_of(site, store) if isinstance(op, (Put, Delete))]
+
+
+def test_what_is_the_same_is_adopted_without_a_conflict_or_an_operation(
+    sites: Three, store: MemoryStore
+) -> None:
+    bari, cnaf, late = sites
+    shutil.copytree(bari.path(b"docs"), late.path(b"docs"))
+    shutil.copy2(bari.path(b"same"), late.path(b"same"))
+    late.open()
+    settle(*sites)
+    assert disk_tree(late.root) == disk_tree(bari.root) == disk_tree(cnaf.root)
+    assert _written(late, store) == []
+    assert late.engine.conflicts() == []
+
+
+def test_an_old_version_is_recognised_as_old(sites: Three, store: MemoryStore) -> None:
+    bari, _, late = sites
+    late.write(b"docs/old", b"first version")
+    late.open()
+    settle(*sites)
+    assert late.read(b"docs/old") == bari.read(b"docs/old") == b"second version"
+    assert _written(late, store) == []
+    assert late.engine.conflicts() == []
+
+
+def test_what_was_deleted_since_is_not_brought_back(sites: Three, store: MemoryStore) -> None:
+    bari, _, late = sites
+    late.write(b"docs/gone", b"deleted later")
+    late.open()
+    settle(*sites)
+    assert disk_tree(late.root) == disk_tree(bari.root)
+    assert not os.path.exists(bari.path(b"docs/gone"))
+    assert _written(late, store) == []
+
+
+def test_a_version_that_nobody_knows_is_kept_beside_and_does_not_win(sites: Three) -> None:
+    bari, _, late = sites
+    late.write(b"docs/old", b"edited before anybody looked")
+    late.open()
+    settle(*sites)
+    for site in sites:
+        assert site.read(b"docs/old") == b"second version"
+        (conflict,) = site.engine.conflicts()
+        assert conflict.path == (b"docs", b"old")
+    ((path, copy),) = (
+        (path, shown)
+        for path, shown in disk_tree(bari.path(b".geosync/conflicts")).items()
+        if shown.kind != "directory"
+    )
+    assert copy.content == b"edited before anybody looked", path
+
+
+def test_a_file_that_nobody_knows_is_new(sites: Three) -> None:
+    bari, _, late = sites
+    late.write(b"docs/mine", b"only here")
+    late.open()
+    settle(*sites)
+    assert bari.read(b"docs/mine") == b"only here"
+    assert disk_tree(late.root) == disk_tree(bari.root)
+
+
+def test_what_is_missing_is_fetched_and_deleted_nowhere(sites: Three) -> None:
+    bari, _, late = sites
+    os.makedirs(late.path(b"docs"), exist_ok=True)
+    late.open()
+    settle(*sites)
+    assert late.read(b"docs/old") == bari.read(b"docs/old") == b"second version"
+
+
+def test_a_site_that_lost_its_journal_joins_as_another_actor(
+    sites: Three, store: MemoryStore
+) -> None:
+    bari, cnaf, _ = sites
+    actor = cnaf.engine.site.actor
+    cnaf.write(b"docs/late", b"written while nobody watched")
+    cnaf.close()
+    bari.write(b"same", b"changed at the other site meanwhile")
+    run(bari, rounds=2)
+    _forget(cnaf)
+    cnaf.open()
+    settle(bari, cnaf)
+    assert cnaf.engine.site.actor != actor
+    assert disk_tree(cnaf.root) == disk_tree(bari.root)
+    assert cnaf.read(b"same") == b"changed at the other site meanwhile"
+    assert bari.read(b"docs/late") == b"written while nobody watched"
+    assert bari.engine.conflicts() == []
+
+
+def test_a_conflict_copy_that_only_the_lost_journal_knew_is_rescued(sites: Three) -> None:
+    """It lost to another version and was not published yet: only the copy is left of it."""
+    bari, cnaf, _ = sites
+    copy = b"docs/old.gs-20260101T000000Z-0123abcd-17"
+    os.makedirs(cnaf.path(b".geosync/conflicts/docs"))
+    cnaf.write(b".geosync/conflicts/" + copy, b"the last copy of it")
+    cnaf.close()
+    _forget(cnaf)
+    cnaf.open()
+    settle(bari, cnaf)
+    (conflict,) = bari.engine.conflicts()
+    assert conflict.path == (b"docs", b"old")
+    assert conflict.loser.content.size_bytes == len(b"the last copy of it")
+    assert bari.read(b"docs/old") == b"second version"
+
+
+def test_a_journal_older_than_the_store_writes_nothing_more(
+    sites: Three, store: MemoryStore
+) -> None:
+    bari, cnaf, _ = sites
+    cnaf.close()
+    backup = cnaf.state_dir + b".backup"
+    shutil.copytree(cnaf.state_dir, backup)
+    cnaf.open()
+    cnaf.write(b"docs/later", b"published after the backup")
+    settle(bari, cnaf)
+    cnaf.close()
+    shutil.rmtree(cnaf.state_dir)
+    shutil.copytree(backup, cnaf.state_dir)
+    cnaf.open()
+    run(cnaf, rounds=2)
+    assert "though we never stored it" in (cnaf.engine.superseded or "")
+    before = len(operations_of(cnaf, store))
+    cnaf.write(b"docs/later still", b"by a journal that must not write")
+    run(cnaf, rounds=2)
+    assert len(operations_of(cnaf, store)) == before
