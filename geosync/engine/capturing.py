@@ -59,6 +59,7 @@ class Capturer:
         self._group_problems = GroupProblems(site)
         self._unreadable = Unreadable(site)
         self._pending = PendingDirectories()
+        self._new: set[Path] = set()  # directories that were found since nothing was left
         self._recognition: Recognition | None = None
 
     def recognise(self, recognition: Recognition | None) -> None:
@@ -118,9 +119,17 @@ class Capturer:
         self._pending.finish()
         self._unreadable.tell(scan, unknown, read.unreadable)
         self._group_problems.tell(scan, read)
-        for path in new:
-            self._pending.add_to_turn(path, is_recursive=True)
+        self._add_new(new)
         return result
+
+    def _add_new(self, new: set[Path]) -> None:
+        """Has new directories looked at, each once until nothing is left to look at.
+
+        One whose name can't be captured yet shows its neighbours as new each time, and so do they.
+        """
+        for path in new - self._new:
+            self._pending.add_to_turn(path, is_recursive=True)
+        self._new = (self._new | new) if self._pending else set()
 
     def _scan(self) -> tuple[Scan, dict[Path, str], set[Path]]:
         """Lists directories up to the size of one transaction.

@@ -37,6 +37,8 @@ ONCE_FAILED = (
     1133,  # one name of a file was gone, and nobody could look
     1442,  # what was moved and then swapped, before a program removed it and a batch failed
     462,  # a hard link of a file that was parked
+    1414,  # new directories that showed each other as new, again and again
+    173,  # something came into the trash after the last look
     3036,  # a name below a directory that another site had moved
 )
 
