@@ -218,7 +218,7 @@ class _Capture:
             found = self._content_of(path, entry)
             is_new = known is None and found is not None
             if found is not None and is_new and not self._recognise(path, directory, found):
-                self._capture_new_file(directory, found)
+                self._capture_new_file(path, directory, found)
 
     def _recognise(self, path: Path, parent: SyncedEntry, found: StableContent) -> bool:
         """Tells whether the volume knows the file, or another one in its place."""
@@ -263,15 +263,17 @@ class _Capture:
             losers = tuple(loser for loser in losers if loser.node in own)
         self._write(replace(source, losers=losers), parent, claims, found)
 
-    def _capture_new_file(self, parent: SyncedEntry, found: StableContent) -> None:
-        names = self._synced.entries_of_handle(found.entry.handle)
-        for other in names:
-            is_away = self._departures.is_away(other, found.entry)
-            is_same = other.content == found.content and not is_away
-            if is_same and not other.is_directory and not other.copy_of:
-                claim = self._author.add_name(other.claims[0], _node(parent), found.entry.name)
-                self._save_new(parent, found.entry, (claim,), found.content)
+    def _capture_new_file(self, path: Path, parent: SyncedEntry, found: StableContent) -> None:
+        for other in self._synced.entries_of_handle(found.entry.handle):
+            has_lost = self._departures.has_lost(other, found.entry)
+            if has_lost or other.is_directory or other.copy_of:
+                continue
+            if other.content != found.content:  # it was written, and the other name not looked at
+                self._skipped.add((*path, found.entry.name))
                 return
+            claim = self._author.add_name(other.claims[0], _node(parent), found.entry.name)
+            self._save_new(parent, found.entry, (claim,), found.content)
+            return
         written = changes(None, found.entry.attributes)
         claim = self._author.create_file(_node(parent), found.entry.name, found.content, written)
         self._save_new(parent, found.entry, (claim,), found.content)
@@ -293,7 +295,7 @@ class _Capture:
             claims = self._author.write(claims, found.content, written, source.losers)
         self._save(source, parent, found.entry, claims, found.content, written)
         for other in self._other_names(source):
-            is_there = not self._departures.is_away(other, found.entry)
+            is_there = not self._departures.has_lost(other, found.entry)
             if other.handle == found.entry.handle and not other.is_directory and is_there:
                 dots = claims[0].content_dots
                 self._synced.save_entry(

@@ -88,6 +88,16 @@ class Departures:
             return False
         return self.is_away(above)
 
+    def has_lost(self, entry: SyncedEntry, seen_as: DiskEntry) -> bool:
+        """Tells whether the entry's name is no name of its file any more, as seen elsewhere.
+
+        A name in a directory that was moved is one still.
+        """
+        if entry.parent in self._names_of:
+            here = self._names_of[entry.parent].get(entry.name)
+            return here is None or here.handle != entry.handle
+        return seen_as.link_count == 1
+
     def _now_at(self, entry: SyncedEntry) -> DiskEntry | None:
         """Returns what carries on an entry under its name, as far as the scan shows it."""
         here = self._names_of.get(entry.parent, {}).get(entry.name)

@@ -82,7 +82,9 @@ class Receiver:
             for fetched in self._site.pool.map(self._fetch, logs):
                 if not self._take(fetched, result):
                     reading.discard(fetched.log.actor)
-            result.segments += self._release_held(result)
+            released = self._release_held(result)
+            result.segments += len(released)
+            reading.update(released)  # what follows may be visible already
             if result.operations >= OPERATIONS_AT_ONCE:
                 result.has_more = bool(reading)
                 break
@@ -170,16 +172,16 @@ class Receiver:
                 " further; what came before stays. Check that site's version and disk."
             )
 
-    def _release_held(self, result: Received) -> int:
-        """Goes on with logs that waited for others, as often as that helps; returns how many."""
-        released = 0
+    def _release_held(self, result: Received) -> list[ActorId]:
+        """Goes on with logs that waited for others, as often as that helps; returns whose."""
+        released: list[ActorId] = []
         is_helping = True
         while is_helping:
             is_helping = False
             for segment, body in list(self._held.values()):
                 if self._process(segment, body, result):
                     is_helping = True
-                    released += 1
+                    released.append(segment.actor)
         return released
 
     def _process(self, segment: Segment, body: bytes, result: Received) -> bool:

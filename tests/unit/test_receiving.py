@@ -89,6 +89,7 @@ def test_what_waits_for_nobody_does_not_wait(store: RecordingStore, sites: Three
 def test_a_chain_of_logs_is_released_at_once(store: RecordingStore, sites: Three) -> None:
     """Each of many turns of two sites waits for the one before; then all come in one cycle."""
     bari, cnaf, roma = sites
+    settle(*sites)
     _hide_log_of(store, bari)
     run(roma, rounds=1)
     store.before = let_pass
