@@ -107,3 +107,9 @@ Action = (
     | ApplyAttributes
     | Adopt
 )
+
+
+def entries_of(action: Action) -> tuple[SyncedEntry, ...]:
+    """Returns what an action expects to find, and what becomes of it, as far as it has both."""
+    found = (getattr(action, "expected", None), getattr(action, "becomes", None))
+    return tuple(entry for entry in found if entry is not None)

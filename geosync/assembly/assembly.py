@@ -109,7 +109,7 @@ def assembled(
         )
         stack.callback(disk.close)
         names = (configuration.volume, configuration.site)
-        journal = open_journal(configuration.state_dir, disk, names)
+        journal = open_journal(configuration.state_dir, disk, names, clock)
         stack.callback(journal.close)
         identity = join_volume(configuration, journal, joining, clock)
         pool = TransferPool(configuration.tuning.transfer_workers)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
 from glob import glob
 from typing import Final
 
+from geosync.clock import Clock
 from geosync.disk.posix_disk import PosixDisk
 from geosync.engine.membership import check_names
 from geosync.event_log import event_logger
@@ -30,13 +30,16 @@ _SUFFIXES: Final = (b"", b"-wal", b"-shm")
 _log = event_logger(__name__)
 
 
-def open_journal(state_dir: bytes, disk: PosixDisk, names: tuple[str, str]) -> Journal:
+def open_journal(
+    state_dir: bytes, disk: PosixDisk, names: tuple[str, str], clock: Clock
+) -> Journal:
     """Opens the journal of a root, a fresh one if the one that is there is not of this root.
 
     Args:
         state_dir: where it lies.
         disk: of the root; it is initialised here.
         names: of the volume and of the site.
+        clock: of this machine.
 
     Raises:
         RootLost: the directory is not the one that the journal knows; mount that.
@@ -54,7 +57,7 @@ def open_journal(state_dir: bytes, disk: PosixDisk, names: tuple[str, str]) -> J
                 " restored from a backup",
             )
             journal = Journal(state_dir)
-        _tell(journal, state_dir)
+        _tell(journal, state_dir, clock)
         _begin_generation(journal, disk, marker)
     except BaseException:
         journal.close()
@@ -88,7 +91,7 @@ def _aside(state_dir: bytes, number: int) -> bytes:
     return os.path.join(state_dir, b"superseded-%d-" % number + FILE_NAME)
 
 
-def _tell(journal: Journal, state_dir: bytes) -> None:
+def _tell(journal: Journal, state_dir: bytes, clock: Clock) -> None:
     """Shows in the status, until the next start, why the site joins anew."""
     reasons = sorted(glob(_aside(state_dir, 0).replace(b"-0-", b"-*-") + _REASON))
     if journal.setting("actor") is not None or not reasons:
@@ -101,7 +104,7 @@ def _tell(journal: Journal, state_dir: bytes) -> None:
         " anew: what lay on its disk was compared with the volume, and what nobody else had is"
         " kept. Look at the conflicts; nothing else is to be done."
     )
-    journal.set_problem(_INCARNATION, text, time.time_ns() // 1_000_000)
+    journal.set_problem(_INCARNATION, text, clock.wall_ns() // 1_000_000)
 
 
 def _is_of_last_run(journal: Journal, disk: PosixDisk) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from conflict.actions import Action, ApplyAttributes
+from conflict.actions import Action, ApplyAttributes, entries_of
 from conflict.merged_tree import ROOT_LOCATION
 from conflict.node import Location
 from conflict.operations import ROOT, NodeId
@@ -106,9 +106,7 @@ class Applier:
         """Marks the names that actions are about."""
         nodes = self._site.journal.nodes
         for action in actions:
-            for entry in (getattr(action, "expected", None), getattr(action, "becomes", None)):
-                if entry is None:
-                    continue
+            for entry in entries_of(action):
                 for claim in entry.claims:
                     state = nodes.node(claim.node)
                     at = state.presence().get(claim.link) if state is not None else None

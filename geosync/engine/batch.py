@@ -20,6 +20,7 @@ from conflict.actions import (
     Park,
     PlaceFile,
     ReplaceFile,
+    entries_of,
 )
 from conflict.synced import PARKED, ROOT_ENTRY, EntryId, Path
 from geosync.disk.interface import Applied, Busy, Failed, Mismatch
@@ -140,16 +141,12 @@ class BatchRunner:
 
     def _directories_of(self, steps: list[Step]) -> set[EntryId]:
         """Returns the directories in which a name came or went."""
-        entries = (
-            entry
+        return {
+            self._entries.id_of(entry.parent)
             for step in steps
             if not isinstance(step.action, (ApplyAttributes, Adopt))
-            for entry in (
-                getattr(step.action, "expected", None),
-                getattr(step.action, "becomes", None),
-            )
-        )
-        return {self._entries.id_of(entry.parent) for entry in entries if entry is not None}
+            for entry in entries_of(step.action)
+        }
 
     def _run(self, step: Step, result: ApplyResult) -> None:
         action = step.action
@@ -182,8 +179,8 @@ class BatchRunner:
         """Returns the parked directories that an action is about something in."""
         synced = self._site.journal.synced
         found: set[EntryId] = set()
-        for entry in (getattr(action, "expected", None), getattr(action, "becomes", None)):
-            above = entry and synced.entry(self._entries.id_of(entry.parent))
+        for entry in entries_of(action):
+            above = synced.entry(self._entries.id_of(entry.parent))
             while above is not None and above.entry != ROOT_ENTRY:
                 if above.parent == PARKED:
                     found.add(above.entry)
@@ -193,11 +190,11 @@ class BatchRunner:
 
     def _visible_directories(self, action: Action) -> set[Path]:
         """Returns the directories of the volume in which an action expects or makes something."""
-        entries = [getattr(action, "expected", None), getattr(action, "becomes", None)]
+        entries = [*entries_of(action)]
         if isinstance(action, LinkFile):
-            source = self._entries.id_of(action.source)
-            entries.append(self._site.journal.synced.entry(source))
-        visible = (entry for entry in entries if entry is not None and entry.parent != PARKED)
+            source = self._site.journal.synced.entry(self._entries.id_of(action.source))
+            entries += [source] if source is not None else []
+        visible = (entry for entry in entries if entry.parent != PARKED)
         return {path[:-1] for path in map(self._entries.path, visible) if path}
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
-from conflict.author import Author
 from conflict.capture import (
     CaptureResult,
     Scan,
@@ -16,10 +15,10 @@ from conflict.capture import (
 from conflict.joining import Recognition
 from conflict.node import Location
 from conflict.observation import DirectoryListing, DiskKind
-from conflict.operations import Transaction
 from conflict.scan import directory_entry, without_new_fifos
 from conflict.synced import EntryId, Path, path_of_entry
 from geosync.disk.interface import EntryUnreadable, EntryVanished
+from geosync.engine.authoring import author_of, save_written
 from geosync.engine.exclusion import Exclusion
 from geosync.engine.group_problems import GroupProblems
 from geosync.engine.intake import Intake
@@ -212,15 +211,12 @@ class Capturer:
         scan, contents = read.scan, read.contents
         intake.finish_packs()
         with journal.transaction():
-            author = Author(
-                journal.nodes, site.hybrid_clock(), journal.log.received(), site.now_ms()
-            )
+            author = author_of(site)
             left = capture(author, journal.synced, scan, contents, confirmed, self._recognition)
-            transaction = author.transaction()
+            transaction = save_written(site, author)
             if transaction is not None or contents:
                 intake.commit()
             if transaction is not None:
-                save_transaction(site, transaction, author)
                 site.disk.sync_everything()
         self._remember(left, read)
         if transaction is not None:
@@ -256,15 +252,6 @@ class Capturer:
         looked_at = read.looked_at
         self._waiting.note(looked_at, waiting | read.waiting)
         self._uncertain.note(looked_at, read.contents)
-
-
-def save_transaction(site: Site, transaction: Transaction, author: Author) -> None:
-    """Keeps a transaction of ours: received by ourselves, and to be sent. In a transaction."""
-    log = site.journal.log.actor(site.actor)
-    assert log is not None
-    site.journal.log.save_actor(replace(log, received=transaction.last_counter))
-    site.journal.log.add_to_outbox(transaction)
-    site.save_hybrid_clock(author.clock)
 
 
 def _is_entry(listings: dict[Path, DirectoryListing], path: Path) -> bool:

@@ -26,12 +26,13 @@ from geosync.engine.publishing import Publisher
 from geosync.engine.receiving import Receiver
 from geosync.engine.recovery import recover
 from geosync.engine.rescuing import rescue
-from geosync.engine.resolving import Choice, find_conflict, resolve, set_policies
+from geosync.engine.resolving import Choice, find_conflict, resolve
 from geosync.engine.retry_pace import RetryPace
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
 from geosync.engine.unset_attributes import UnsetAttributes
+from geosync.engine.volume_policy import set_volume_rules
 from geosync.errors import OperatorError
 from geosync.event_log import event_logger
 from transport.errors import (
@@ -210,7 +211,7 @@ class Engine:
 
     def set_policies(self, rules: tuple[PolicyRule, ...]) -> None:
         """Sets the volume's conflict policies; the next cycle shows and publishes them."""
-        self._applier.mark(set_policies(self.site, rules))
+        self._applier.mark(set_volume_rules(self.site, rules))
         self._is_mirror_stale = True
 
     def own_counter(self) -> int:

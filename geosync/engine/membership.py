@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Final
 
-from conflict.author import Author
 from conflict.policy import SITE_KEY_PREFIX
 from conflict.version import ACTOR_SIZE_BYTES, ActorId, actor_id
 from geosync.clock import Clock
+from geosync.engine.authoring import author_of
 from geosync.engine.joining import JOINING
 from geosync.engine.site import Site
 from geosync.errors import OperatorError
@@ -159,7 +159,7 @@ def write_first_operation(site: Site) -> None:
         return
     with site.journal.transaction():
         journal = site.journal
-        author = Author(journal.nodes, site.hybrid_clock(), journal.log.received(), site.now_ms())
+        author = author_of(site)
         author.set_root_attributes(((SITE_KEY_PREFIX + site.actor, site.name.encode()),))
         transaction = author.transaction()
         assert transaction is not None

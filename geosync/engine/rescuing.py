@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conflict.attributes import changes
-from conflict.author import Author
 from conflict.joining import Beside, Recognition
 from conflict.naming import original_name
 from conflict.observation import DiskEntry, DiskKind
@@ -21,7 +20,7 @@ from geosync.disk.interface import (
     EntryVanished,
     Expected,
 )
-from geosync.engine.capturing import save_transaction
+from geosync.engine.authoring import author_of, save_written
 from geosync.engine.intake import Intake
 from geosync.engine.mirroring import MIRROR
 from geosync.engine.site import Site, joined
@@ -56,9 +55,7 @@ def rescue(site: Site, spool: Spool, recognition: Recognition) -> None:
             site.journal.set_mirrored(joined(path), found.content.digest)
             if recognition.knows(found.content):
                 continue
-            author = Author(
-                site.journal.nodes, site.hybrid_clock(), site.journal.log.received(), site.now_ms()
-            )
+            author = author_of(site)
             name = original_name(path[-1])
             there = recognition.file((*path[2:-1], name), found.content)
             if isinstance(there, Beside):
@@ -67,9 +64,7 @@ def rescue(site: Site, spool: Spool, recognition: Recognition) -> None:
                 written = changes(None, found.entry.attributes)
                 author.create_file(ROOT, path[-1], found.content, written)
             intake.commit()
-            transaction = author.transaction()
-            assert transaction is not None
-            save_transaction(site, transaction, author)
+            save_written(site, author)
         _log.warning("version_rescued", path=joined(path))
 
 

@@ -7,11 +7,10 @@ from enum import Enum
 from conflict.author import Author
 from conflict.merged_tree import directories_at
 from conflict.node import Location
-from conflict.operations import POLICY, NodeId
-from conflict.policy import PolicyRule, encode_rules
+from conflict.operations import NodeId
 from conflict.report import Conflict, conflicts
 from conflict.synced import Path, SyncedEntry, entry_at_path
-from geosync.engine.capturing import save_transaction
+from geosync.engine.authoring import author_of, save_written
 from geosync.engine.site import Site, joined
 from geosync.errors import OperatorError
 from geosync.journal.journal import Journal
@@ -58,29 +57,14 @@ def resolve(site: Site, conflict: Conflict, choice: Choice) -> set[Location]:
     Raises:
         OperatorError: the file is not on this site's disk as the decision needs it.
     """
-    journal = site.journal
-    with journal.transaction():
-        author = Author(journal.nodes, site.hybrid_clock(), journal.log.received(), site.now_ms())
+    with site.journal.transaction():
+        author = author_of(site)
         if choice is Choice.LOSER:
             _take_loser(site, author, conflict)
         elif choice is Choice.BOTH:
             _keep_both(site, author, conflict)
         author.settle(conflict.claims)
-        transaction = author.transaction()
-        assert transaction is not None
-        save_transaction(site, transaction, author)
-    return author.touched
-
-
-def set_policies(site: Site, rules: tuple[PolicyRule, ...]) -> set[Location]:
-    """Writes the volume's conflict policies. Returns what they touch: the root."""
-    journal = site.journal
-    with journal.transaction():
-        author = Author(journal.nodes, site.hybrid_clock(), journal.log.received(), site.now_ms())
-        author.set_root_attributes(((POLICY, encode_rules(rules)),))
-        transaction = author.transaction()
-        assert transaction is not None
-        save_transaction(site, transaction, author)
+        save_written(site, author)
     return author.touched
 
 

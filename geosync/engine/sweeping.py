@@ -10,13 +10,12 @@ from dataclasses import replace
 from typing import Final
 
 from conflict.attributes import changes
-from conflict.author import Author
 from conflict.content import Content
 from conflict.node import Location
 from conflict.observation import DiskKind
 from conflict.operations import ROOT
 from geosync.disk.interface import Applied, EntryBusy, EntryUnreadable, EntryVanished, Retired
-from geosync.engine.capturing import save_transaction
+from geosync.engine.authoring import author_of, save_written
 from geosync.engine.intake import Intake
 from geosync.engine.places import NEVER_SEEN
 from geosync.engine.site import Site
@@ -76,11 +75,11 @@ class Sweeper:
             return set()
         intake.finish_packs()
         with site.journal.transaction():
-            author = self._author()
+            author = author_of(site)
             name = b"found-" + there.token
             author.create_file(ROOT, name, content, changes(None, there.entry.attributes))
             intake.commit()
-            self._save(author)
+            save_written(site, author)
         _log.warning("stray_file_captured", name=name, size_bytes=content.size_bytes)
         return author.touched
 
@@ -89,18 +88,6 @@ class Sweeper:
             return None
         with self._site.disk.open_retired(there) as reader:
             return intake.take_retired(reader)
-
-    def _author(self) -> Author:
-        journal = self._site.journal
-        return Author(
-            journal.nodes, self._site.hybrid_clock(), journal.log.received(), self._site.now_ms()
-        )
-
-    def _save(self, author: Author) -> bool:
-        transaction = author.transaction()
-        if transaction is not None:
-            save_transaction(self._site, transaction, author)
-        return transaction is not None
 
     def _let_go(self, record: RetiredFile, there: Retired) -> None:
         if isinstance(self._site.disk.discard_retired(there), Applied):
@@ -125,13 +112,13 @@ class Sweeper:
         is_same = was.content is not None and was.content.digest == content.digest
         is_stray = record.fingerprint == NEVER_SEEN  # one of our own, unless it holds news
         with site.journal.transaction():
-            author = self._author()
+            author = author_of(site)
             if not is_same and (intake.has_news or not is_stray):
                 written = changes(was.attributes, there.entry.attributes)
                 claims = author.write(was.claims, content, written)
                 now = replace(now, was=replace(was, claims=claims, content=content))
                 intake.commit()
-            if self._save(author):
+            if save_written(site, author) is not None:
                 _log.warning("late_write_captured", name=was.name, size_bytes=content.size_bytes)
             site.journal.add_retired(now)
         return author.touched

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from conflict.author import Author
+from conflict.node import Location
 from conflict.operations import POLICY, ROOT
 from conflict.policy import PolicyRule, VolumePolicy, encode_rules, policy_of
-from geosync.engine.capturing import save_transaction
+from geosync.engine.authoring import author_of, save_written
 from geosync.engine.site import Site
 from geosync.journal.journal import Journal
 
@@ -15,12 +15,14 @@ def volume_policy(journal: Journal) -> VolumePolicy:
     return policy_of(journal.nodes.node(ROOT))
 
 
-def set_volume_rules(site: Site, rules: tuple[PolicyRule, ...]) -> None:
-    """Writes the rules; they go to the other sites with the next publication."""
-    journal = site.journal
-    with journal.transaction():
-        author = Author(journal.nodes, site.hybrid_clock(), journal.log.received(), site.now_ms())
+def set_volume_rules(site: Site, rules: tuple[PolicyRule, ...]) -> set[Location]:
+    """Writes the rules; they go to the other sites with the next publication.
+
+    Returns:
+        What they touch: the root.
+    """
+    with site.journal.transaction():
+        author = author_of(site)
         author.set_root_attributes(((POLICY, encode_rules(rules)),))
-        transaction = author.transaction()
-        assert transaction is not None
-        save_transaction(site, transaction, author)
+        save_written(site, author)
+    return author.touched
