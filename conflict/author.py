@@ -19,6 +19,7 @@ from conflict.operations import (
     ROOT,
     AttributeChanges,
     Context,
+    Declare,
     Delete,
     Drop,
     LinkId,
@@ -27,6 +28,7 @@ from conflict.operations import (
     Place,
     Put,
     SetAttributes,
+    Topic,
     Transaction,
     id_of,
 )
@@ -226,6 +228,11 @@ class Author:
             else:
                 is_last_name = self._is_last_name(claim)
                 self._delete(claim, claim.content_dots, NOTHING, is_last_name=is_last_name)
+
+    def declare(self, topic: Topic, body: bytes) -> None:
+        """Tells all sites something that changes no tree."""
+        dot, stamp = self._next()
+        self._emit(Declare(dot, stamp, topic, body))
 
     def _create(self, parent: NodeId, name: bytes, *, is_directory: bool) -> Claim:
         dot, stamp = self._next(parent)

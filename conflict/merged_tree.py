@@ -17,7 +17,19 @@ from typing import Protocol
 
 from conflict.errors import MalformedValueError
 from conflict.node import Location, NodeState
-from conflict.operations import ROOT, Delete, Drop, LinkId, NodeId, Operation, Place, Put, id_of
+from conflict.operations import (
+    ROOT,
+    Declare,
+    Delete,
+    Drop,
+    LinkId,
+    NodeId,
+    Operation,
+    Place,
+    Put,
+    TreeOperation,
+    id_of,
+)
 from conflict.stamp import Stamp
 
 ROOT_LOCATION = Location(ROOT, b"")  # the root itself, for which there is no name
@@ -108,6 +120,8 @@ class MergedTree:
             MalformedValueError: the operation refers to what does not exist or contradicts it;
                 nothing was changed.
         """
+        if isinstance(operation, Declare):
+            return set()
         change = _Change(self._store)
         state = self._state_for(operation)
         before = state.presence()
@@ -123,7 +137,7 @@ class MergedTree:
             change.touched.add(ROOT_LOCATION)
         return change.touched
 
-    def _state_for(self, operation: Operation) -> NodeState:
+    def _state_for(self, operation: TreeOperation) -> NodeState:
         if isinstance(operation, Place):
             self._check_parent(operation)
         state = self._store.node(operation.node)
@@ -156,7 +170,7 @@ class MergedTree:
         self._store.set_contested(state.node, is_contested=state.may_conflict())
 
     def _update_directory(
-        self, change: _Change, operation: Operation, state: NodeState, *, was_live: bool
+        self, change: _Change, operation: TreeOperation, state: NodeState, *, was_live: bool
     ) -> None:
         if state.node == ROOT:
             return
@@ -192,7 +206,7 @@ class MergedTree:
         return locations.changed()
 
 
-def _created(operation: Operation) -> NodeState:
+def _created(operation: TreeOperation) -> NodeState:
     if not isinstance(operation, Place) or not operation.creates_link:
         raise MalformedValueError(f"{operation.dot} changes a node that does not exist")
     if operation.node != id_of(operation.dot):
@@ -200,7 +214,7 @@ def _created(operation: Operation) -> NodeState:
     return NodeState(operation.node, operation.is_directory, operation.stamp)
 
 
-def _check_fits(operation: Operation, state: NodeState) -> None:
+def _check_fits(operation: TreeOperation, state: NodeState) -> None:
     if isinstance(operation, Place):
         if operation.is_directory != state.is_directory:
             raise MalformedValueError(f"{operation.dot} takes a file for a directory")

@@ -18,10 +18,10 @@ from conflict.operations import (
     Drop,
     LinkId,
     NodeId,
-    Operation,
     Place,
     Put,
     SetAttributes,
+    TreeOperation,
 )
 from conflict.stamp import Stamp
 from conflict.version import Dot
@@ -164,7 +164,7 @@ class NodeState:
         register = self.registers.get(key)
         return register.value if register else None
 
-    def absorb(self, operation: Operation) -> None:
+    def absorb(self, operation: TreeOperation) -> None:
         """Takes in one operation on this node."""
         match operation:
             case Place():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import NewType
 
 from conflict.content import Content
@@ -24,6 +25,7 @@ ROOT = NodeId(bytes(ID_SIZE_BYTES))
 NAME_SIZE_BYTES_MAX = 255
 ATTRIBUTE_KEY_SIZE_BYTES_MAX = 256
 ATTRIBUTE_VALUE_SIZE_BYTES_MAX = 64 * 1024
+DECLARATION_SIZE_BYTES_MAX = 1024 * 1024
 
 Context = frozenset[Dot]
 NOTHING: Context = frozenset()
@@ -187,7 +189,37 @@ class Drop:
         check_id(self.node)
 
 
-Operation = Place | Put | SetAttributes | Delete | Drop
+class Topic(IntEnum):
+    """What a declaration is about. Wire format: no number is ever given another meaning."""
+
+    EPOCH = 0  # a site claims to be the primary, from here on
+    MEMBERSHIP = 1  # an actor is suspected to be lost, acknowledged as such, fenced
+    COLLECTION = 2  # objects of the store that are condemned, acknowledged, spared, doomed
+    SUPPLY = 3  # chunks that are wanted again, or supplied again
+    CHECKPOINT = 4  # a checkpoint that was written, or found to be intact
+    BRAKE = 5  # a mass change that somebody approved or rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Declare:
+    """Tells all sites something about the volume's life; the tree stays as it is.
+
+    It travels as all operations do: in its author's order, and never before its causes. So whoever
+    reads it has read all that its author had received.
+    """
+
+    dot: Dot
+    stamp: Stamp
+    topic: Topic
+    body: bytes  # as the topic's own module writes it
+
+    def __post_init__(self) -> None:
+        if len(self.body) > DECLARATION_SIZE_BYTES_MAX:
+            raise MalformedValueError(f"a declaration of {len(self.body)} bytes")
+
+
+TreeOperation = Place | Put | SetAttributes | Delete | Drop
+Operation = TreeOperation | Declare
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from conflict.node import Location, NodeState
-from conflict.operations import ROOT, LinkId, NodeId, Operation, Place
+from conflict.operations import ROOT, Declare, LinkId, NodeId, Operation, Place, TreeOperation
 from conflict.policy import policy_of
 from conflict.rendering import Rendered, render
 
@@ -33,7 +33,8 @@ def project(operations: Iterable[Operation]) -> Projection:
     The set must hold, with every operation, those in its context and those that created what it
     names.
     """
-    ordered = sorted(operations, key=lambda operation: operation.stamp)
+    changes = (each for each in operations if not isinstance(each, Declare))
+    ordered = sorted(changes, key=lambda operation: operation.stamp)
     states = _absorbed(ordered)
     for node, location in _directory_locations(ordered).items():
         states[node].location = location
@@ -53,7 +54,7 @@ def project(operations: Iterable[Operation]) -> Projection:
     return Projection(dict(walk((), (ROOT,))), states)
 
 
-def _absorbed(ordered: list[Operation]) -> dict[NodeId, NodeState]:
+def _absorbed(ordered: list[TreeOperation]) -> dict[NodeId, NodeState]:
     states: dict[NodeId, NodeState] = {}
     for operation in ordered:
         state = states.get(operation.node)
@@ -65,7 +66,7 @@ def _absorbed(ordered: list[Operation]) -> dict[NodeId, NodeState]:
     return states
 
 
-def _directory_locations(ordered: list[Operation]) -> dict[NodeId, Location]:
+def _directory_locations(ordered: list[TreeOperation]) -> dict[NodeId, Location]:
     """Places directories in the order of stamps, passing over what would make a cycle."""
     locations: dict[NodeId, Location] = {}
     for operation in ordered:

@@ -22,6 +22,7 @@ from conflict.errors import MalformedValueError
 from conflict.operations import (
     AttributeChanges,
     AttributeValue,
+    Declare,
     Delete,
     Drop,
     LinkId,
@@ -29,6 +30,7 @@ from conflict.operations import (
     Place,
     Put,
     SetAttributes,
+    Topic,
     Transaction,
 )
 from conflict.stamp import TICKS_MAX, Stamp, checked_stamp
@@ -59,6 +61,7 @@ _PUT: Final = 1
 _SET_ATTRIBUTES: Final = 2
 _DELETE: Final = 3
 _DROP: Final = 4
+_DECLARE: Final = 5
 
 
 def encode_operation(operation: Operation) -> bytes:
@@ -149,6 +152,8 @@ class OperationWriter:
             raise MalformedValueError(f"operation {dot} or its stamp is another actor's")
         elapsed = stamp.ticks - self._ticks
         self._ticks = stamp.ticks
+        if isinstance(operation, Declare):
+            return (_DECLARE, stamp.epoch, elapsed, operation.topic.value, operation.body)
         origin = dot.counter
         start = (stamp.epoch, elapsed, *self.table.identity(operation.node, origin))
         match operation:
@@ -317,6 +322,18 @@ def _read_drop(table: ActorTable, dot: Dot, stamp: Stamp, fields: list[WireValue
     return Drop(dot, stamp, node, table.context(context, dot.counter, "context"))
 
 
+def _read_declare(_table: ActorTable, dot: Dot, stamp: Stamp, fields: list[WireValue]) -> Declare:
+    topic, body = fields
+    number = integer(topic, 0, 2**32, "topic")
+    if number not in set(Topic):
+        raise UnknownOperationError(
+            f"it declares something of topic {number}, which this version of geosync does not know:"
+            " nothing of this site's log is applied from here on; update geosync here, then it"
+            " goes on by itself"
+        )
+    return Declare(dot, stamp, Topic(number), byte_string(body, "body"))
+
+
 _Read = Callable[[ActorTable, Dot, Stamp, list[WireValue]], Operation]
 _READERS: Final[dict[int, tuple[int, _Read]]] = {  # with the number of fields
     _PLACE: (12, _read_place),
@@ -324,6 +341,7 @@ _READERS: Final[dict[int, tuple[int, _Read]]] = {  # with the number of fields
     _SET_ATTRIBUTES: (6, _read_set_attributes),
     _DELETE: (10, _read_delete),
     _DROP: (6, _read_drop),
+    _DECLARE: (5, _read_declare),
 }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from conflict.author import Author
-from conflict.operations import Transaction
+from conflict.operations import Topic, Transaction
+from conflict.version import Dot
 from geosync.engine.site import Site
 
 
@@ -28,5 +29,16 @@ def save_written(site: Site, author: Author) -> Transaction | None:
     assert log is not None
     site.journal.log.save_actor(replace(log, received=transaction.last_counter))
     site.journal.log.add_to_outbox(transaction)
+    site.journal.declarations.add_all([transaction])
     site.save_hybrid_clock(author.clock)
     return transaction
+
+
+def declare(site: Site, topic: Topic, body: bytes) -> Dot:
+    """Tells all sites something about the volume's life; returns the dot of the declaration."""
+    with site.journal.transaction():
+        author = author_of(site)
+        author.declare(topic, body)
+        transaction = save_written(site, author)
+        assert transaction is not None
+        return transaction.operations[0].dot

@@ -198,6 +198,7 @@ class Receiver:
         try:
             with journal.transaction():
                 touched = self._merge(ready)
+                journal.declarations.add_all(ready)
                 journal.chunks.add_locations(segment.pack_entries, is_announced=True)
                 journal.chunks.add_inline(segment.inline_chunks, is_announced=True)
                 self._save_log(log, segment, body, ready, is_complete=is_complete)

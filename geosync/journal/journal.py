@@ -16,6 +16,7 @@ from geosync.journal.database import (
     open_database_read_only,
     transaction,
 )
+from geosync.journal.declarations import JournalDeclarations
 from geosync.journal.log import JournalLog
 from geosync.journal.nodes import JournalNodes
 from geosync.journal.records import pack_whole_entry, unpack_whole_entry
@@ -69,6 +70,7 @@ class Journal:
         self.synced = JournalSynced(self._connection)
         self.log = JournalLog(self._connection)
         self.chunks = JournalChunks(self._connection)
+        self.declarations = JournalDeclarations(self._connection)
 
     def close(self) -> None:
         """Closes the database. A transaction that is open is rolled back."""

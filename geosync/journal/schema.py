@@ -141,3 +141,15 @@ CREATE TABLE unset (                -- attributes of the volume that could not b
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX unset_entry ON unset (entry);
 """
+
+DECLARATION_TABLES = """
+CREATE TABLE declaration (          -- what sites told of the volume's life, our own included
+    actor BLOB NOT NULL,            -- who declared it
+    counter INTEGER NOT NULL,       -- of that actor's operation
+    topic INTEGER NOT NULL,         -- see conflict.operations.Topic
+    received BLOB NOT NULL,         -- version vector: what the author had received then
+    record BLOB NOT NULL,           -- the operation
+    PRIMARY KEY (actor, counter)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX declaration_topic ON declaration (topic);
+"""

@@ -27,6 +27,7 @@ from conflict.operations import (
     AttributeChanges,
     AttributeValue,
     Context,
+    Declare,
     Delete,
     Drop,
     LinkId,
@@ -35,6 +36,7 @@ from conflict.operations import (
     Place,
     Put,
     SetAttributes,
+    Topic,
     Transaction,
     id_of,
 )
@@ -149,6 +151,7 @@ def operations(dot: Dot) -> st.SearchStrategy[Operation]:
         st.builds(SetAttributes, given, stamp, nodes, attribute_changes),
         st.builds(Delete, given, stamp, created_nodes, links, contexts, contexts, st.booleans()),
         st.builds(Drop, given, stamp, nodes, contexts),
+        st.builds(Declare, given, stamp, st.sampled_from(Topic), st.binary(max_size=40)),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from conflict.content import Content, ContentKind
 from conflict.operations import (
     ROOT,
+    Declare,
     Delete,
     Drop,
     LinkId,
@@ -17,6 +18,7 @@ from conflict.operations import (
     Place,
     Put,
     SetAttributes,
+    Topic,
     id_of,
 )
 from conflict.stamp import Stamp
@@ -95,9 +97,9 @@ def test_the_names_of_objects_are_those_of_the_code() -> None:
 
 def test_the_layout_of_the_frame_is_that_of_the_code() -> None:
     offsets = [row[0] for row in _rows(r"\d+|30 \+ n")]
-    kinds = ["0", "1", "2", "3", "4"]
+    kinds, topics = [*"012345"], [*"012345"]
     chunk, head = ["0", "1", "5"], ["0", "4", "5", "6", "10", "14", "30", "30 + n"]
-    assert offsets == [*chunk, *head, *kinds]
+    assert offsets == [*chunk, *head, *kinds, *topics]
     assert pack.CHUNK_HEAD_SIZE_BYTES == 5
     assert frame._HEAD.size == 14
     assert frame.HEAD_SIZE_BYTES == 30
@@ -105,6 +107,12 @@ def test_the_layout_of_the_frame_is_that_of_the_code() -> None:
     assert {segment._FRAME.magic, volume_record._FRAME.magic} == {b"GSEG", b"GVOL"}
     assert (Method.RAW.value, Method.ZSTD.value) == (0, 1)
     assert segment._FRAME.version == volume_record._FRAME.version == 1
+
+
+def test_the_topics_of_declarations_are_those_of_the_code() -> None:
+    rows = [row for row in _rows(r"[0-5]") if len(row) == 2 and row[1][:2].isupper()]
+    documented = [(int(number), text.partition(":")[0]) for number, text in rows]
+    assert documented == [(topic.value, topic.name) for topic in Topic]
 
 
 def test_the_fields_of_operations_are_those_of_the_code() -> None:
@@ -118,8 +126,10 @@ def test_the_fields_of_operations_are_those_of_the_code() -> None:
         SetAttributes(dot, stamp, node, ()),
         Delete(dot, stamp, node, link, frozenset()),
         Drop(dot, stamp, node, frozenset()),
+        Declare(dot, stamp, Topic.EPOCH, b"body"),
     ]
-    rows = [row for row in _rows(r"[0-4]") if row[1][0].isupper()]
+    kinds = [row for row in _rows(r"[0-5]") if row[1][0].isupper()]
+    rows = [row for row in kinds if len(row) == 3]
     assert [row[1] for row in rows] == [type(operation).__name__ for operation in operations]
     for row, operation in zip(rows, operations, strict=True):
         fields = OperationWriter(ACTOR).fields(operation)

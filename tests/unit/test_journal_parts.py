@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from conflict.observation import Attributes, DiskKind, Fingerprint
-from conflict.operations import ROOT, LinkId, SetAttributes, Transaction
+from conflict.operations import ROOT, Declare, LinkId, SetAttributes, Topic, Transaction
 from conflict.rendering import Claim
 from conflict.stamp import Stamp
 from conflict.synced import EntryId, SyncedEntry
@@ -59,6 +59,28 @@ def _entry(number: int) -> SyncedEntry:
         intended=replace(attributes, mode=0o600),
         claims=(Claim(ROOT, LinkId(ROOT), frozenset({Dot(CNAF, 3)})),),
     )
+
+
+# Declarations
+
+
+def test_declarations_come_back_by_topic_in_the_order_of_their_stamps(journal: Journal) -> None:
+    late = Declare(Dot(CNAF, 1), Stamp(1, 5, CNAF), Topic.EPOCH, b"late")
+    early = Declare(Dot(BARI, 4), Stamp(0, 9, BARI), Topic.EPOCH, b"early")
+    other = Declare(Dot(BARI, 5), Stamp(0, 10, BARI), Topic.BRAKE, b"other")
+    seen = VersionVector({BARI: 3, CNAF: 1})
+    with journal.transaction():
+        journal.declarations.add_all(
+            [Transaction((late,), VersionVector()), Transaction((early, other), seen)]
+        )
+    found = journal.declarations.of_topic(Topic.EPOCH)
+    assert [(each.operation, each.received) for each in found] == [
+        (early, seen),
+        (late, VersionVector()),
+    ]
+    with journal.transaction():
+        journal.declarations.forget([early.dot])
+    assert [each.operation for each in journal.declarations.of_topic(Topic.EPOCH)] == [late]
 
 
 # Logs

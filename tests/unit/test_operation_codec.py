@@ -10,6 +10,7 @@ from conflict.content import HOLE_DIGEST, ChunkReference, Content, ContentKind
 from conflict.errors import MalformedValueError
 from conflict.operations import (
     ROOT,
+    Declare,
     Delete,
     Drop,
     LinkId,
@@ -53,6 +54,7 @@ HANDLED = {
     SetAttributes: "dot stamp node attributes",
     Delete: "dot stamp node link context aside is_last_name",
     Drop: "dot stamp node context",
+    Declare: "dot stamp topic body",
     Transaction: "operations received",
     Content: "kind digest size_bytes chunks target",
     ChunkReference: "digest size_bytes",
@@ -130,10 +132,16 @@ def test_an_identity_that_no_operation_made_is_not_written() -> None:
 def test_an_unknown_kind_stops_the_log_and_says_so() -> None:
     """Skipping it would make this site differ from the others for ever."""
     with pytest.raises(UnknownOperationError) as caught:
-        decode_operation(_stored(5, 0, 0, b"anything"))
-    assert "operation 61616161:9: it is of kind 5" in str(caught.value)
-    assert "knows the kinds 0 to 4" in str(caught.value)
+        decode_operation(_stored(6, 0, 0, b"anything"))
+    assert "operation 61616161:9: it is of kind 6" in str(caught.value)
+    assert "knows the kinds 0 to 5" in str(caught.value)
     assert "update geosync here" in str(caught.value)
+
+
+def test_an_unknown_topic_stops_the_log_and_says_so() -> None:
+    """What it declares may be what keeps this site from losing something."""
+    with pytest.raises(UnknownOperationError, match=r"topic 99.* update geosync here"):
+        decode_operation(_stored(5, 0, 0, 99, b"anything"))
 
 
 @pytest.mark.parametrize("counter", [0, -1, COUNTER_MAX + 1, 2**64 - 1, None, True, b"9"])
