@@ -203,7 +203,8 @@ class _Capture:
             if known is not None and is_unchanged(known, entry):
                 continue
             found = self._content_of(path, entry)
-            if found is None:
+            is_open = known is not None and self._departures.may_part(known, entry)
+            if found is None or is_open:
                 self._skipped.add((*path, entry.name))
                 continue
             source = known or self._moved_to(path, entry)

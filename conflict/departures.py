@@ -88,6 +88,13 @@ class Departures:
             return False
         return self.is_away(above)
 
+    def may_part(self, known: SyncedEntry, seen: DiskEntry) -> bool:
+        """Tells whether it is open yet to which file the new inode of a name belongs.
+
+        Another name of that inode could not be read, so the two may be a file of their own.
+        """
+        return known.handle != seen.handle and seen.handle in self._unread_handles
+
     def has_lost(self, entry: SyncedEntry, seen_as: DiskEntry) -> bool:
         """Tells whether the entry's name is no name of its file any more, as seen elsewhere.
 

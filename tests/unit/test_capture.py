@@ -417,6 +417,25 @@ def test_a_name_that_is_saved_by_renaming_leaves_its_hard_links(site: SmallSite)
     check(site)
 
 
+def test_a_name_saved_by_renaming_leaves_its_hard_links_even_if_a_new_link_of_it_is_not_read(
+    site: SmallSite,
+) -> None:
+    """Where the new inode belongs is not known before all its names were read."""
+    write(site, f=b"1")
+    site.application.hard_link(b"f", b"g")
+    site.capture()
+    site.application.write(b"g", b"edited")
+    site.application.save(b"f", b"2")
+    site.application.hard_link(b"f", b"h")
+    at_look(site, 4, lambda: site.application.save(b"h", b"3"))
+    site.settle()
+    assert node(site, "f") != node(site, "g")
+    assert site.application.read(b"g") == b"edited"
+    assert not entry(site, "f").losers
+    assert not entry(site, "g").losers
+    check(site)
+
+
 def test_a_name_that_is_replaced_by_a_hard_link_joins_the_other_file(site: SmallSite) -> None:
     write(site, f=b"1", g=b"2")
     site.application.remove(b"g")
