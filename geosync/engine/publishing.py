@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from conflict.operations import Transaction
 from conflict.version import VersionVector
 from geosync.engine.respooling import respool
 from geosync.engine.site import Site
@@ -85,7 +86,7 @@ class Publisher:
         transactions = journal.log.outbox(SEGMENT_RECORDS_SIZE_BYTES_MAX)
         locations = journal.chunks.unannounced_locations()
         inline = journal.chunks.unannounced_inline()
-        applied = site.applied()
+        received, applied = self._told_with(transactions)
         segment = Segment(
             volume=site.volume,
             site=site.name,
@@ -93,7 +94,7 @@ class Publisher:
             sequence=log.next_sequence,
             previous_digest=log.chain_digest,
             created_at_ms=max(0, site.now_ms()),
-            received=journal.log.received(),
+            received=received,
             applied=applied,
             transactions=tuple(transactions),
             pack_entries=locations,
@@ -116,6 +117,20 @@ class Publisher:
                     heard_at_ms=segment.created_at_ms,
                 )
             )
+
+    def _told_with(self, transactions: list[Transaction]) -> tuple[VersionVector, VersionVector]:
+        """Returns what the segment with the oldest transactions says was received and applied.
+
+        Who reads that takes it that what we wrote without having these is all read by then. So as
+        long as later ones wait, it tells what the last one knew, and what was told before.
+        """
+        site, log = self._site, self._site.journal.log
+        own = log.actor(site.actor)
+        assert own is not None
+        if not transactions or len(transactions) == log.outbox_counts()[0]:
+            return log.received(), site.applied()
+        last = transactions[-1]
+        return last.received.join({site.actor: last.last_counter}), own.applied
 
     def _send_segments(self) -> bool:
         sent = False
