@@ -10,6 +10,7 @@ from typing import Final
 
 from conflict.content import Block, ChunkReference, Content, Zeros
 from conflict.errors import GeosyncError
+from geosync.engine.lost_chunks import LostChunks
 from geosync.engine.site import Site
 from geosync.engine.spool import Spool
 from transport.errors import CorruptObject, ObjectNotVisible, StoreRefused, StoreUnavailable
@@ -39,13 +40,18 @@ class _Range:
 @dataclass(frozen=True, slots=True)
 class _RangeResult:
     chunks: dict[bytes, bytes]
-    error: GeosyncError | None = None
+    errors: dict[bytes, GeosyncError]
 
 
 class Fetcher:
-    """Gathers chunks in memory, or, for large files, in a download that survives a restart."""
+    """Gathers chunks in memory, or, for large files, in a download that survives a restart.
+
+    Attributes:
+        lost: the chunks that were at none of their places.
+    """
 
     def __init__(self, site: Site, spool: Spool) -> None:
+        self.lost = LostChunks()
         self._site = site
         self._spool = spool
         self._chunks: dict[bytes, bytes] = {}
@@ -147,37 +153,52 @@ class Fetcher:
         return ContentUnavailable(str(reason) if reason else "its bytes are not in the store yet")
 
     def _bring(self, wanted: Iterable[ChunkReference]) -> None:
-        locations: dict[bytes, ChunkLocation] = {}
+        places: dict[bytes, list[ChunkLocation]] = {}
         for chunk in wanted:
             if chunk.digest in self._chunks:
                 continue
             inline = self._site.journal.chunks.inline_chunk(chunk.digest)
-            location = self._site.journal.chunks.location(chunk.digest)
             if inline is not None:
                 self._chunks[chunk.digest] = inline
-            elif location is not None:
-                locations[chunk.digest] = location
+            else:
+                places[chunk.digest] = self._site.journal.chunks.locations(chunk.digest)
+        while places:
+            for digest in [digest for digest, known in places.items() if not known]:
+                self.lost.note_lost(digest, self._site.clock.monotonic_s())
+            first = {digest: known.pop(0) for digest, known in places.items() if known}
+            places = {digest: places[digest] for digest in self._bring_from(first)}
+
+    def _bring_from(self, locations: dict[bytes, ChunkLocation]) -> list[bytes]:
+        """Brings chunks from one place each; returns those that are not there.
+
+        A store that can't tell, or still works on it, is no reason to ask for another place.
+        """
+        lost: list[bytes] = []
         for result in self._site.pool.map(self._read_range, list(_ranges(locations))):
             self._chunks.update(result.chunks)
-            if result.error is not None:
-                for digest in locations.keys() - self._chunks.keys():
-                    self._errors.setdefault(digest, result.error)
+            for digest in result.chunks:
+                self.lost.note_found(digest)
+            for digest, error in result.errors.items():
+                self._errors.setdefault(digest, error)
+                if isinstance(error, (ObjectNotVisible, CorruptObject)):
+                    lost.append(digest)
+        return lost
 
     def _read_range(self, wanted: _Range) -> _RangeResult:
         chunks: dict[bytes, bytes] = {}
-        error: GeosyncError | None = None
+        errors: dict[bytes, GeosyncError] = {}
         try:
             stored = self._stored(wanted)
         except (ObjectNotVisible, StoreUnavailable, StoreRefused, CorruptObject) as failure:
-            return _RangeResult({}, failure)
+            return _RangeResult({}, {digest: failure for digest, _ in wanted.chunks})
         for digest, location in wanted.chunks:
             start = location.offset - wanted.offset_bytes
             piece = stored[start : start + location.stored_size_bytes]
             try:
                 chunks[digest] = read_chunk(piece, location, digest, self._site.hasher)
             except CorruptObject as failure:
-                error = failure
-        return _RangeResult(chunks, error)
+                errors[digest] = failure
+        return _RangeResult(chunks, errors)
 
     def _stored(self, wanted: _Range) -> bytes:
         try:

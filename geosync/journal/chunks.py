@@ -24,12 +24,18 @@ class JournalChunks:
         return found is not None
 
     def location(self, digest: bytes) -> ChunkLocation | None:
-        """Returns the pack and the range in it, None when no pack is known to have the chunk."""
-        row = self._connection.execute(
-            "SELECT pack, offset_bytes, stored_size_bytes, size_bytes FROM chunk WHERE digest = ?",
+        """Returns where the chunk is looked for first, None when no pack is known to have it."""
+        known = self.locations(digest)
+        return known[0] if known else None
+
+    def locations(self, digest: bytes) -> list[ChunkLocation]:
+        """Returns all places that were announced; the latest first: it may be a repair."""
+        rows = self._connection.execute(
+            "SELECT pack, offset_bytes, stored_size_bytes, size_bytes FROM chunk WHERE digest = ?"
+            " ORDER BY turn DESC",
             (digest,),
-        ).fetchone()
-        return None if row is None else ChunkLocation(*row)
+        )
+        return [ChunkLocation(*row) for row in rows]
 
     def inline_chunk(self, digest: bytes) -> bytes | None:
         """Returns the plain bytes of a chunk that travelled in a segment."""
@@ -41,9 +47,10 @@ class JournalChunks:
     def add_locations(
         self, locations: Mapping[bytes, ChunkLocation], *, is_announced: bool
     ) -> None:
-        """Remembers locations; the first one known for a chunk stays."""
+        """Remembers locations, beside others that are known: a pack may be lost or damaged."""
         self._connection.executemany(
-            "INSERT OR IGNORE INTO chunk VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO chunk VALUES (?1, ?2, ?3, ?4, ?5, ?6,"
+            " (SELECT coalesce(max(turn) + 1, 0) FROM chunk WHERE digest = ?1))",
             [
                 (
                     digest,
@@ -68,7 +75,7 @@ class JournalChunks:
         """Returns our new chunks in packs that no segment of ours tells of yet."""
         rows = self._connection.execute(
             "SELECT digest, pack, offset_bytes, stored_size_bytes, size_bytes FROM chunk"
-            " WHERE is_announced = 0"
+            " WHERE is_announced = 0 ORDER BY turn"
         )
         return {digest: ChunkLocation(*rest) for digest, *rest in rows}
 
@@ -107,7 +114,7 @@ class JournalChunks:
         return {digest: ChunkLocation(*rest) for digest, *rest in rows}
 
     def forget_pack(self, name: str) -> None:
-        """Forgets a pack of ours that is lost; its chunks count as never seen."""
+        """Forgets a pack that is gone; what only it had counts as never seen."""
         self._connection.execute("DELETE FROM chunk WHERE pack = ?", (name,))
         self._connection.execute("DELETE FROM pack WHERE name = ?", (name,))
 

@@ -13,14 +13,24 @@ from urllib.parse import quote
 from sqlite_utils import Database, Migrations  # noqa: TID251 - its home
 
 from geosync.errors import OperatorError, StateUnusable
-from geosync.journal.schema import DECLARATION_TABLES, TABLES, UNSET_TABLES
+from geosync.journal.schema import (
+    DECLARATION_TABLES,
+    SEVERAL_LOCATIONS,
+    TABLES,
+    UNSET_TABLES,
+)
 from geosync.terminal import display_name
 
 FILE_NAME: Final = b"journal.sqlite"
 BUSY_TIMEOUT_S: Final = 30.0
 
 _migrations = Migrations("geosync")
-_KNOWN_MIGRATIONS: Final = ("0001 tables", "0002 unset attributes", "0003 declarations")
+_KNOWN_MIGRATIONS: Final = (
+    "0001 tables",
+    "0002 unset attributes",
+    "0003 declarations",
+    "0008 several locations of a chunk",
+)
 
 
 @_migrations(name=_KNOWN_MIGRATIONS[0])
@@ -36,6 +46,11 @@ def _create_unset_tables(database: Database) -> None:
 @_migrations(name=_KNOWN_MIGRATIONS[2])
 def _create_declaration_tables(database: Database) -> None:
     _run(database, DECLARATION_TABLES)
+
+
+@_migrations(name="0008 several locations of a chunk")
+def _keep_several_locations(database: Database) -> None:
+    _run(database, SEVERAL_LOCATIONS)
 
 
 def _run(database: Database, tables: str) -> None:

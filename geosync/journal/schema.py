@@ -153,3 +153,20 @@ CREATE TABLE declaration (          -- what sites told of the volume's life, our
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX declaration_topic ON declaration (topic);
 """
+
+SEVERAL_LOCATIONS = """
+CREATE TABLE chunk_location (       -- where the bytes of contents are in the store: becomes chunk
+    digest BLOB NOT NULL,           -- of the plain chunk
+    pack TEXT NOT NULL,             -- object name
+    offset_bytes INTEGER NOT NULL,  -- where it begins in the pack
+    stored_size_bytes INTEGER NOT NULL,-- as it lies there, compressed or not
+    size_bytes INTEGER NOT NULL,    -- of the plain chunk
+    is_announced INTEGER NOT NULL,  -- 0 only for our own that no segment of ours tells of yet
+    turn INTEGER NOT NULL,          -- of a chunk's places, the one with the highest is tried first
+    PRIMARY KEY (digest, pack)
+) STRICT, WITHOUT ROWID;
+INSERT INTO chunk_location SELECT *, 0 FROM chunk;
+DROP TABLE chunk;
+ALTER TABLE chunk_location RENAME TO chunk;
+CREATE INDEX chunk_to_announce ON chunk (pack) WHERE is_announced = 0;
+"""

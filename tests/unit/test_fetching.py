@@ -11,6 +11,7 @@ import pytest
 from conflict.content import ChunkReference, Content, ContentKind
 from geosync.engine import fetching
 from geosync.engine.fetching import ContentUnavailable, Fetcher
+from geosync.engine.lost_chunks import WANTED_AFTER_S
 from geosync.engine.spool import Spool
 from tests.support.kill_points import Killed
 from tests.support.local_sites import LocalSite, local_sites, run, settle
@@ -29,6 +30,7 @@ class Packs:
 
     def __init__(self, site: LocalSite, store: RecordingStore) -> None:
         self.site = site.engine.site
+        self.site_time = site.time
         self.store = store
         self.hasher: VolumeHasher = self.site.hasher
         self._number = 0
@@ -146,6 +148,46 @@ def test_one_damaged_chunk_does_not_hold_back_its_neighbours(packs: Packs) -> No
     assert _read(fetcher, contents[2]) == chunks[2]
     with pytest.raises(ContentUnavailable, match="restore the object"):
         _read(fetcher, contents[1])
+
+
+def test_a_chunk_comes_from_any_of_its_places_the_latest_is_asked_first(packs: Packs) -> None:
+    (content,) = packs.add([b"everywhere" * 500])
+    packs.add([b"everywhere" * 500])
+    first, second = packs.site.journal.chunks.locations(content.chunks[0].digest)
+    for gone, asked in ((None, [first]), (first, [first, second])):
+        if gone is not None:
+            packs.store.delete(gone.pack)
+        packs.store.calls.clear()
+        fetcher = packs.fetcher()
+        fetcher.prefetch([content])
+        assert _read(fetcher, content) == b"everywhere" * 500
+        assert packs.store.names("get_range") == [each.pack for each in asked]
+
+
+def test_a_store_that_can_not_tell_is_not_asked_for_another_place(packs: Packs) -> None:
+    (content,) = packs.add([b"everywhere" * 500])
+    packs.add([b"everywhere" * 500])
+
+    def refuse(method: str, name: str) -> None:
+        raise StoreUnavailable("no answer")
+
+    packs.store.before = refuse
+    packs.fetcher().prefetch([content])
+    assert len(packs.store.names("get_range")) == 1
+
+
+def test_what_no_place_gives_is_lost_once_that_has_lasted(packs: Packs) -> None:
+    (content,) = packs.add([b"gone" * 500])
+    digest = content.chunks[0].digest
+    packs.store.delete(packs.site.journal.chunks.locations(digest)[0].pack)
+    fetcher = packs.fetcher()
+    for waited_s, lost in ((0.0, set()), (WANTED_AFTER_S - 1, set()), (2.0, {digest})):
+        packs.site_time.advance(waited_s)
+        fetcher.prefetch([content])
+        assert fetcher.lost.long_lost(packs.site.clock.monotonic_s()) == lost
+    packs.add([b"gone" * 500])
+    fetcher.prefetch([content])
+    assert fetcher.lost.long_lost(packs.site.clock.monotonic_s()) == set()
 
 
 def test_small_files_are_still_in_memory_after_a_large_one_of_the_same_batch(

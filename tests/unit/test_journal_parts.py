@@ -165,11 +165,22 @@ def test_a_chunk_is_known_from_a_pack_or_inline(journal: Journal) -> None:
     assert journal.chunks.inline_chunk(DIGEST) is None
 
 
-def test_the_first_place_known_for_a_chunk_stays(journal: Journal) -> None:
+def test_all_places_of_a_chunk_are_known_the_latest_first(journal: Journal) -> None:
     journal.chunks.add_locations({DIGEST: HERE}, is_announced=False)
     journal.chunks.add_locations({DIGEST: THERE}, is_announced=True)
-    assert journal.chunks.location(DIGEST) == HERE
+    journal.chunks.add_locations({DIGEST: HERE}, is_announced=True)
+    assert journal.chunks.location(DIGEST) == THERE
+    assert journal.chunks.locations(DIGEST) == [THERE, HERE]
     assert journal.chunks.unannounced_locations() == {DIGEST: HERE}
+
+
+def test_a_chunk_is_known_while_one_of_its_packs_is(journal: Journal) -> None:
+    journal.chunks.add_locations({DIGEST: HERE}, is_announced=True)
+    journal.chunks.add_locations({DIGEST: THERE}, is_announced=True)
+    journal.chunks.forget_pack(THERE.pack)
+    assert journal.chunks.locations(DIGEST) == [HERE]
+    journal.chunks.forget_pack(HERE.pack)
+    assert not journal.chunks.is_known(DIGEST)
 
 
 def test_chunks_are_announced_once(journal: Journal) -> None:
