@@ -10,6 +10,7 @@ import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.simulation.simulated_clock import SimulatedClock
 from tests.support.disk_tree import disk_tree
 from tests.support.full_disk import files_of_at_most
 from tests.support.local_sites import LocalSite, local_sites, run, settle
+from tests.support.loop_file_system import loop_file_system
 from transport.memory_store import MemoryStore
 
 is_root = os.geteuid() == 0
@@ -91,6 +93,15 @@ def test_a_quota_holds_back_the_file_that_exceeds_it_alone(
 
 
 @contextmanager
+def bind_mount(source: bytes, target: bytes) -> Iterator[None]:
+    subprocess.run(["mount", "--bind", source, target], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", target], check=True)
+
+
+@contextmanager
 def small_file_system(path: bytes, size: str) -> Iterator[None]:
     os.makedirs(path, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", path], check=True)
@@ -120,6 +131,37 @@ def test_a_full_file_system_holds_back_what_does_not_fit_and_nothing_else() -> N
         cnaf.time.advance(60)
         assert_same(bari, cnaf)
         cnaf.close()
+
+
+@pytest.mark.root
+@needs_root
+def test_a_quota_of_the_file_system_holds_back_what_exceeds_it_until_it_is_raised(
+    tmp_path: Path,
+) -> None:
+    with ExitStack() as stack:
+        whole = stack.enter_context(loop_file_system(tmp_path, "btrfs"))
+        volume = whole.root / "volume"
+        _btrfs("quota", "enable", whole.root)
+        _btrfs("subvolume", "create", volume)
+        bari, cnaf = stack.enter_context(local_sites(MemoryStore(), "bari", "cnaf"))
+        cnaf.close()
+        stack.enter_context(bind_mount(os.fsencode(volume), cnaf.root))
+        cnaf.open()
+        settle(bari, cnaf)
+        _btrfs("qgroup", "limit", "6M", volume)
+        bari.write(b"too large", os.urandom(9_000_000))
+        bari.write(b"small", b"has room")
+        run(bari, cnaf)
+        assert os.strerror(errno.EDQUOT) in cnaf.engine.waiting()[(b"too large",)]
+        assert cnaf.read(b"small") == b"has room"
+        _btrfs("qgroup", "limit", "none", volume)
+        cnaf.time.advance(60)
+        assert_same(bari, cnaf)
+        cnaf.close()
+
+
+def _btrfs(*arguments: object) -> None:
+    subprocess.run(["btrfs", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
 
 # A disk that refuses
@@ -362,15 +404,6 @@ def test_a_process_without_descriptors_loses_nothing_and_goes_on_once_it_has_som
 
 
 # Mounts
-
-
-@contextmanager
-def bind_mount(source: bytes, target: bytes) -> Iterator[None]:
-    subprocess.run(["mount", "--bind", source, target], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", target], check=True)
 
 
 @pytest.mark.root
