@@ -57,7 +57,7 @@ class Fetcher:
         self._chunks: dict[bytes, bytes] = {}
         self._errors: dict[bytes, GeosyncError] = {}
         self._downloads = os.path.join(site.state_dir, b"downloads")
-        os.makedirs(self._downloads, mode=0o700, exist_ok=True)
+        self._make_directory()
 
     def prefetch(self, contents: Iterable[Content]) -> None:
         """Brings the chunks of small contents into memory, many with one request."""
@@ -86,7 +86,8 @@ class Fetcher:
             for chunk in content.chunks:
                 yield Zeros(chunk.size_bytes) if chunk.is_hole else self._chunk(chunk)
             return
-        path = os.path.join(self._downloads, content.digest.hex().encode())
+        self._make_directory()
+        path = self._download_path(content)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._download(content, descriptor)
@@ -100,14 +101,22 @@ class Fetcher:
 
     def finish_download(self, content: Content) -> None:
         """Removes the download of a large file that is in place now."""
-        path = os.path.join(self._downloads, content.digest.hex().encode())
+        path = self._download_path(content)
         if _is_large(content) and os.path.exists(path):
             os.unlink(path)
 
     def discard_downloads(self) -> None:
         """Removes what was begun for versions that nobody wants any more; for when all is done."""
+        self._make_directory()
         for name in os.listdir(self._downloads):
             os.unlink(os.path.join(self._downloads, name))
+
+    def _make_directory(self) -> None:
+        """Makes the directory of downloads, also after somebody has removed it."""
+        os.makedirs(self._downloads, mode=0o700, exist_ok=True)
+
+    def _download_path(self, content: Content) -> bytes:
+        return os.path.join(self._downloads, content.digest.hex().encode())
 
     def _download(self, content: Content, descriptor: int) -> None:
         """Fills a file with the content, keeping what an interrupted run left there intact."""

@@ -282,6 +282,14 @@ def test_what_was_damaged_in_an_unfinished_download_is_brought_again() -> None:
 
 
 @pytest.mark.usefixtures("small_windows")
+def test_a_directory_of_downloads_that_somebody_removed_is_made_again() -> None:
+    with local_sites(MemoryStore(), "away", "here") as (away, here):
+        away.write(b"film", os.urandom(12 * MIB))
+        os.rmdir(os.path.join(here.engine.site.state_dir, b"downloads"))
+        settle(away, here)
+        assert here.read(b"film") == away.read(b"film")
+
+
 def test_a_download_that_nobody_wants_any_more_is_removed() -> None:
     store = RecordingStore(MemoryStore())
     with local_sites(store, "away", "here") as (away, here):
