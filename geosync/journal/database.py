@@ -14,7 +14,9 @@ from sqlite_utils import Database, Migrations  # noqa: TID251 - its home
 
 from geosync.errors import OperatorError, StateUnusable
 from geosync.journal.schema import (
+    BRAKE_TABLES,
     DECLARATION_TABLES,
+    DRIFT_TABLES,
     SEVERAL_LOCATIONS,
     TABLES,
     UNSET_TABLES,
@@ -29,7 +31,9 @@ _KNOWN_MIGRATIONS: Final = (
     "0001 tables",
     "0002 unset attributes",
     "0003 declarations",
+    "0006 brakes",
     "0008 several locations of a chunk",
+    "0007 drift and late writes",
 )
 
 
@@ -48,9 +52,19 @@ def _create_declaration_tables(database: Database) -> None:
     _run(database, DECLARATION_TABLES)
 
 
+@_migrations(name="0006 brakes")
+def _create_brake_tables(database: Database) -> None:
+    _run(database, BRAKE_TABLES)
+
+
 @_migrations(name="0008 several locations of a chunk")
 def _keep_several_locations(database: Database) -> None:
     _run(database, SEVERAL_LOCATIONS)
+
+
+@_migrations(name="0007 drift and late writes")
+def _create_drift_tables(database: Database) -> None:
+    _run(database, DRIFT_TABLES)
 
 
 def _run(database: Database, tables: str) -> None:

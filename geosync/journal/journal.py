@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from conflict.observation import Fingerprint
 from conflict.synced import EntryId, SyncedEntry
+from geosync.journal.brakes import JournalBrakes
 from geosync.journal.chunks import JournalChunks
 from geosync.journal.database import (
     explaining,
@@ -17,6 +18,7 @@ from geosync.journal.database import (
     transaction,
 )
 from geosync.journal.declarations import JournalDeclarations
+from geosync.journal.drift import JournalDrift
 from geosync.journal.log import JournalLog
 from geosync.journal.nodes import JournalNodes
 from geosync.journal.records import pack_whole_entry, unpack_whole_entry
@@ -71,6 +73,8 @@ class Journal:
         self.log = JournalLog(self._connection)
         self.chunks = JournalChunks(self._connection)
         self.declarations = JournalDeclarations(self._connection)
+        self.brakes = JournalBrakes(self._connection)
+        self.drift = JournalDrift(self._connection)
 
     def close(self) -> None:
         """Closes the database. A transaction that is open is rolled back."""

@@ -170,3 +170,69 @@ DROP TABLE chunk;
 ALTER TABLE chunk_location RENAME TO chunk;
 CREATE INDEX chunk_to_announce ON chunk (pack) WHERE is_announced = 0;
 """
+
+DRIFT_TABLES = """
+CREATE TABLE drift (                -- what programs changed where nothing is captured
+    path BLOB PRIMARY KEY,          -- below the root
+    kind TEXT NOT NULL,             -- see conflict.drift
+    since_ms INTEGER NOT NULL       -- when it was first seen
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE set_aside (            -- drift that was reverted, and is kept
+    kept_at BLOB PRIMARY KEY,       -- below the root, in the private directory
+    path BLOB NOT NULL,             -- where it was; empty when that is not known
+    since_ms INTEGER NOT NULL       -- when it was set aside
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE late_write (           -- what a site wrote after another one had become the primary
+    actor BLOB NOT NULL,            -- who wrote it
+    counter INTEGER NOT NULL,       -- of that actor's operation
+    path BLOB NOT NULL,             -- what it is about, when we heard of it
+    what TEXT NOT NULL,             -- see conflict.fencing
+    written_at_ms INTEGER NOT NULL, -- by its author's clock
+    heard_at_ms INTEGER NOT NULL,   -- by ours
+    PRIMARY KEY (actor, counter)
+) STRICT, WITHOUT ROWID;
+"""
+
+BRAKE_TABLES = """
+CREATE TABLE brake (                -- brakes that have engaged at this site
+    actor BLOB NOT NULL,            -- with counter, its name: our declaration of it; or the first
+    counter INTEGER NOT NULL,       -- of another actor's operations that it holds off our disk
+    is_ours INTEGER NOT NULL,       -- 1: it holds back changes of our disk
+    kind TEXT NOT NULL,             -- see conflict.brakes.BrakeKind
+    reason TEXT NOT NULL,           -- in words, for the operator
+    since_ms INTEGER NOT NULL,      -- when it engaged
+    verdict INTEGER NOT NULL,       -- see transport.brake_record.Verdict; 0: it waits for one
+    told_count INTEGER NOT NULL,    -- how many files the others were told of
+    PRIMARY KEY (actor, counter)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE held_entry (           -- what our own brakes hold
+    entry INTEGER PRIMARY KEY,      -- of the synced tree: it is missing on the disk, or changed
+    brake INTEGER NOT NULL,         -- counter of the brake
+    since_ms INTEGER NOT NULL,      -- when that was seen first
+    size_bytes INTEGER NOT NULL     -- of the content that would go
+) STRICT;
+
+CREATE TABLE passed_entry (         -- what was deleted or replaced lately, and captured
+    kind TEXT NOT NULL,             -- as of a brake
+    entry INTEGER NOT NULL,         -- of the synced tree as it was
+    time_ms INTEGER NOT NULL,       -- when it was captured last
+    size_bytes INTEGER NOT NULL,    -- of the content that went
+    PRIMARY KEY (kind, entry)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX passed_entry_time ON passed_entry (kind, time_ms);
+
+CREATE TABLE taken_away (           -- what operations of other actors would take off our disk
+    actor BLOB NOT NULL,            -- whose operation
+    counter INTEGER NOT NULL,       -- of the operation
+    kind TEXT NOT NULL,             -- as of a brake
+    node BLOB NOT NULL,             -- which file or directory
+    time_ms INTEGER NOT NULL,       -- of the operation's stamp, by its author's clock
+    size_bytes INTEGER NOT NULL,    -- of the content that would go
+    is_held INTEGER NOT NULL,       -- 1: a brake keeps it off our disk
+    PRIMARY KEY (actor, counter)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX taken_away_held ON taken_away (node) WHERE is_held = 1;
+"""
