@@ -229,10 +229,11 @@ class Author:
                 is_last_name = self._is_last_name(claim)
                 self._delete(claim, claim.content_dots, NOTHING, is_last_name=is_last_name)
 
-    def declare(self, topic: Topic, body: bytes) -> None:
-        """Tells all sites something that changes no tree."""
+    def declare(self, topic: Topic, body: bytes) -> Dot:
+        """Tells all sites something that changes no tree; returns the declaration's dot."""
         dot, stamp = self._next()
         self._emit(Declare(dot, stamp, topic, body))
+        return dot
 
     def _create(self, parent: NodeId, name: bytes, *, is_directory: bool) -> Claim:
         dot, stamp = self._next(parent)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import NoReturn
 
+from conflict.brakes import BrakeLimits
+from geosync.brake_configuration import brake_lines, read_brake_limits
 from geosync.capture_configuration import capture_lines, read_capture_rules
 from geosync.capture_rules import CaptureRules
 from geosync.configuration_table import TableReader, shown, shown_path, toml_string
@@ -25,7 +27,7 @@ CONFIGURATION_BYTES_MAX = 1 << 20
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TOP_LEVEL_KEYS = (
     "volume", "site", "root", "state_dir", "mode", "allow_setuid", "store", "swift", "directory",
-    "http", "tuning", "capture", "file_group", "fifos", "owners", "groups",
+    "http", "tuning", "capture", "file_group", "fifos", "owners", "groups", "brakes",
 )  # fmt: skip
 
 
@@ -100,6 +102,7 @@ class Configuration:
         directory_path: where the directory store lies; None unless configured.
         http_listen: None turns HTTP off.
         capture: the tables [[capture]] and [[file_group]].
+        brakes: how much may go at once without anybody being asked.
         source: the file (or other origin) it came from, for messages.
     """
 
@@ -118,6 +121,7 @@ class Configuration:
     http_listen: ListenAddress | None
     tuning: Tuning
     capture: CaptureRules
+    brakes: BrakeLimits
     source: str = field(compare=False)
 
 
@@ -178,6 +182,7 @@ def parse_configuration(document: Mapping[str, object], source: str) -> Configur
         http_listen=_http_listen(reader.table("http")),
         tuning=_tuning(reader.table("tuning")),
         capture=read_capture_rules(reader),
+        brakes=read_brake_limits(reader.table("brakes")),
         source=source,
     )
     _refuse_nesting(reader, configuration)
@@ -329,6 +334,7 @@ def default_configuration_text(configuration: Configuration) -> str:
         listen=toml_string(listen),
         tuning=_tuning_lines(configuration.tuning),
         capture=capture_lines(configuration.capture),
+        brakes=brake_lines(configuration.brakes),
     )
 
 
@@ -390,6 +396,12 @@ listen = {listen}
 [tuning]
 # Numbers that most operators never change; the ones behind a # are the defaults.
 {tuning}
+
+[brakes]
+# What would delete or replace much at once waits for you: `geosync brake list` shows it, on any
+# site. Everything else goes on. Moves and renames count as nothing. The lines behind a # are the
+# defaults.
+{brakes}
 
 # Files that a program has open for writing all the time, by name or by path below the root. The
 # first table that matches decides. open_files: "wait" (the default: captured once it is closed),

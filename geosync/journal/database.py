@@ -17,6 +17,7 @@ from geosync.journal.schema import (
     BRAKE_TABLES,
     DECLARATION_TABLES,
     DRIFT_TABLES,
+    HISTORY_TABLES,
     SEVERAL_LOCATIONS,
     TABLES,
     UNSET_TABLES,
@@ -34,6 +35,7 @@ _KNOWN_MIGRATIONS: Final = (
     "0006 brakes",
     "0008 several locations of a chunk",
     "0007 drift and late writes",
+    "0005 history without segments",
 )
 
 
@@ -65,6 +67,11 @@ def _keep_several_locations(database: Database) -> None:
 @_migrations(name="0007 drift and late writes")
 def _create_drift_tables(database: Database) -> None:
     _run(database, DRIFT_TABLES)
+
+
+@_migrations(name="0005 history without segments")
+def _create_history_tables(database: Database) -> None:
+    _run(database, HISTORY_TABLES)
 
 
 def _run(database: Database, tables: str) -> None:

@@ -19,6 +19,7 @@ from geosync.journal.database import (
 )
 from geosync.journal.declarations import JournalDeclarations
 from geosync.journal.drift import JournalDrift
+from geosync.journal.history import JournalHistory
 from geosync.journal.log import JournalLog
 from geosync.journal.nodes import JournalNodes
 from geosync.journal.records import pack_whole_entry, unpack_whole_entry
@@ -73,6 +74,7 @@ class Journal:
         self.log = JournalLog(self._connection)
         self.chunks = JournalChunks(self._connection)
         self.declarations = JournalDeclarations(self._connection)
+        self.history = JournalHistory(self._connection)
         self.brakes = JournalBrakes(self._connection)
         self.drift = JournalDrift(self._connection)
 
@@ -95,6 +97,11 @@ class Journal:
             self.nodes.forget_changes()
             self.synced.forget_cached()
             raise
+
+    def hold_snapshot(self) -> None:
+        """Makes all later reads see the journal as it is now. For one that is only read."""
+        self._connection.execute("BEGIN")
+        self.setting("actor")  # the first read settles what is seen
 
     def setting(self, key: str) -> bytes | None:
         """Returns a fact about this journal."""

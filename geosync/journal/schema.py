@@ -236,3 +236,13 @@ CREATE TABLE taken_away (           -- what operations of other actors would tak
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX taken_away_held ON taken_away (node) WHERE is_held = 1;
 """
+
+HISTORY_TABLES = """
+CREATE TABLE past_version (         -- contents that files once had, of segments that are gone here
+    node BLOB NOT NULL,             -- the file
+    digest BLOB NOT NULL,           -- of the content
+    version BLOB NOT NULL,          -- the operation that wrote it, as an identity
+    written_at_ms INTEGER NOT NULL, -- by its author's clock
+    PRIMARY KEY (node, digest, version)
+) STRICT, WITHOUT ROWID;
+"""

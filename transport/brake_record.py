@@ -1,0 +1,147 @@
+"""What sites tell each other of brakes: the bodies of declarations with the topic BRAKE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, NoReturn
+
+from conflict.brakes import Amount, BrakeKind
+
+from conflict.errors import MalformedValueError
+from conflict.operations import DECLARATION_SIZE_BYTES_MAX
+from conflict.version import ActorId, Dot, actor_id, checked_dot
+from transport.msgpack_codec import WireValue, array, byte_string, decode, encode, integer
+from transport.wire_errors import MalformedContentsError, WireFormatError
+
+NUMBER_MAX: Final = 2**62
+BRAKE_PATHS_MAX: Final = 10
+_KINDS: Final = (BrakeKind.DELETION, BrakeKind.CHANGE, BrakeKind.ENCRYPTION)
+
+
+class Verdict(IntEnum):
+    """What somebody decided. Wire format: no number is ever given another meaning."""
+
+    APPROVED = 1
+    REJECTED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Engaged:
+    """The author holds changes of its own disk back; the declaration's dot names the brake."""
+
+    kind: BrakeKind
+    since_ms: int  # since 1970, by the author's clock
+    amount: Amount  # when this was written
+    reason: str
+    paths: tuple[bytes, ...]  # the first few
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Somebody decided about a brake that a site told of."""
+
+    brake: Dot
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A brake of the author is over: its changes were captured, undone, or are there no more."""
+
+    counter: int  # of the author's declaration of the brake
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Operations that nobody is to hold back: a person has decided about them."""
+
+    actor: ActorId
+    first_counter: int
+    last_counter: int
+    verdict: Verdict
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.first_counter <= self.last_counter:
+            raise MalformedValueError(
+                f"operations from {self.first_counter} to {self.last_counter} are none"
+            )
+
+    def covers(self, dot: Dot) -> bool:
+        """Tells whether an operation is among them."""
+        return (
+            dot.actor == self.actor and self.first_counter <= dot.counter <= self.last_counter
+        )
+
+
+BrakeRecord = Engaged | Decided | Released | Settled
+
+
+def encode_brake_record(record: BrakeRecord) -> bytes:
+    """Returns the body of a declaration."""
+    match record:
+        case Engaged():
+            return encode(
+                (
+                    0,
+                    _KINDS.index(record.kind),
+                    record.since_ms,
+                    record.amount.count,
+                    record.amount.size_bytes,
+                    record.reason.encode(),
+                    record.paths[:BRAKE_PATHS_MAX],
+                )
+            )
+        case Decided():
+            return encode((1, record.brake.actor, record.brake.counter, record.verdict.value))
+        case Released():
+            return encode((2, record.counter))
+        case Settled():
+            first, last = record.first_counter, record.last_counter
+            return encode((3, record.actor, first, last, record.verdict.value))
+
+
+def decode_brake_record(body: bytes) -> BrakeRecord:
+    """Reads the body of a declaration.
+
+    Raises:
+        MalformedValueError: the body is none, or of a kind that only a later version knows.
+    """
+    try:
+        return _decoded(array(decode(body, DECLARATION_SIZE_BYTES_MAX), "brake"))
+    except (WireFormatError, UnicodeDecodeError) as error:
+        raise MalformedValueError(f"a declaration about a brake: {error}") from error
+
+
+def _decoded(values: tuple[WireValue, ...]) -> BrakeRecord:
+    match values:
+        case (0, kind, since_ms, count, size_bytes, reason, paths):
+            return Engaged(
+                kind=_KINDS[integer(kind, 0, len(_KINDS) - 1, "kind")],
+                since_ms=_number(since_ms),
+                amount=Amount(_number(count), _number(size_bytes)),
+                reason=byte_string(reason, "reason").decode(),
+                paths=tuple(byte_string(path, "path") for path in array(paths, "paths")),
+            )
+        case (1, actor, counter, verdict):
+            brake = checked_dot(byte_string(actor, "actor"), _number(counter))
+            return Decided(brake, _verdict(verdict))
+        case (2, counter):
+            return Released(_number(counter))
+        case (3, actor, first, last, verdict):
+            author = actor_id(byte_string(actor, "actor"))
+            return Settled(author, _number(first), _number(last), _verdict(verdict))
+        case _:
+            _refuse(values)
+
+
+def _number(value: WireValue) -> int:
+    return integer(value, 0, NUMBER_MAX, "number")
+
+
+def _verdict(value: WireValue) -> Verdict:
+    return Verdict(integer(value, min(Verdict), max(Verdict), "verdict"))
+
+
+def _refuse(values: tuple[WireValue, ...]) -> NoReturn:
+    raise MalformedContentsError(f"no brake is told of by {len(values)} values: {values[:1]!r}")
