@@ -281,7 +281,6 @@ def test_what_was_damaged_in_an_unfinished_download_is_brought_again() -> None:
         assert here.read(b"film") == content
 
 
-@pytest.mark.usefixtures("small_windows")
 def test_a_directory_of_downloads_that_somebody_removed_is_made_again() -> None:
     with local_sites(MemoryStore(), "away", "here") as (away, here):
         away.write(b"film", os.urandom(12 * MIB))
@@ -290,6 +289,7 @@ def test_a_directory_of_downloads_that_somebody_removed_is_made_again() -> None:
         assert here.read(b"film") == away.read(b"film")
 
 
+@pytest.mark.usefixtures("small_windows")
 def test_a_download_that_nobody_wants_any_more_is_removed() -> None:
     store = RecordingStore(MemoryStore())
     with local_sites(store, "away", "here") as (away, here):
