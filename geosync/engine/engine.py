@@ -33,6 +33,7 @@ from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
 from geosync.engine.unset_attributes import UnsetAttributes
 from geosync.engine.volume_policy import set_volume_rules
+from geosync.engine.wanting import Wants
 from geosync.errors import OperatorError
 from geosync.event_log import event_logger
 from transport.errors import (
@@ -49,6 +50,7 @@ ACKNOWLEDGE_AFTER_S: Final = 0.3
 RETRY_BLOCKED_S: Final = 1.0
 RETRY_BLOCKED_S_MAX: Final = 15.0  # for what fails again and again, without any news
 UNSET_EVERY_S: Final = 5.0
+WANTS_EVERY_S: Final = 5.0
 LOOK_AGAIN_EVERY_S: Final = 0.2  # at files that are being written or seem to be gone
 _STORE: Final = b"store"
 _DISK: Final = b"disk"
@@ -83,7 +85,7 @@ class Engine:
         spool = Spool(os.path.join(site.state_dir, b"spool"))
         spool.clear(site.journal.chunks.packs_to_store())
         self._spool = spool
-        fetcher = Fetcher(site, spool)
+        self._fetcher = fetcher = Fetcher(site, spool)
         self._capturer = Capturer(site, spool)
         self._publisher = Publisher(site, spool)
         self._receiver = Receiver(site)
@@ -91,6 +93,7 @@ class Engine:
         self._mirror = Mirror(site, fetcher)
         self._sweeper = Sweeper(site, spool)
         self._unset = UnsetAttributes(site)
+        self._wants = Wants(site, spool)
         self._joining = Joining(site)
         self._superseded: str | None = None
         self._is_log_checked = False
@@ -145,6 +148,7 @@ class Engine:
         if self._joining.is_under_way and not self._capturer.has_pending():
             self._finish_joining()
         is_joined = not self._joining.is_under_way
+        self._on_disk(cycle, lambda: self._tend_wants(cycle))
         if is_joined and self._applier.has_work() and self._may_apply(cycle):
             self._on_disk(cycle, lambda: self._apply(cycle))
         if not self._applier.has_work() and self._is_due("unset attributes", UNSET_EVERY_S):
@@ -349,6 +353,15 @@ class Engine:
             raise unavailable
         if cycle.store_error is None and self._superseded is None:
             self._mended(_STORE)
+
+    def _tend_wants(self, cycle: Cycle) -> None:
+        """Asks for what the store has lost, and supplies what others ask for."""
+        if self._joining.is_under_way or not self._is_due("wants", WANTS_EVERY_S):
+            return
+        self._wants.refresh()
+        wanted = self._wants.want(self._fetcher.lost.long_lost(self._now_s()))
+        supplied = self._wants.answer()
+        cycle.has_more = cycle.has_more or wanted or bool(supplied)
 
     def _may_apply(self, cycle: Cycle) -> bool:
         """What is blocked is not tried in every cycle, unless something new came.

@@ -173,7 +173,8 @@ class Fetcher:
                 places[chunk.digest] = self._site.journal.chunks.locations(chunk.digest)
         while places:
             for digest in [digest for digest, known in places.items() if not known]:
-                self.lost.note_lost(digest, self._site.clock.monotonic_s())
+                tried = frozenset(at.pack for at in self._site.journal.chunks.locations(digest))
+                self.lost.note_lost(digest, tried, self._site.clock.monotonic_s())
             first = {digest: known.pop(0) for digest, known in places.items() if known}
             places = {digest: places[digest] for digest in self._bring_from(first)}
 
