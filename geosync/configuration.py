@@ -26,8 +26,8 @@ CONFIGURATION_BYTES_MAX = 1 << 20
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TOP_LEVEL_KEYS = (
-    "volume", "site", "root", "state_dir", "mode", "allow_setuid", "store", "swift", "directory",
-    "http", "tuning", "capture", "file_group", "fifos", "owners", "groups", "brakes",
+    "volume", "site", "root", "state_dir", "mode", "drift", "allow_setuid", "store", "swift",
+    "directory", "http", "tuning", "capture", "file_group", "fifos", "owners", "groups", "brakes",
 )  # fmt: skip
 
 
@@ -38,6 +38,13 @@ class Mode(StrEnum):
     REPLICA = "replica"
     PRIMARY = "primary"
     STANDBY = "standby"
+
+
+class DriftPolicy(StrEnum):
+    """What becomes of changes on a disk from which nothing is captured."""
+
+    KEEP = "keep"
+    REVERT = "revert"
 
 
 class StoreKind(StrEnum):
@@ -111,6 +118,7 @@ class Configuration:
     root: bytes
     state_dir: bytes
     mode: Mode
+    drift: DriftPolicy
     allow_setuid: bool
     fifos: bool
     owners: dict[bytes, bytes]
@@ -172,6 +180,7 @@ def parse_configuration(document: Mapping[str, object], source: str) -> Configur
         root=root,
         state_dir=state_dir,
         mode=reader.choice("mode", Mode.MULTI_MASTER),
+        drift=reader.choice("drift", DriftPolicy.KEEP),
         allow_setuid=reader.truth("allow_setuid", default=False),
         fifos=reader.truth("fifos", default=False),
         owners=read_owner_map(reader.table("owners")),
@@ -324,6 +333,7 @@ def default_configuration_text(configuration: Configuration) -> str:
         root=toml_string(os.fsdecode(configuration.root)),
         state_dir=toml_string(os.fsdecode(configuration.state_dir)),
         mode=toml_string(configuration.mode),
+        drift=toml_string(configuration.drift),
         allow_setuid=str(configuration.allow_setuid).lower(),
         fifos=str(configuration.fifos).lower(),
         owners=owner_lines(configuration.owners, 'www-data = "apache"'),
@@ -355,9 +365,16 @@ root = {root}
 # The journal and the caches, outside of root, on a local disk; created when missing.
 state_dir = {state_dir}
 
-# What this site does. "multi-master" captures and applies changes; this version knows no other
-# mode yet ("replica", "primary" and "standby" are names kept for later).
+# What this site does. "multi-master": it captures and applies changes, as all sites do. "replica":
+# it only applies, and never writes to the store, so that credentials that may only read are enough.
+# "primary" and "standby": one site captures, the others follow, and `geosync promote` and
+# `geosync demote` change which; the word here only says who is the primary at the very beginning.
 mode = {mode}
+
+# What becomes of changes that programs make here while the site captures nothing (replica,
+# standby). "keep": they are left alone and reported. "revert": the volume's state is put back, and
+# what was there is kept in .geosync/drift.
+drift = {drift}
 
 # Whether files that another site wrote get setuid and setgid here. Whoever may make such a file
 # there runs programs as its owner here: say yes only where root is the same person on all sites.

@@ -10,6 +10,7 @@ from threading import Event
 from typing import Final
 
 from geosync.assembly.journal_of_root import open_journal
+from geosync.assembly.read_only_store import ReadOnlyStore
 from geosync.assembly.transfer_pool import TransferPool
 from geosync.clock import Clock
 from geosync.configuration import Configuration, Mode, StoreKind
@@ -18,8 +19,6 @@ from geosync.disk.posix_disk import PosixDisk
 from geosync.engine.engine import Engine
 from geosync.engine.membership import Identity, Randomness, identify
 from geosync.engine.site import Site
-from geosync.errors import OperatorError
-from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal
 from transport.directory_store import DirectoryStore
 from transport.hashing import KEY_SIZE_BYTES, VolumeHasher
@@ -30,23 +29,17 @@ STORE_TIMEOUT_S: Final = 20.0
 """How long Swift may be silent. A Swift that has a dead node of its own needs up to 15 s."""
 
 
-def refuse_missing_modes(configuration: Configuration) -> None:
-    """Raises OperatorError for a mode that this version does not have."""
-    if configuration.mode is not Mode.MULTI_MASTER:
-        raise OperatorError(
-            f"{configuration.source} says mode = {configuration.mode.value!r}, which this version"
-            f" of geosync does not have yet: set it to {Mode.MULTI_MASTER.value!r}, or leave it"
-            " out. Nothing was changed.",
-            ExitCode.BAD_USAGE,
-        )
-
-
 def open_store(configuration: Configuration, environment: Mapping[str, str]) -> ObjectStore:
-    """Returns the configured store; nothing is asked of it yet.
+    """Returns the configured store, which a replica only reads; nothing is asked of it yet.
 
     Raises:
         InvalidCredentials: nothing, or something contradictory, says how to log in.
     """
+    store = _open_writable(configuration, environment)
+    return ReadOnlyStore(store) if configuration.mode is Mode.REPLICA else store
+
+
+def _open_writable(configuration: Configuration, environment: Mapping[str, str]) -> ObjectStore:
     if configuration.store is StoreKind.DIRECTORY:
         assert configuration.directory_path is not None
         return DirectoryStore(configuration.directory_path)
@@ -80,7 +73,8 @@ def join_volume(
     """
     names = (configuration.volume, configuration.site)
     randomness = Randomness(os.urandom(16), os.urandom(KEY_SIZE_BYTES))
-    return identify(journal, store, clock, names, randomness)
+    may_write = configuration.mode is not Mode.REPLICA
+    return identify(journal, store, clock, names, randomness, may_write=may_write)
 
 
 @contextmanager
@@ -128,5 +122,8 @@ def assembled(
                 pool=pool,
                 syncs_fifos=configuration.fifos,
                 capture_rules=configuration.capture,
+                mode=configuration.mode,
+                drift=configuration.drift,
+                brake_limits=configuration.brakes,
             )
         )

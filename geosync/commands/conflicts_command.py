@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 from conflict.report import conflicts
-from geosync.assembly.assembly import assembled, open_store, refuse_missing_modes, retrying
+from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.clock import SystemClock
 from geosync.commands.daemon_client import ask_daemon, configured
 from geosync.configuration import Configuration
@@ -83,7 +83,6 @@ def _resolve(configuration: Configuration, identity: str, choice: Choice) -> Exi
 def _resolve_without_daemon(
     configuration: Configuration, identity: str, choice: Choice
 ) -> dict[str, object]:
-    refuse_missing_modes(configuration)
     clock = SystemClock()
     with closing(open_store(configuration, os.environ)) as store:
         asking = retrying(store, clock, STORE_BUDGET_S)

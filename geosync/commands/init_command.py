@@ -11,7 +11,7 @@ from typing import Final
 
 from conflict.errors import MalformedValueError
 from conflict.policy import ConflictPolicy, PolicyRule
-from geosync.assembly.assembly import assembled, open_store, refuse_missing_modes, retrying
+from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.clock import Clock, SystemClock
 from geosync.commands.command_parser import SWIFT_OPTIONS
 from geosync.commands.daemon_client import configure_log
@@ -48,7 +48,6 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     configure_log(arguments)
     rules = _rules(arguments.conflict_policy)
     configuration, new_path = _configuration(arguments)
-    refuse_missing_modes(configuration)
     _require_root(configuration)
     clock = SystemClock()
     with closing(open_store(configuration, os.environ)) as raw_store:

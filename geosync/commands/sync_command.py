@@ -9,7 +9,7 @@ from contextlib import closing
 from threading import Event
 from typing import Any
 
-from geosync.assembly.assembly import assembled, open_store, refuse_missing_modes, retrying
+from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.assembly.journal_of_root import set_journal_aside
 from geosync.clock import Clock, SystemClock
 from geosync.commands.daemon_client import Deadline, ask_daemon, configured, say
@@ -63,7 +63,6 @@ def _sync_by_daemon(configuration: Configuration, deadline: Deadline) -> ExitCod
 
 
 def _sync_here(configuration: Configuration, clock: Clock, deadline: Deadline) -> ExitCode:
-    refuse_missing_modes(configuration)
     with closing(open_store(configuration, os.environ)) as store:
         asking = retrying(store, clock, deadline.slice_s(STORE_BUDGET_S))
         with (

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Final
 
 from conflict.errors import GeosyncError
-from geosync.assembly.assembly import assembled, open_store, refuse_missing_modes, retrying
+from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.assembly.background_store import BackgroundStore
 from geosync.assembly.journal_of_root import set_journal_aside
 from geosync.assembly.store_backoff import BackoffStore
@@ -48,7 +48,6 @@ def run_daemon(configuration: Configuration, environment: Mapping[str, str], clo
         InvalidCredentials, StoreUnavailable, StoreRefused: a new site can't join without a store.
         RootLost: the root is not the one that this site's journal knows.
     """
-    refuse_missing_modes(configuration)
     raw_store = open_store(configuration, environment)
     notifier = ServiceNotifier(environment)
     state = DaemonState(configuration.tuning)

@@ -173,7 +173,7 @@ class BatchRunner:
         if outcome is None:
             result.blocked.setdefault(shown, step.why_not)
             return
-        _note_failure(shown, outcome, result)
+        _note_failure(shown, outcome, result, will_capture=self._site.role.may_capture)
 
     def _parked_above(self, action: Action) -> set[EntryId]:
         """Returns the parked directories that an action is about something in."""
@@ -198,10 +198,17 @@ class BatchRunner:
         return {path[:-1] for path in map(self._entries.path, visible) if path}
 
 
-def _note_failure(path: Path, outcome: Mismatch | Busy | Failed, result: ApplyResult) -> None:
+def _note_failure(
+    path: Path, outcome: Mismatch | Busy | Failed, result: ApplyResult, *, will_capture: bool
+) -> None:
     match outcome:
-        case Mismatch():
+        case Mismatch() if will_capture:
             result.blocked[path] = "changed on this site meanwhile; it is captured first"
+        case Mismatch():
+            result.blocked[path] = (
+                "was changed on this site, where nothing is captured; what the volume has there"
+                " waits (see: geosync conflicts list)"
+            )
         case Busy():
             result.blocked[path] = "a program has the file open for writing"
         case Failed(reason=reason, errno=number):

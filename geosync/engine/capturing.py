@@ -19,6 +19,7 @@ from conflict.scan import directory_entry, without_new_fifos
 from conflict.synced import EntryId, Path, path_of_entry
 from geosync.disk.interface import EntryUnreadable, EntryVanished
 from geosync.engine.authoring import author_of, save_written
+from geosync.engine.drifting import Drifting
 from geosync.engine.exclusion import Exclusion
 from geosync.engine.group_problems import GroupProblems
 from geosync.engine.intake import Intake
@@ -42,6 +43,7 @@ class Captured:
 
     touched: set[Location] = field(default_factory=set)
     operations: int = 0
+    to_apply: set[Path] = field(default_factory=set)  # where nothing is captured
 
 
 class Capturer:
@@ -54,6 +56,7 @@ class Capturer:
         self._waiting = WaitingFiles(site.clock)
         self._uncertain = UncertainFiles(site.clock)
         self._reading = Reading(site)
+        self._drifting = Drifting(site, spool)
         self._exclusion = Exclusion(site)
         self._group_problems = GroupProblems(site)
         self._unreadable = Unreadable(site)
@@ -111,7 +114,8 @@ class Capturer:
             # Checked after the look at the directories: a root that went away in between must not
             # make its files look deleted.
             self._site.disk.check_root()
-            read = self._commit(scan, result)
+            may_capture = self._site.role.may_capture
+            read = self._commit(scan, result) if may_capture else self._compare(scan, result)
         except BaseException:
             self._pending.put_back()
             raise
@@ -223,6 +227,16 @@ class Capturer:
             result.touched |= author.touched
             result.operations += len(transaction.operations)
             _log.info("captured", operations=len(transaction.operations))
+        return read
+
+    def _compare(self, scan: Scan, result: Captured) -> Read:
+        """Finds drift instead, where nothing is captured; returns what was read."""
+        look = self._drifting.look(scan, self._recognition)
+        result.to_apply = look.to_apply
+        read = Read(scan, frozenset(scan.listings.keys() | scan.absent), look.contents)
+        self._missing_since_s.clear()
+        self._waiting.note(read.looked_at, look.waiting)
+        self._uncertain.note(read.looked_at, look.contents)
         return read
 
     def _confirmed(self) -> set[EntryId]:

@@ -28,6 +28,8 @@ from geosync.engine.recovery import recover
 from geosync.engine.rescuing import rescue
 from geosync.engine.resolving import Choice, find_conflict, resolve
 from geosync.engine.retry_pace import RetryPace
+from geosync.engine.role import require_deciding
+from geosync.engine.roles import role_of
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
@@ -82,6 +84,7 @@ class Engine:
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        site.role = role_of(site)
         spool = Spool(os.path.join(site.state_dir, b"spool"))
         spool.clear(site.journal.chunks.packs_to_store())
         self._spool = spool
@@ -112,7 +115,8 @@ class Engine:
         for problem in self.site.journal.problems():
             if problem.subject.startswith(_SPOOL):
                 self.site.report(problem.subject, None)
-        write_first_operation(self.site)
+        if self.site.role.may_publish:
+            write_first_operation(self.site)
         self.site.disk.clear_stage()
         if self.site.journal.intents() or self.site.applied() != self.site.journal.log.received():
             self._applier.mark_everything()
@@ -132,7 +136,7 @@ class Engine:
     def _cycle(self, dirty: dict[Path, bool]) -> Cycle:
         cycle = Cycle()
         self._capturer.look_at(dirty)
-        if not self._is_log_checked:
+        if not self._is_log_checked and self.site.role.may_publish:
             self._on_store(cycle, self._check_own_log)
         if self._joining.is_receiving:
             self._join(cycle)
@@ -149,6 +153,7 @@ class Engine:
             self._finish_joining()
         is_joined = not self._joining.is_under_way
         self._on_disk(cycle, lambda: self._tend_wants(cycle))
+        is_joined = is_joined and self.site.role.may_apply
         if is_joined and self._applier.has_work() and self._may_apply(cycle):
             self._on_disk(cycle, lambda: self._apply(cycle))
         if not self._applier.has_work() and self._is_due("unset attributes", UNSET_EVERY_S):
@@ -168,7 +173,7 @@ class Engine:
             self._joining.is_under_way
             or self._superseded is not None
             or self._applier.has_work()
-            or self._publisher.has_work()
+            or (self.site.role.may_publish and self._publisher.has_work())
             or self.has_uncaptured()
             or self._receiver.is_waiting_for_others()
             or self._is_mirror_stale
@@ -184,7 +189,8 @@ class Engine:
 
     def owes_acknowledgement(self) -> bool:
         """Tells whether the others have yet to hear what is on our disk."""
-        return self._superseded is None and self._is_news(self.site.applied(), self._told())
+        may_tell = self._superseded is None and self.site.role.may_publish
+        return may_tell and self._is_news(self.site.applied(), self._told())
 
     def waiting(self) -> dict[Path, str]:
         """Returns the paths that wait for something, and for what."""
@@ -201,6 +207,7 @@ class Engine:
 
     def resolve(self, identity: str, choice: Choice) -> Conflict:
         """Settles a conflict; the next cycle shows and publishes it. Raises OperatorError."""
+        require_deciding(self.site.role)
         try:
             recover(self.site)  # what is on the disk is part of the decision
         except (OSError, DiskError) as error:
@@ -215,6 +222,7 @@ class Engine:
 
     def set_policies(self, rules: tuple[PolicyRule, ...]) -> None:
         """Sets the volume's conflict policies; the next cycle shows and publishes them."""
+        require_deciding(self.site.role)
         self._applier.mark(set_volume_rules(self.site, rules))
         self._is_mirror_stale = True
 
@@ -242,7 +250,8 @@ class Engine:
 
     def _look_at_all(self) -> None:
         recognition = self._joining.recognition()
-        rescue(self.site, self._spool, recognition)
+        if self.site.role.may_capture:
+            rescue(self.site, self._spool, recognition)
         self._joining.is_receiving = False
         self._capturer.recognise(recognition)
         self._capturer.look_at({(): True})
@@ -303,6 +312,7 @@ class Engine:
             captured = self._capturer.capture()
             cycle.has_more = self._capturer.has_pending()
             self._note(captured.touched, captured.operations)
+            self._applier.mark_paths(captured.to_apply)
             cycle.captured = captured.operations
             if self._apply_error is None and self._no_room is None:
                 self._mended(_DISK)
@@ -316,6 +326,8 @@ class Engine:
         self._is_mirror_stale = self._is_mirror_stale or operations > 0
 
     def _publish(self, cycle: Cycle) -> None:
+        if not self.site.role.may_publish:
+            return
         introduce(self.site)
         if self._publisher.has_work():
             self._send(cycle, acknowledge=None)
@@ -409,7 +421,7 @@ class Engine:
     def _acknowledge(self, cycle: Cycle) -> None:
         """Tells the others what is on our disk, once it is and they don't know it yet."""
         applied = self.site.applied()
-        may_write = cycle.store_error is None
+        may_write = cycle.store_error is None and self.site.role.may_publish
         if not may_write or not self._is_news(applied, self._told()):
             self._due_s.pop("acknowledge", None)
             return

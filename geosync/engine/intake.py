@@ -25,7 +25,15 @@ BLOCK_SIZE_BYTES: Final = 1024 * 1024
 class Intake:
     """Gathers the contents of one capture. `commit` belongs into the capture's transaction."""
 
-    def __init__(self, site: Site, spool: Spool) -> None:
+    def __init__(self, site: Site, spool: Spool, *, is_keeping: bool = True) -> None:
+        """Begins.
+
+        Args:
+            site: whose files are read.
+            spool: for new chunks.
+            is_keeping: new chunks are kept; else it is only told what the files hold.
+        """
+        self._is_keeping = is_keeping
         self._site = site
         self._spool = spool
         self._number = site.journal.integer_setting("next_pack")
@@ -116,7 +124,7 @@ class Intake:
                 yield ChunkReference(HOLE_DIGEST, chunk.size_bytes)
                 continue
             digest = self._site.hasher.chunk_digest(chunk)
-            if not self._is_kept(digest):
+            if self._is_keeping and not self._is_kept(digest):
                 self._keep(digest, chunk)
             yield ChunkReference(digest, len(chunk))
 

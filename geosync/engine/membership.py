@@ -57,6 +57,8 @@ def identify(
     clock: Clock,
     names: tuple[str, str],
     randomness: Randomness,
+    *,
+    may_write: bool = True,
 ) -> Identity:
     """Returns who this site is; joins the volume, or creates it, when the journal is fresh.
 
@@ -66,10 +68,11 @@ def identify(
         clock: for the record of a new volume.
         names: of the volume and of the site, as configured.
         randomness: for a fresh journal.
+        may_write: False: the volume must be there, nothing is written to the store.
 
     Raises:
         OperatorError: the journal belongs to another volume or site, or the volume's record is
-            damaged.
+            damaged, or not there where nothing may be written.
         StoreUnavailable, StoreRefused: a fresh journal can't join without the store.
     """
     volume, site = names
@@ -79,8 +82,11 @@ def identify(
         key = journal.setting("volume_key")
         assert key is not None
         return Identity(actor_id(known), key)
-    store.prepare()
-    key = _read_or_create(store, clock, volume, site, randomness)
+    if may_write:
+        store.prepare()
+        key = _read_or_create(store, clock, volume, site, randomness)
+    else:
+        key = _read_existing(store, volume)
     with journal.transaction():
         journal.set_setting("volume", volume.encode())
         journal.set_setting("site", site.encode())
@@ -131,6 +137,17 @@ def _read_or_create(
         raise OperatorError(
             f"the record of volume {volume!r} was written, but the store does not show it yet."
             " Nothing was changed here; start again in a minute."
+        ) from error
+
+
+def _read_existing(store: ObjectStore, volume: str) -> bytes:
+    try:
+        return _read(store, volume)
+    except ObjectNotVisible as error:
+        raise OperatorError(
+            f"there is no volume {volume!r} in this store, and a replica creates none. Nothing was"
+            " changed. Start a site that writes to it first, and check the volume's name and the"
+            " store here."
         ) from error
 
 

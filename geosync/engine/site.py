@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from conflict.brakes import BrakeLimits
 from conflict.stamp import HybridClock
 from conflict.synced import Path
 from conflict.version import ActorId, VersionVector
 from geosync.capture_rules import CaptureRules
 from geosync.clock import Clock
+from geosync.configuration import DriftPolicy, Mode
 from geosync.disk.interface import Disk, RelativePath
+from geosync.engine.role import MULTI_MASTER, Role
 from geosync.journal.journal import Journal
 from transport.hashing import VolumeHasher
 from transport.object_store import ObjectStore
@@ -48,6 +51,10 @@ class Site:
     Attributes:
         syncs_fifos: whether a FIFO that a program makes here becomes part of the volume.
         capture_rules: what is done with files that are open all the time, and with groups.
+        brake_limits: how much may go at once without anybody being asked.
+        mode: as configured.
+        drift: what becomes of changes on this disk where nothing is captured.
+        role: what the site does now; see geosync.engine.roles.
     """
 
     volume: str
@@ -62,6 +69,10 @@ class Site:
     pool: Pool = field(default_factory=SerialPool)
     syncs_fifos: bool = True
     capture_rules: CaptureRules = field(default_factory=CaptureRules)
+    brake_limits: BrakeLimits = field(default_factory=BrakeLimits)
+    mode: Mode = Mode.MULTI_MASTER
+    drift: DriftPolicy = DriftPolicy.KEEP
+    role: Role = MULTI_MASTER
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 by this machine's clock."""

@@ -14,11 +14,21 @@ from conflict.content import Content
 from conflict.node import Location
 from conflict.observation import DiskKind
 from conflict.operations import ROOT
-from geosync.disk.interface import Applied, EntryBusy, EntryUnreadable, EntryVanished, Retired
+from conflict.synced import path_of_entry
+from geosync.disk.interface import (
+    PRIVATE_DIRECTORY,
+    Applied,
+    EntryBusy,
+    EntryUnreadable,
+    EntryVanished,
+    Expected,
+    Retired,
+)
 from geosync.engine.authoring import author_of, save_written
+from geosync.engine.drifting import keep_aside
 from geosync.engine.intake import Intake
 from geosync.engine.places import NEVER_SEEN
-from geosync.engine.site import Site
+from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.event_log import event_logger
 from geosync.journal.journal import RetiredFile
@@ -51,12 +61,47 @@ class Sweeper:
             elif there.entry.link_count > 1:  # it has other names, under which it is watched
                 self._let_go(record, there)
             elif there.entry.fingerprint != record.fingerprint and _is_file(there):
-                touched |= self._capture_late_write(record, there)
+                touched |= self._take_late_write(record, there)
             elif abs(now_ms - record.since_ms) >= WATCHED_FOR_MS:
                 self._let_go(record, there)
         for token in sorted(in_trash.keys() - {record.token for record in known}):
             touched |= self._look_at_stray(in_trash[token])
         return touched
+
+    def _take_late_write(self, record: RetiredFile, there: Retired) -> set[Location]:
+        """Captures what a program wrote; where nothing is captured, it is drift, and kept."""
+        if self._site.role.may_capture:
+            return self._capture_late_write(record, there)
+        if record.fingerprint != NEVER_SEEN and self._keep_aside(there, self._path(record)):
+            self._forget(record)
+        elif record.fingerprint == NEVER_SEEN:
+            self._judge_stray(record, there)
+        return set()
+
+    def _judge_stray(self, record: RetiredFile, there: Retired) -> None:
+        """Keeps a file of which it is not known whether a program wrote it, if it holds news."""
+        intake = Intake(self._site, self._spool)
+        try:
+            content = self._content_of(there, intake)
+        except (EntryBusy, EntryUnreadable, EntryVanished):
+            return
+        is_same = content is not None and record.was.content == content
+        if is_same or not intake.has_news:
+            self._let_go(record, there)
+        elif self._keep_aside(there, self._path(record)):
+            self._forget(record)
+
+    def _path(self, record: RetiredFile) -> bytes:
+        """Returns where a displaced file was; b"" when its directory is gone."""
+        synced, was = self._site.journal.synced, record.was
+        above = synced.entry(was.parent)
+        path = path_of_entry(synced, above) if above is not None else None
+        return b"" if path is None else joined((*path, was.name))
+
+    def _keep_aside(self, there: Retired, path: bytes) -> bool:
+        source = joined((PRIVATE_DIRECTORY, b"trash", there.token))
+        expected = Expected(there.entry.handle)
+        return keep_aside(self._site, source, path, expected, is_moved=True)
 
     def _look_at_stray(self, there: Retired) -> set[Location]:
         """Looks at a file of which nobody knows how it came into the trash.
@@ -72,6 +117,9 @@ class Sweeper:
             return set()
         if content is None or not intake.has_news:
             site.disk.discard_retired(there)
+            return set()
+        if not site.role.may_capture:
+            self._keep_aside(there, b"found-" + there.token)
             return set()
         intake.finish_packs()
         with site.journal.transaction():

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from conflict.operations import Operation
 from geosync.capture_rules import CaptureRules
+from geosync.configuration import DriftPolicy, Mode
 from geosync.disk.capabilities import DiskCapabilities
 from geosync.disk.interface import Disk
 from geosync.disk.owner_names import OwnerNames
@@ -62,6 +63,8 @@ class LocalSite:
     incarnation: int = 0  # a site without its journal is another actor
     capabilities: DiskCapabilities | None = None  # protocols to use in place of the best ones
     capture_rules: CaptureRules = field(default_factory=CaptureRules)
+    mode: Mode = Mode.MULTI_MASTER
+    drift: DriftPolicy = DriftPolicy.KEEP
     link: RecordingStore = field(init=False)  # the way to the store: a test may cut it
     _engine: Engine | None = None
     _opened: list[PosixDisk | Journal] = field(default_factory=list)
@@ -104,7 +107,9 @@ class LocalSite:
         self._opened.append(journal)
         seed = hashlib.sha512(b"%s %d" % (self.name.encode(), self.incarnation)).digest()
         names = (VOLUME, self.name)
-        identity = identify(journal, self.store, clock, names, Randomness(seed[:16], seed[-32:]))
+        randomness = Randomness(seed[:16], seed[-32:])
+        may_write = self.mode is not Mode.REPLICA
+        identity = identify(journal, self.store, clock, names, randomness, may_write=may_write)
         disk = PosixDisk(
             self.root, self.capabilities, accepts_setuid=self.accepts_setuid, names=self.names
         )
@@ -122,6 +127,8 @@ class LocalSite:
             state_dir=self.state_dir,
             capture_rules=self.capture_rules,
             syncs_fifos=self.syncs_fifos,
+            mode=self.mode,
+            drift=self.drift,
         )
         self._engine = Engine(site)
         return self
