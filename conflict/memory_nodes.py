@@ -25,6 +25,10 @@ class MemoryNodes:
         """See NodeStore."""
         return self._states.get(node)
 
+    def all_nodes(self) -> Iterator[NodeState]:
+        """Yields all states, sorted by identity."""
+        return (self._states[node] for node in sorted(self._states))
+
     def save_node(self, state: NodeState) -> None:
         """See NodeStore."""
         self._states[state.node] = state

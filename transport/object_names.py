@@ -17,12 +17,17 @@ ACTORS_PREFIX: Final = "actors/"
 PACKS_PREFIX: Final = "packs/"
 LABEL_LENGTH_MAX: Final = 64
 SEQUENCE_MAX: Final = 2**62
+CHECKPOINTS_PREFIX: Final = "checkpoints/"
 PACK_NUMBER_MAX: Final = 2**48 - 1
+CHECKPOINT_NUMBER_MAX: Final = 2**48 - 1
+CHECKPOINT_PART_MAX: Final = 2**32 - 1
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SEGMENT = re.compile(r"log/([0-9a-f]{32})/([0-9a-f]{16})")
 _ACTOR = re.compile(rf"actors/({_LABEL.pattern})/([0-9a-f]{{32}})")
 _PACK = re.compile(r"packs/([0-9a-f]{32})/([0-9a-f]{12})")
+_CHECKPOINT = re.compile(r"checkpoints/([0-9a-f]{32})/([0-9a-f]{12})/(manifest|[0-9a-f]{8})")
+_CUT = re.compile(r"checkpoints/([0-9a-f]{32})/cut/([0-9a-f]{16})")
 
 
 class SegmentName(NamedTuple):
@@ -44,6 +49,21 @@ class PackName(NamedTuple):
 
     actor: ActorId
     number: int
+
+
+class CheckpointName(NamedTuple):
+    """What the name of a checkpoint's manifest, or of a part of it, says."""
+
+    actor: ActorId
+    number: int
+    part: int | None  # None: the manifest
+
+
+class CutName(NamedTuple):
+    """What the name of a cut says: the actor's segments before this one are no longer kept."""
+
+    actor: ActorId
+    sequence: int
 
 
 def check_label(label: str, subject: str) -> None:
@@ -78,6 +98,25 @@ def pack_name(actor: ActorId, number: int) -> str:
     return f"{PACKS_PREFIX}{actor.hex()}/{number:012x}"
 
 
+def checkpoint_manifest_name(actor: ActorId, number: int) -> str:
+    """Returns the name of the manifest of an actor's checkpoint with this number."""
+    assert 0 <= number <= CHECKPOINT_NUMBER_MAX
+    return f"{CHECKPOINTS_PREFIX}{actor.hex()}/{number:012x}/manifest"
+
+
+def checkpoint_part_name(actor: ActorId, number: int, part: int) -> str:
+    """Returns the name of a part, counted from 0, of an actor's checkpoint."""
+    assert 0 <= number <= CHECKPOINT_NUMBER_MAX
+    assert 0 <= part <= CHECKPOINT_PART_MAX
+    return f"{CHECKPOINTS_PREFIX}{actor.hex()}/{number:012x}/{part:08x}"
+
+
+def cut_name(actor: ActorId, sequence: int) -> str:
+    """Returns the name of the object that tells where an actor's log begins."""
+    assert 0 <= sequence <= SEQUENCE_MAX
+    return f"{CHECKPOINTS_PREFIX}{actor.hex()}/cut/{sequence:016x}"
+
+
 def parse_segment_name(name: str) -> SegmentName:
     """Takes the name of a segment apart. Raises WireFormatError for any other name."""
     found = recognise(name)
@@ -102,7 +141,9 @@ def parse_pack_name(name: str) -> PackName:
     return found
 
 
-def recognise(name: str) -> SegmentName | ActorName | PackName | None:
+def recognise(
+    name: str,
+) -> SegmentName | ActorName | PackName | CheckpointName | CutName | None:
     """Tells what a listed name stands for; None for a stranger's. Never raises."""
     if match := _SEGMENT.fullmatch(name):
         sequence = int(match[2], 16)
@@ -112,6 +153,12 @@ def recognise(name: str) -> SegmentName | ActorName | PackName | None:
         return ActorName(site, _actor(match[2])) if len(site) <= LABEL_LENGTH_MAX else None
     if match := _PACK.fullmatch(name):
         return PackName(_actor(match[1]), int(match[2], 16))
+    if match := _CHECKPOINT.fullmatch(name):
+        part = None if match[3] == "manifest" else int(match[3], 16)
+        return CheckpointName(_actor(match[1]), int(match[2], 16), part)
+    if match := _CUT.fullmatch(name):
+        sequence = int(match[2], 16)
+        return CutName(_actor(match[1]), sequence) if sequence <= SEQUENCE_MAX else None
     return None
 
 

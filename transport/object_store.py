@@ -12,7 +12,7 @@ from conflict.errors import MalformedValueError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-AREAS: Final = ("actors", "log", "packs", "volume")
+AREAS: Final = ("actors", "checkpoints", "log", "packs", "volume")
 """The first segment of every object name; each area is a container or directory of its own."""
 
 NAME_LENGTH_MAX: Final = 1000

@@ -81,13 +81,13 @@ def decode_operation(packed: bytes) -> Operation:
 
 def encode_content(content: Content) -> bytes:
     """Packs one content."""
-    return encode(_content_fields(content))
+    return encode(content_fields(content))
 
 
 def decode_content(packed: bytes) -> Content:
     """Unpacks what `encode_content` packed. Raises WireFormatError for anything else."""
     with Reading("a content"):
-        return _content(decode(packed, VALUE_SIZE_BYTES_MAX))
+        return content_of(decode(packed, VALUE_SIZE_BYTES_MAX))
 
 
 def encode_vector(vector: VersionVector) -> bytes:
@@ -164,7 +164,7 @@ class OperationWriter:
                     _PUT,
                     *start,
                     *self.table.identity(operation.via, origin),
-                    _content_fields(operation.content),
+                    content_fields(operation.content),
                     tuple(chain.from_iterable(operation.attributes)),
                     self.table.context(operation.context, origin),
                 )
@@ -289,8 +289,8 @@ def _read_put(table: ActorTable, dot: Dot, stamp: Stamp, fields: list[WireValue]
         stamp,
         table.identity(at, n, dot.counter),
         LinkId(table.identity(via_at, via_n, dot.counter)),
-        _content(content),
-        _attributes(attributes),
+        content_of(content),
+        attributes_of(attributes),
         table.context(context, dot.counter, "context"),
     )
 
@@ -300,7 +300,7 @@ def _read_set_attributes(
 ) -> SetAttributes:
     at, n, attributes = fields
     node = table.identity(at, n, dot.counter)
-    return SetAttributes(dot, stamp, node, _attributes(attributes))
+    return SetAttributes(dot, stamp, node, attributes_of(attributes))
 
 
 def _read_delete(table: ActorTable, dot: Dot, stamp: Stamp, fields: list[WireValue]) -> Delete:
@@ -345,20 +345,23 @@ _READERS: Final[dict[int, tuple[int, _Read]]] = {  # with the number of fields
 }
 
 
-def _attributes(value: WireValue) -> AttributeChanges:
+def attributes_of(value: WireValue) -> AttributeChanges:
+    """Reads attributes. Raises WireFormatError."""
     return tuple(
-        (byte_string(key, "attribute"), _attribute_value(worth))
+        (byte_string(key, "attribute"), attribute_value_of(worth))
         for key, worth in pairs(value, "attributes")
     )
 
 
-def _attribute_value(value: WireValue) -> AttributeValue:
+def attribute_value_of(value: WireValue) -> AttributeValue:
+    """Reads the value of an attribute. Raises WireFormatError."""
     if isinstance(value, bool | tuple):
         raise MalformedContentsError(f"not the value of an attribute: {shown(value)}")
     return value
 
 
-def _content_fields(content: Content) -> Fields:
+def content_fields(content: Content) -> Fields:
+    """Returns the fields of a content."""
     match content.kind:
         case ContentKind.REGULAR:
             digests = b"".join([chunk.digest for chunk in content.chunks])
@@ -372,7 +375,8 @@ def _content_fields(content: Content) -> Fields:
             assert_never(content.kind)
 
 
-def _content(value: WireValue) -> Content:
+def content_of(value: WireValue) -> Content:
+    """Reads a content. Raises WireFormatError or MalformedValueError."""
     fields = array(value, "content")
     kind = integer(fields[0] if fields else None, 0, 2**32, "kind of content")
     match (kind, *fields[1:]):

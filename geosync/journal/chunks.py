@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from transport.pack import ChunkLocation
 
@@ -43,6 +43,22 @@ class JournalChunks:
             "SELECT chunk FROM inline_chunk WHERE digest = ?", (digest,)
         ).fetchone()
         return None if row is None else row[0]
+
+    def all_announced(self) -> Iterator[tuple[bytes, ChunkLocation]]:
+        """Yields all places of chunks that a segment told of, by digest, the oldest first."""
+        rows = self._connection.execute(
+            "SELECT digest, pack, offset_bytes, stored_size_bytes, size_bytes FROM chunk"
+            " WHERE is_announced = 1 ORDER BY digest, turn"
+        )
+        return ((digest, ChunkLocation(*rest)) for digest, *rest in rows)
+
+    def inline_only(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yields the inline chunks that no pack is known to have, by digest."""
+        return self._connection.execute(
+            "SELECT digest, chunk FROM inline_chunk WHERE is_announced = 1"
+            " AND digest NOT IN (SELECT digest FROM chunk WHERE is_announced = 1)"
+            " ORDER BY digest"
+        )
 
     def add_locations(
         self, locations: Mapping[bytes, ChunkLocation], *, is_announced: bool

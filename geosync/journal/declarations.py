@@ -32,19 +32,26 @@ class JournalDeclarations:
 
     def add_all(self, transactions: Iterable[Transaction]) -> None:
         """Keeps the declarations among the operations."""
+        self.keep(
+            Declaration(operation, transaction.received)
+            for transaction in transactions
+            for operation in transaction
+            if isinstance(operation, Declare)
+        )
+
+    def keep(self, declarations: Iterable[Declaration]) -> None:
+        """Keeps declarations, from wherever they are known."""
         self._connection.executemany(
             "INSERT OR REPLACE INTO declaration VALUES (?, ?, ?, ?, ?)",
             [
                 (
-                    operation.dot.actor,
-                    operation.dot.counter,
-                    operation.topic,
-                    encode_vector(transaction.received),
-                    encode_operation(operation),
+                    each.operation.dot.actor,
+                    each.operation.dot.counter,
+                    each.operation.topic,
+                    encode_vector(each.received),
+                    encode_operation(each.operation),
                 )
-                for transaction in transactions
-                for operation in transaction
-                if isinstance(operation, Declare)
+                for each in declarations
             ],
         )
 
@@ -55,6 +62,13 @@ class JournalDeclarations:
         )
         found = [_unpacked(record, received) for record, received in rows]
         return sorted(found, key=lambda declaration: declaration.operation.stamp)
+
+    def all(self) -> list[Declaration]:
+        """Returns all declarations, in the order of their dots."""
+        rows = self._connection.execute(
+            "SELECT record, received FROM declaration ORDER BY actor, counter"
+        )
+        return [_unpacked(record, received) for record, received in rows]
 
     def forget(self, dots: Iterable[Dot]) -> None:
         """Drops declarations that nothing follows from any more."""

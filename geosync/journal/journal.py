@@ -20,6 +20,7 @@ from geosync.journal.database import (
 from geosync.journal.declarations import JournalDeclarations
 from geosync.journal.drift import JournalDrift
 from geosync.journal.history import JournalHistory
+from geosync.journal.integrity import damages
 from geosync.journal.log import JournalLog
 from geosync.journal.nodes import JournalNodes
 from geosync.journal.records import pack_whole_entry, unpack_whole_entry
@@ -81,6 +82,10 @@ class Journal:
     def close(self) -> None:
         """Closes the database. A transaction that is open is rolled back."""
         self._connection.close()
+
+    def damages(self) -> list[str]:
+        """Returns what is wrong with the tables, in words; nothing when they are intact."""
+        return damages(self._connection)
 
     def explaining(self) -> AbstractContextManager[None]:
         """Makes a block, that uses the journal, raise OperatorError when a disk does not let it."""

@@ -62,6 +62,25 @@ class JournalNodes:
         self._cache[node] = state
         return state
 
+    def all_nodes(self) -> Iterator[NodeState]:
+        """Yields the states of all nodes, also of those that are gone, sorted by identity.
+
+        Not to be mixed with changes, and not kept in memory.
+        """
+        rows = self._connection.execute("SELECT node, record FROM node ORDER BY node")
+        return (unpack_node(NodeId(node), record) for node, record in rows)
+
+    def all_identities(self) -> list[NodeId]:
+        """Returns the identities of all nodes, sorted."""
+        rows = self._connection.execute("SELECT node FROM node ORDER BY node")
+        return [NodeId(node) for (node,) in rows]
+
+    def clear(self) -> None:
+        """Forgets the whole tree, to put another one in its place. In a transaction."""
+        self.forget_changes()
+        for table in ("node", "live_link", "directory_move"):
+            self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - no input
+
     def save_node(self, state: NodeState) -> None:
         """See NodeStore."""
         self._cache[state.node] = state

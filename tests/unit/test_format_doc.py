@@ -24,12 +24,18 @@ from conflict.operations import (
 from conflict.stamp import Stamp
 from conflict.version import ActorId, Dot
 from transport import frame, hashing, object_names, pack, segment, volume_record, wire_errors
+from transport.checkpoint_records import Section
 from transport.compression import Method
 from transport.operation_codec import OperationWriter
 
 TEXT = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
-DOCUMENTED_MODULES = ("segment", "volume_record", "pack", "chunker", "msgpack_codec")
-DERIVED = {"SEGMENT_OBJECT_SIZE_BYTES_MAX", "STORED_CHUNK_SIZE_BYTES_MAX"}
+DOCUMENTED_MODULES = ("segment", "checkpoint", "volume_record", "pack", "chunker", "msgpack_codec")
+DERIVED = {
+    "SEGMENT_OBJECT_SIZE_BYTES_MAX",
+    "STORED_CHUNK_SIZE_BYTES_MAX",
+    "CHECKPOINT_PART_OBJECT_SIZE_BYTES_MAX",
+    "CHECKPOINT_MANIFEST_OBJECT_SIZE_BYTES_MAX",
+}
 ACTOR = ActorId(b"a" * 16)
 
 
@@ -82,24 +88,29 @@ def test_the_contexts_of_the_keys_are_those_of_the_code() -> None:
 
 
 def test_the_names_of_objects_are_those_of_the_code() -> None:
-    documented = [row[0].strip("`") for row in _rows(r"`(volume|actors|log|packs)/.*`")]
+    documented = [row[0].strip("`") for row in _rows(r"`(volume|actors|log|packs|checkpoints)/.*`")]
     made = [
         object_names.VOLUME_RECORD,
         object_names.actor_name("site", ACTOR).replace("/site/", "/<site>/"),
         object_names.segment_name(ACTOR, 0),
         object_names.pack_name(ACTOR, 0),
+        object_names.checkpoint_part_name(ACTOR, 0, 0),
+        object_names.checkpoint_manifest_name(ACTOR, 0),
+        object_names.cut_name(ACTOR, 0),
     ]
     for name, actual in zip(documented, made, strict=True):
         plain = actual.replace(ACTOR.hex(), "<actor>")
         plain = re.sub("/0{16}$", "/<sequence>", plain)
-        assert name == re.sub("/0{12}$", "/<number>", plain)
+        plain = re.sub("/0{12}(?=/|$)", "/<number>", plain)
+        assert name == re.sub("/0{8}$", "/<part>", plain)
 
 
 def test_the_layout_of_the_frame_is_that_of_the_code() -> None:
     offsets = [row[0] for row in _rows(r"\d+|30 \+ n")]
     kinds, topics = [*"012345"], [*"012345"]
     chunk, head = ["0", "1", "5"], ["0", "4", "5", "6", "10", "14", "30", "30 + n"]
-    assert offsets == [*chunk, *head, *kinds, *topics]
+    sections = [*"012345"]
+    assert offsets == [*chunk, *head, *kinds, *topics, *sections]
     assert pack.CHUNK_HEAD_SIZE_BYTES == 5
     assert frame._HEAD.size == 14
     assert frame.HEAD_SIZE_BYTES == 30
@@ -113,6 +124,11 @@ def test_the_topics_of_declarations_are_those_of_the_code() -> None:
     rows = [row for row in _rows(r"[0-5]") if len(row) == 2 and row[1][:2].isupper()]
     documented = [(int(number), text.partition(":")[0]) for number, text in rows]
     assert documented == [(topic.value, topic.name) for topic in Topic]
+
+
+def test_the_sections_of_a_checkpoint_are_those_of_the_code() -> None:
+    rows = [row for row in _rows(r"[0-5]") if len(row) == 3 and row[1].isupper()]
+    assert [(int(n), name) for n, name, _ in rows] == [(each.value, each.name) for each in Section]
 
 
 def test_the_fields_of_operations_are_those_of_the_code() -> None:
@@ -129,7 +145,7 @@ def test_the_fields_of_operations_are_those_of_the_code() -> None:
         Declare(dot, stamp, Topic.EPOCH, b"body"),
     ]
     kinds = [row for row in _rows(r"[0-5]") if row[1][0].isupper()]
-    rows = [row for row in kinds if len(row) == 3]
+    rows = [row for row in kinds if len(row) == 3 and not row[1].isupper()]
     assert [row[1] for row in rows] == [type(operation).__name__ for operation in operations]
     for row, operation in zip(rows, operations, strict=True):
         fields = OperationWriter(ACTOR).fields(operation)
