@@ -11,9 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from conflict.checkpoint import PastVersion
 from conflict.content import Content
 from conflict.merged_tree import NodeStore, directories_at, path_of
-from conflict.operations import NOTHING, ROOT, Context, LinkId, NodeId, Operation, Place, Put
+from conflict.node import NodeState
+from conflict.operations import NOTHING, ROOT, Context, LinkId, NodeId
 from conflict.policy import policy_of
 from conflict.rendering import Claim, Rendered, claimants_at, render
 from conflict.synced import Path
@@ -36,34 +38,33 @@ class Beside:
 class Recognition:
     """Compares what lies on a disk with a volume and its history."""
 
-    def __init__(self, nodes: NodeStore, operations: Iterable[Operation]) -> None:
+    def __init__(
+        self, nodes: NodeStore, states: Iterable[NodeState], past: Iterable[PastVersion]
+    ) -> None:
         """Reads the history.
 
         Args:
             nodes: the merged tree.
-            operations: all of which it was made.
+            states: of all its nodes, also of those that are gone, sorted by identity.
+            past: contents that files had before they were replaced.
         """
         self._nodes = nodes
         versions: dict[tuple[NodeId, bytes], Context] = defaultdict(lambda: NOTHING)
-        links: set[tuple[NodeId, LinkId]] = set()
-        for operation in operations:
-            if isinstance(operation, Put):
-                versions[operation.node, operation.content.digest] |= {operation.dot}
-            elif isinstance(operation, Place):
-                links.add((operation.node, operation.link))
+        self._gone: dict[Path, list[Claim]] = defaultdict(list)
+        for version in past:
+            versions[version.node, version.digest] |= {version.dot}
+        for state in states:
+            for current in state.versions.values():
+                versions[state.node, current.content.digest] |= {current.dot}
+            for link in sorted(state.links.keys() - state.presence().keys()):
+                self._note_gone(state, link)
         self._versions = dict(versions)
         self._digests = {digest for _, digest in versions}
-        self._gone: dict[Path, list[Claim]] = defaultdict(list)
-        for node, link in sorted(links):
-            self._note_if_gone(node, link)
 
-    def _note_if_gone(self, node: NodeId, link: LinkId) -> None:
-        state = self._nodes.node(node)
-        if state is None or link in state.presence():
-            return
+    def _note_gone(self, state: NodeState, link: LinkId) -> None:
         location = state.location if state.is_directory else state.links[link].location
         if location is not None:
-            self._gone[path_of(self._nodes, location)].append(Claim(node, link, NOTHING))
+            self._gone[path_of(self._nodes, location)].append(Claim(state.node, link, NOTHING))
 
     def knows(self, content: Content) -> bool:
         """Tells whether any file of the volume ever had this content."""

@@ -6,7 +6,7 @@ from bisect import bisect_right, insort
 from collections.abc import Iterator
 
 from conflict.merged_tree import DirectoryMove, LiveLink
-from conflict.node import Location, NodeState
+from conflict.node import Location, NodeState, Version
 from conflict.operations import NodeId
 from conflict.stamp import Stamp
 
@@ -64,6 +64,9 @@ class MemoryNodes:
         if move.stamp not in self._moves:
             insort(self._move_stamps, move.stamp)
         self._moves[move.stamp] = move
+
+    def note_replaced(self, node: NodeId, version: Version) -> None:
+        """See NodeStore; nobody asks for it here."""
 
     def set_contested(self, node: NodeId, *, is_contested: bool) -> None:
         """See NodeStore."""

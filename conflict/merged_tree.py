@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from conflict.errors import MalformedValueError
-from conflict.node import Location, NodeState
+from conflict.node import Location, NodeState, Version
 from conflict.operations import (
     ROOT,
     Declare,
@@ -90,6 +90,10 @@ class NodeStore(Protocol):
         """Keeps a move, in place of one with the same stamp."""
         ...
 
+    def note_replaced(self, node: NodeId, version: Version) -> None:
+        """Is told of a content that a file has no more, as a later one replaced it."""
+        ...
+
     def set_contested(self, node: NodeId, *, is_contested: bool) -> None:
         """Keeps the list of nodes that may have conflicting versions."""
         ...
@@ -126,6 +130,9 @@ class MergedTree:
         state = self._state_for(operation)
         before = state.presence()
         was_listed_directory = state.is_directory and bool(before)
+        if isinstance(operation, Put):
+            for dot in operation.context & state.versions.keys():
+                self._store.note_replaced(state.node, state.versions[dot])
         state.absorb(operation)
         self._store.save_node(state)
         if state.is_directory:

@@ -6,13 +6,9 @@ a file that was there before is known only once it was looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from conflict.joining import Recognition
-from conflict.operations import Operation
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
-from transport.segment import ExpectedSegment, decode_segment
 
 JOINING = "joining"  # a setting of the journal: b"1" until the site has joined
 _log = event_logger(__name__)
@@ -33,7 +29,8 @@ class Joining:
 
     def recognition(self) -> Recognition:
         """Returns what the disk is compared with, once all is received."""
-        return Recognition(self._site.journal.nodes, self._operations())
+        journal = self._site.journal
+        return Recognition(journal.nodes, journal.nodes.all_nodes(), journal.history.all())
 
     def finish(self) -> None:
         """Remembers that the whole disk was looked at."""
@@ -41,11 +38,3 @@ class Joining:
         with self._site.journal.transaction():
             self._site.journal.set_setting(JOINING, b"")
         _log.info("joined", entries=self._site.journal.synced.count())
-
-    def _operations(self) -> Iterator[Operation]:
-        site = self._site
-        for log in site.journal.log.actors():
-            for sequence, body in site.journal.log.segments(log.actor):
-                expected = ExpectedSegment(site.volume, log.actor, sequence)
-                for transaction in decode_segment(body, site.hasher, expected).transactions:
-                    yield from transaction

@@ -1,4 +1,4 @@
-"""What files once held, as the journal keeps it for the segments that it has no more."""
+"""What files once held, and hold no more: it is recognised as old where it turns up again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class JournalHistory:
         self._connection = connection
 
     def add_all(self, versions: Iterable[PastVersion]) -> None:
-        """Keeps what segments told that go now; what is there already stays."""
+        """Keeps versions that were replaced; what is there already stays."""
         self._connection.executemany(
             "INSERT OR IGNORE INTO past_version VALUES (?, ?, ?, ?)",
             [(v.node, v.digest, id_of(v.dot), v.written_at_ms) for v in versions],

@@ -6,11 +6,13 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Final
 
+from conflict.checkpoint import PastVersion
 from conflict.merged_tree import DirectoryMove, LiveLink
-from conflict.node import Location, NodeState
+from conflict.node import Location, NodeState, Version
 from conflict.operations import NodeId
 from conflict.stamp import Stamp
 from conflict.version import ActorId
+from geosync.journal.history import JournalHistory
 from geosync.journal.records import pack_move, pack_node, unpack_move, unpack_node
 
 CACHED_NODES_MAX: Final = 4_000
@@ -21,6 +23,7 @@ class JournalNodes:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._history = JournalHistory(connection)
         self._cache: dict[NodeId, NodeState] = {}
         self._changed: dict[NodeId, bool | None] = {}  # is_contested, None: as it was
 
@@ -134,6 +137,11 @@ class JournalNodes:
             "INSERT OR REPLACE INTO directory_move VALUES (?, ?, ?, ?)",
             (*move.stamp, pack_move(move)),
         )
+
+    def note_replaced(self, node: NodeId, version: Version) -> None:
+        """See NodeStore; geosync.journal.history tells it again."""
+        past = PastVersion(node, version.content.digest, version.dot, version.stamp.time_ms)
+        self._history.add_all([past])
 
     def set_contested(self, node: NodeId, *, is_contested: bool) -> None:
         """See NodeStore."""

@@ -238,7 +238,7 @@ CREATE INDEX taken_away_held ON taken_away (node) WHERE is_held = 1;
 """
 
 HISTORY_TABLES = """
-CREATE TABLE past_version (         -- contents that files once had, of segments that are gone here
+CREATE TABLE past_version (         -- contents that files had before they were replaced
     node BLOB NOT NULL,             -- the file
     digest BLOB NOT NULL,           -- of the content
     version BLOB NOT NULL,          -- the operation that wrote it, as an identity
