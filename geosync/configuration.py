@@ -16,6 +16,8 @@ from geosync.capture_rules import CaptureRules
 from geosync.configuration_table import TableReader, shown, shown_path, toml_string
 from geosync.errors import ConfigurationError, ConfigurationProblem, OperatorError
 from geosync.exit_codes import ExitCode
+from geosync.hook_configuration import hook_lines, read_hooks
+from geosync.hook_rules import HookRule
 from geosync.owner_configuration import owner_lines, read_owner_map
 
 CONFIGURATION_DIRECTORY = "/etc/geosync"
@@ -27,7 +29,8 @@ CONFIGURATION_BYTES_MAX = 1 << 20
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TOP_LEVEL_KEYS = (
     "volume", "site", "root", "state_dir", "mode", "drift", "allow_setuid", "store", "swift",
-    "directory", "http", "tuning", "capture", "file_group", "fifos", "owners", "groups", "brakes",
+    "directory", "http", "tuning", "capture", "file_group", "hook", "fifos", "owners", "groups",
+    "brakes",
 )  # fmt: skip
 
 
@@ -109,6 +112,7 @@ class Configuration:
         directory_path: where the directory store lies; None unless configured.
         http_listen: None turns HTTP off.
         capture: the tables [[capture]] and [[file_group]].
+        hooks: the tables [[hook]], in their order.
         brakes: how much may go at once without anybody being asked.
         source: the file (or other origin) it came from, for messages.
     """
@@ -129,6 +133,7 @@ class Configuration:
     http_listen: ListenAddress | None
     tuning: Tuning
     capture: CaptureRules
+    hooks: tuple[HookRule, ...]
     brakes: BrakeLimits
     source: str = field(compare=False)
 
@@ -191,6 +196,7 @@ def parse_configuration(document: Mapping[str, object], source: str) -> Configur
         http_listen=_http_listen(reader.table("http")),
         tuning=_tuning(reader.table("tuning")),
         capture=read_capture_rules(reader),
+        hooks=read_hooks(reader),
         brakes=read_brake_limits(reader.table("brakes")),
         source=source,
     )
@@ -343,7 +349,7 @@ def default_configuration_text(configuration: Configuration) -> str:
         directory_path=_directory_line(configuration.directory_path),
         listen=toml_string(listen),
         tuning=_tuning_lines(configuration.tuning),
-        capture=capture_lines(configuration.capture),
+        capture=capture_lines(configuration.capture) + hook_lines(configuration.hooks),
         brakes=brake_lines(configuration.brakes),
     )
 
@@ -434,6 +440,19 @@ listen = {listen}
 # paths = ["data/wiki.sqlite3"]
 # kind = "sqlite"
 # open_files = "wait"
+
+# Programs to run when something has happened; no shell is involved. on: "arrived" (changes of other
+# sites are on this disk), "conflict", "settled" (a conflict appeared, or is over), "brake" (a mass
+# change waits for a person), "silent", "heard" (a site does not answer, or does again). input:
+# "paths" (below the root, each ended by a NUL, on standard input) or "json".
+# [[hook]]
+# on = ["arrived"]
+# command = ["/usr/local/bin/flush-cache"]
+# paths = ["public/**"]
+# input = "paths"
+# wait_s = 2
+# timeout_s = 30
+# attempts = 3
 {capture}"""
 
 

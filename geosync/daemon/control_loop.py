@@ -21,6 +21,7 @@ from geosync.disk.private_directory import read_marker
 from geosync.engine.engine import Cycle, Engine
 from geosync.engine.site import split
 from geosync.event_log import event_logger
+from geosync.hooks.hooks import Hooks
 from geosync.reporting.status import (
     DaemonStatus,
     Status,
@@ -35,6 +36,7 @@ from geosync.watching.tree_watcher import TreeWatcher
 
 FIRST_WALK_STEP_S: Final = 0.2
 WATCHER_RESTART_S: Final = 30.0
+HOOK_STEP_S: Final = 0.2  # while a program runs for which more is due
 STATUS_EVERY_S: Final = 1.0
 STATUS_SHARE_MAX: Final = 0.05  # of the time that may go into making the status
 UNWATCHED_SHARE_MAX: Final = 0.1  # of the time that may go into polling what is not watched
@@ -52,6 +54,7 @@ class LoopParts:
     state: DaemonState
     notifier: ServiceNotifier
     backoff: BackoffStore
+    hooks: Hooks
 
 
 class ControlLoop:
@@ -65,6 +68,7 @@ class ControlLoop:
         self._state = parts.state
         self._notifier = parts.notifier
         self._backoff = parts.backoff
+        self._hooks = parts.hooks
         self._watcher = TreeWatcher(
             parts.configuration.root, self._state.dirty, excluded=frozenset({PRIVATE_DIRECTORY})
         )
@@ -146,6 +150,7 @@ class ControlLoop:
         if self._state.take_hurry():
             self._pace.hurry(now_s)
         self._tend_watcher(now_s)
+        self._hooks.tend(now_s, self.engine.site.report)
         self._mark_what_is_due(now_s)
         taken = self._state.dirty.take(now_s)
         if taken or self._is_scan_wanted or now_s >= self._pace.due_s:
@@ -153,6 +158,9 @@ class ControlLoop:
 
     def _wait_s(self) -> float:
         due_s = min(self._pace.due_s, self._rescan_due_s)
+        hook_due_s = self._hooks.next_due_s()
+        if hook_due_s is not None:
+            due_s = min(due_s, max(hook_due_s, self._clock.monotonic_s() + HOOK_STEP_S))
         return max(0.0, due_s - self._clock.monotonic_s())
 
     def _run_cycle(self, taken: tuple[DirtyDirectory, ...]) -> None:
@@ -176,6 +184,7 @@ class ControlLoop:
         retry_in_s = self._backoff.retry_in_s()
         if retry_in_s is not None:
             self._pace.due_s = min(self._pace.due_s, now_s + retry_in_s)
+        self._hooks.note_arrived(self.last_cycle.arrived, now_s)
         self._refresh_status(now_s)
         if not self._is_ready:
             self._is_ready = True
@@ -202,9 +211,15 @@ class ControlLoop:
         if now_s < self._status_due_s:
             return
         self._state.status = status = self.observe()
+        self._tell_hooks(status, now_s)
         took_s = self._clock.monotonic_s() - now_s
         self._status_due_s = now_s + max(STATUS_EVERY_S, took_s / STATUS_SHARE_MAX)
         self._notifier.status(f"{status.site}: {summary(status)}")
+
+    def _tell_hooks(self, status: Status, now_s: float) -> None:
+        if self._hooks.are_any:
+            self._hooks.note_conflicts(self.engine.conflicts(), now_s)
+            self._hooks.note_sites(status.sites, status.taken_at_ms, now_s)
 
     # What to look at
 

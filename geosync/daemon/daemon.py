@@ -27,6 +27,7 @@ from geosync.daemon.single_instance import single_instance
 from geosync.disk.interface import RootLost
 from geosync.errors import OperatorError, StateUnusable
 from geosync.event_log import event_logger
+from geosync.hooks.hooks import Hooks
 from geosync.journal.database import explaining
 from transport.object_store import ObjectStore
 
@@ -91,7 +92,8 @@ class _Daemon:
         self._state = state
         persistent = retrying(raw_store, clock, STORE_BUDGET_S)
         backoff = BackoffStore(persistent, clock.monotonic_s)
-        self._parts = LoopParts(configuration, clock, state, notifier, backoff)
+        self._hooks = Hooks(configuration)
+        self._parts = LoopParts(configuration, clock, state, notifier, backoff, self._hooks)
         self._joining = self._in_background(persistent, None)
         self._store = self._in_background(backoff, STORE_PATIENCE_S)
         self._state_retry_s = STATE_RETRY_S
@@ -102,6 +104,7 @@ class _Daemon:
         """Makes `run` return soon. May be called from any thread and from a signal handler."""
         self._parts.notifier.stopping()
         self._state.stop()
+        self._hooks.stop()
         self._joining.end()
         self._store.end()
 

@@ -22,7 +22,7 @@ from conflict.actions import (
     ReplaceFile,
     entries_of,
 )
-from conflict.synced import PARKED, ROOT_ENTRY, EntryId, Path
+from conflict.synced import PARKED, ROOT_ENTRY, EntryId, Path, SyncedEntry
 from geosync.disk.interface import Applied, Busy, Failed, Mismatch
 from geosync.engine.changing import REMOVALS, Changer
 from geosync.engine.content_stage import NO_ROOM, ContentStage
@@ -44,6 +44,7 @@ class ApplyResult:
     """What one round of applying did and could not do."""
 
     done: int = 0
+    arrived: set[Path] = field(default_factory=set)  # names that show something else now
     blocked: dict[Path, str] = field(default_factory=dict)  # path -> why, for the operator
     failed: dict[Path, str] = field(default_factory=dict)  # of these, what the system refused
     to_capture: set[Path] = field(default_factory=set)  # directories that hold a surprise
@@ -156,9 +157,11 @@ class BatchRunner:
         subject = action.expected if isinstance(action, (*REMOVALS, Park)) else action.becomes
         shown = self._entries.path(subject)
         directories = self._visible_directories(action)
+        names = self._visible_paths(entries_of(action))
         outcome = self._changer.change(step)
         if isinstance(outcome, Applied):
             result.done += 1
+            result.arrived |= names
             if outcome.entry is not None and outcome.entry.fingerprint == NEVER_SEEN:
                 result.to_capture |= directories
             return
@@ -194,8 +197,11 @@ class BatchRunner:
         if isinstance(action, LinkFile):
             source = self._site.journal.synced.entry(self._entries.id_of(action.source))
             entries += [source] if source is not None else []
+        return {path[:-1] for path in self._visible_paths(entries)}
+
+    def _visible_paths(self, entries: Iterable[SyncedEntry]) -> set[Path]:
         visible = (entry for entry in entries if entry.parent != PARKED)
-        return {path[:-1] for path in map(self._entries.path, visible) if path}
+        return {path for path in map(self._entries.path, visible) if path}
 
 
 def _note_failure(

@@ -67,6 +67,7 @@ class Cycle:
     captured: int = 0  # operations
     received: int = 0  # operations
     applied: int = 0  # changes of the disk
+    arrived: set[Path] = field(default_factory=set)  # the names that these changed
     published: bool = False
     has_more: bool = False  # the next cycle has work already, without any event
     blocked: dict[Path, str] = field(default_factory=dict)
@@ -395,7 +396,7 @@ class Engine:
             raise
         self._apply_error = None
         self._no_room = result.no_room
-        cycle.applied = result.done
+        cycle.applied, cycle.arrived = result.done, result.arrived
         self._note_blocked(result)
         self._capturer.look_at(dict.fromkeys(result.to_capture, False))
         if result.no_room is not None:

@@ -16,6 +16,7 @@ from geosync.daemon import control_loop
 from geosync.daemon.control_loop import ControlLoop, LoopParts
 from geosync.daemon.daemon_state import DaemonState
 from geosync.daemon.service_notification import ServiceNotifier
+from geosync.hooks.hooks import Hooks
 from geosync.watching.errors import WatchingError
 from geosync.watching.tree_watcher import TreeWatcher
 from tests.support.await_condition import await_condition
@@ -41,15 +42,17 @@ class Loop:
             "test",
         )
         self.state = DaemonState(tuning)
+        configuration = replace(configuration, tuning=tuning)
         clock = SystemClock()
         self.loop = ControlLoop(
             site.engine,
             LoopParts(
-                configuration=replace(configuration, tuning=tuning),
+                configuration=configuration,
                 clock=clock,
                 state=self.state,
                 notifier=ServiceNotifier({}),
                 backoff=BackoffStore(site.store, clock.monotonic_s),
+                hooks=Hooks(configuration),
             ),
         )
 

@@ -1,0 +1,1 @@
+"""Programs that the operator has run when something has happened."""
