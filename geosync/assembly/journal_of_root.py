@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from glob import glob
-from typing import Final
+from typing import Final, Protocol
 
 from geosync.clock import Clock
-from geosync.disk.posix_disk import PosixDisk
 from geosync.engine.membership import check_names
 from geosync.event_log import event_logger
 from geosync.journal.database import FILE_NAME
@@ -30,8 +30,30 @@ _SUFFIXES: Final = (b"", b"-wal", b"-shm")
 _log = event_logger(__name__)
 
 
+class Root(Protocol):
+    """What the disk of a root must be able to do here; see PosixDisk."""
+
+    def initialise(self, known_marker: bytes | None = None) -> bytes:
+        """Returns the token in the marker. Raises RootLost."""
+        ...
+
+    def generation(self) -> bytes | None:
+        """Returns the token that was left last. Raises OSError."""
+        ...
+
+    def set_generation(self, token: bytes) -> None:
+        """Leaves a token, durably. Raises OSError."""
+        ...
+
+
 def open_journal(
-    state_dir: bytes, disk: PosixDisk, names: tuple[str, str], clock: Clock
+    state_dir: bytes,
+    disk: Root,
+    names: tuple[str, str],
+    clock: Clock,
+    *,
+    opening: Callable[[bytes], Journal] = Journal,
+    fresh_token: Callable[[], str] = lambda: secrets.token_hex(16),
 ) -> Journal:
     """Opens the journal of a root, a fresh one if the one that is there is not of this root.
 
@@ -40,12 +62,15 @@ def open_journal(
         disk: of the root; it is initialised here.
         names: of the volume and of the site.
         clock: of this machine.
+        opening: opens what is in a state directory: an argument, as is the next one, so that
+            simulation can choose.
+        fresh_token: returns a token that nobody has.
 
     Raises:
         RootLost: the directory is not the one that the journal knows; mount that.
         OperatorError: the journal can't be opened, or is of another volume or site.
     """
-    journal = Journal(state_dir)
+    journal = opening(state_dir)
     try:
         check_names(journal, names)
         marker = disk.initialise(journal.setting(ROOT_MARKER))
@@ -56,9 +81,9 @@ def open_journal(
                 "the directory and the journal are not of the same moment: one of them was"
                 " restored from a backup",
             )
-            journal = Journal(state_dir)
+            journal = opening(state_dir)
         _tell(journal, state_dir, clock)
-        _begin_generation(journal, disk, marker)
+        _begin_generation(journal, disk, marker, fresh_token().encode())
     except BaseException:
         journal.close()
         raise
@@ -107,17 +132,16 @@ def _tell(journal: Journal, state_dir: bytes, clock: Clock) -> None:
     journal.set_problem(_INCARNATION, text, clock.wall_ns() // 1_000_000)
 
 
-def _is_of_last_run(journal: Journal, disk: PosixDisk) -> bool:
+def _is_of_last_run(journal: Journal, disk: Root) -> bool:
     known = (journal.setting(_GENERATION), journal.setting(_NEXT_GENERATION))
     return known[1] is None or disk.generation() in known
 
 
-def _begin_generation(journal: Journal, disk: PosixDisk, marker: bytes) -> None:
+def _begin_generation(journal: Journal, disk: Root, marker: bytes, token: bytes) -> None:
     """Leaves a new token in both.
 
     CRASH: while it is left in the directory, the journal knows the old one and the new one.
     """
-    token = secrets.token_hex(16).encode()
     with journal.transaction():
         journal.set_setting(ROOT_MARKER, marker)
         journal.set_setting(_GENERATION, disk.generation() or b"")

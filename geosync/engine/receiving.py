@@ -13,6 +13,7 @@ from conflict.node import Location
 from conflict.operations import Put, Transaction
 from conflict.stamp import HybridClock, is_far_ahead
 from conflict.version import ActorId, VersionVector
+from geosync.engine.incarnation import require_own
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
 from geosync.journal.log import ActorLog
@@ -74,6 +75,7 @@ class Receiver:
 
         Raises:
             StoreRefused: the store does not let us read.
+            Superseded: somebody else has gone on with our log.
         """
         result = Received()
         reading = self._to_read()
@@ -135,6 +137,7 @@ class Receiver:
         except CorruptObject as error:
             self._refuse(fetched.log.actor, error)
             return False
+        require_own(self._site, segment)
         self._refused.pop(fetched.log.actor, None)
         if not fetched.log.problem:  # else it has yet to be seen whether that is over
             self._site.report(_subject(fetched.log.actor), None)

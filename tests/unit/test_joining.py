@@ -11,6 +11,7 @@ import pytest
 from conflict.operations import Delete, Put
 from tests.support.disk_tree import disk_tree
 from tests.support.local_sites import LocalSite, local_sites, operations_of, run, settle
+from transport.errors import ObjectNotVisible
 from transport.memory_store import MemoryStore
 
 Three = tuple[LocalSite, LocalSite, LocalSite]
@@ -169,3 +170,32 @@ def test_a_journal_older_than_the_store_writes_nothing_more(
     cnaf.write(b"docs/later still", b"by a journal that must not write")
     run(cnaf, rounds=2)
     assert len(operations_of(cnaf, store)) == before
+
+
+def test_a_journal_learns_from_another_site_that_it_is_old(
+    sites: Three, store: MemoryStore
+) -> None:
+    """Its own log looks as if it ended here: the store shows it less than it has."""
+    bari, cnaf, _ = sites
+    cnaf.close()
+    backup = cnaf.state_dir + b".backup"
+    shutil.copytree(cnaf.state_dir, backup)
+    cnaf.open()
+    cnaf.write(b"docs/later", b"published after the backup")
+    settle(bari, cnaf)
+    bari.write(b"same", b"by a site that has seen all of it")
+    run(bari, rounds=2)
+    actor = cnaf.engine.site.actor.hex()
+    cnaf.close()
+    os.unlink(cnaf.path(b"docs/later"))
+    shutil.rmtree(cnaf.state_dir)
+    shutil.copytree(backup, cnaf.state_dir)
+    cnaf.link.before = lambda method, name: _hide(method, name, f"log/{actor}/")
+    cnaf.open()
+    run(cnaf, rounds=1)
+    assert "site bari has seen" in (cnaf.engine.superseded or "")
+
+
+def _hide(method: str, name: str, prefix: str) -> None:
+    if method == "get" and name.startswith(prefix):
+        raise ObjectNotVisible(f"get {name}: not visible now")
