@@ -302,6 +302,11 @@ class FileSystem:
             if undo.written is not None:
                 self._unflushed[undo.written] = undo.at_s
 
+    def sync_file(self, number: int) -> None:
+        """As fsync(2) of a file and its directory: with it, all names survive, as on ext4."""
+        self.sync_names()
+        self._unflushed.pop(number, None)
+
     def power_cut(self, fate: random.Random) -> None:
         """Keeps a prefix of the changes since the last sync; unflushed contents may be empty."""
         self._expire()
@@ -324,21 +329,47 @@ class FileSystem:
         copied = FileSystem(self._clock)
         copied.inodes = dict(self.inodes)
         copied._next_number = self._next_number
+        copied._generations = self._generations
         return copied
 
     def restore(self, image: Image) -> None:
         """Puts back an earlier state, as a rollback of the VM does: no file stays open."""
         self.inodes = dict(image.inodes)
+        for number, inode in image.inodes.items():  # perhaps of another machine
+            self._next_number = max(self._next_number, number + 1)
+            self._generations = max(self._generations, inode.generation)
         self._unsynced.clear()
         self._unflushed.clear()
         self._forget_open_files()
+
+    def clear(self) -> None:
+        """Makes all anew: a disk that was formatted."""
+        self.restore(Image({}))
+        self._make_root()
+
+    def restore_files(self, image: Image) -> None:
+        """Puts back the files of an earlier state, as a program does that copies a backup here.
+
+        They have the times and links that they had, but are other inodes; the root is the same.
+        """
+        root = self.inodes[ROOT_NUMBER]
+        self.restore(Image({n: self._copied(inode) for n, inode in image.inodes.items()}))
+        self.inodes[ROOT_NUMBER] = replace(self.inodes[ROOT_NUMBER], generation=root.generation)
+
+    def _copied(self, inode: Inode) -> Inode:
+        self._generations += 1
+        return replace(inode, generation=self._generations, ctime_ns=self._now_ns())
+
+    @property
+    def is_mounted(self) -> bool:
+        """Tells whether the root is the one that it was at first."""
+        return self._unmounted is None
 
     def unmount(self) -> None:
         """Leaves an empty directory where the root was; files that were open are closed."""
         assert self._unmounted is None, "it is unmounted already"
         image = self.snapshot()
-        self.restore(Image({}))
-        self._make_root()
+        self.clear()
         self._unmounted = image
 
     def mount(self) -> None:

@@ -62,8 +62,13 @@ class Ledger:
         return {
             content: site
             for content, site in self.written.items()
-            if content not in self.ended and _SIGNATURE in content[1]
+            if content not in self.ended and is_unique(content)
         }
+
+
+def is_unique(content: Written) -> bool:
+    """Tells whether nobody else ever wrote the same."""
+    return _SIGNATURE in content[1]
 
 
 def content_of(inode: Inode) -> bytes:

@@ -39,7 +39,7 @@ class MortalJournal(Journal):
 
     def __init__(self, state_dir: bytes, death: Death, note: Callable[[Transaction], None]) -> None:
         super().__init__(state_dir)
-        self._death = death
+        self.death = death
         self._note = note
         self._pending: list[Transaction] = []
         self._add_to_outbox = self.log.add_to_outbox
@@ -51,10 +51,10 @@ class MortalJournal(Journal):
         self._pending.clear()
         with super().transaction():
             yield
-            self._death.may_strike("before commit")
+            self.death.may_strike("before commit")
         for transaction in self._pending:
             self._note(transaction)
-        self._death.may_strike("after commit")
+        self.death.may_strike("after commit")
 
     def _watched_add(self, transaction: Transaction) -> None:
         self._add_to_outbox(transaction)
@@ -62,11 +62,17 @@ class MortalJournal(Journal):
 
 
 class MortalStore:
-    """A store whose client may die before and after each request."""
+    """A store whose client may die before and after each request.
 
-    def __init__(self, store: ObjectStore, death: Death) -> None:
+    Whatever was acknowledged is told to `note`, name and body: it must be there for ever.
+    """
+
+    def __init__(
+        self, store: ObjectStore, death: Death, note: Callable[[str, bytes], None]
+    ) -> None:
         self._store = store
         self._death = death
+        self._note = note
 
     def prepare(self) -> None:
         """See ObjectStore."""
@@ -76,6 +82,7 @@ class MortalStore:
         """See ObjectStore."""
         self._death.may_strike(f"before put {name}")
         self._store.put_once(name, body)
+        self._note(name, body)
         self._death.may_strike(f"after put {name}")
 
     def get(self, name: str, *, size_bytes_max: int) -> bytes:

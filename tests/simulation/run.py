@@ -33,9 +33,9 @@ class Outcome:
     tail: str = ""
 
 
-def run_seed(seed: int, tail_lines: int = 80) -> Outcome:
+def run_seed(seed: int, tail_lines: int = 80, *, has_incidents: bool = True) -> Outcome:
     """Runs one seed; any exception is a failure, and so is a run without end."""
-    with world_of(seed) as world:
+    with world_of(seed, has_incidents=has_incidents) as world:
         try:
             signal.signal(signal.SIGALRM, _stop)
             signal.alarm(SEED_LASTS_S_MAX)
@@ -55,11 +55,12 @@ def _stop(_signal: int, _frame: object) -> None:
     raise RunTooLong(f"not over after {SEED_LASTS_S_MAX} s")
 
 
-def describe(seed: int, outcome: Outcome) -> str:
+def describe(seed: int, outcome: Outcome, *, has_incidents: bool = True) -> str:
     """Tells what failed, and how to see it again."""
+    option = "" if has_incidents else " --without-incidents"
     return (
         f"{outcome.tail}\n\nseed {seed} failed: {outcome.failure}\n"
-        f"again: make sim SEED={seed} RUNS=1"
+        f"again: python -m tests.simulation.run --seed {seed} --runs 1{option}"
     )
 
 
@@ -72,14 +73,18 @@ def main() -> int:
     parser.add_argument("--tail", type=int, default=80, help="lines of the trace to show")
     parser.add_argument("--digest", action="store_true", help="print the hash of each trace")
     parser.add_argument("--trace", action="store_true", help="print each trace's last lines")
+    parser.add_argument(
+        "--without-incidents", action="store_true", help="nothing befalls whole machines"
+    )
     options = parser.parse_args()
+    has_incidents = not options.without_incidents
     logging.getLogger("geosync").setLevel(logging.CRITICAL)
     first = secrets.randbelow(SEEDS) if options.seed is None else options.seed
     began_s = shown_s = time.monotonic()
     counts: Counter[str] = Counter()
     failed: list[int] = []
     for done, seed in enumerate(range(first, first + options.runs), start=1):
-        outcome = run_seed(seed, options.tail)
+        outcome = run_seed(seed, options.tail, has_incidents=has_incidents)
         counts += outcome.counts
         if options.digest:
             print(seed, outcome.digest)
@@ -87,7 +92,7 @@ def main() -> int:
             print(outcome.tail)
         if outcome.failure:
             failed.append(seed)
-            print(describe(seed, outcome), flush=True)
+            print(describe(seed, outcome, has_incidents=has_incidents), flush=True)
             if not options.keep_going:
                 break
         now_s = time.monotonic()

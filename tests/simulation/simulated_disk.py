@@ -32,11 +32,13 @@ from geosync.disk.interface import (
 from tests.simulation.disk_dice import DiskDice
 from tests.simulation.inode_file_system import FileSystem, Inode, RenameMode, failure
 from tests.simulation.simulated_stage import (
+    GENERATION,
     MARKER,
     PARKED,
     PRIVATE_ATTRIBUTES,
     STAGE,
     TRASH,
+    UNFINISHED,
     SimulatedStage,
     SimulatedStagingFile,
     is_made_for,
@@ -148,6 +150,21 @@ class SimulatedDisk:
             self.file_system.sync_all()
         self._marker = self.file_system.lookup(MARKER).content
         return self._marker
+
+    def generation(self) -> bytes | None:
+        """Returns the token that `set_generation` left last, None when it never did."""
+        found = self.file_system.find(GENERATION)
+        return None if found is None else found.content
+
+    def set_generation(self, token: bytes) -> None:
+        """Leaves a token, durably: it is written elsewhere and takes its name whole."""
+        unfinished = STAGE + b"/" + self._stage.free_token(UNFINISHED)
+        made = self.file_system.make(unfinished, DiskKind.REGULAR, PRIVATE_ATTRIBUTES)
+        self.file_system.write(made.number, token)
+        self.window("set_generation", GENERATION)
+        self.file_system.rename(unfinished, GENERATION, RenameMode.OVERWRITE)
+        self.file_system.sync_file(made.number)
+        self.window("set_generation", GENERATION)
 
     # Death
 

@@ -12,6 +12,7 @@ STAGE = PRIVATE_DIRECTORY + b"/stage"
 TRASH = PRIVATE_DIRECTORY + b"/trash"
 PARKED = PRIVATE_DIRECTORY + b"/parked"
 MARKER = PRIVATE_DIRECTORY + b"/marker"
+GENERATION = PRIVATE_DIRECTORY + b"/generation"
 PRIVATE_ATTRIBUTES = Attributes(0o700, b"root", b"root", 0)
 UNFINISHED = b"unfinished"
 SYMLINK_MODE = 0o777  # whatever is asked for

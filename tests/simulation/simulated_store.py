@@ -6,7 +6,7 @@ import heapq
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tests.simulation.simulated_clock import NS_PER_S, SimulatedTime
@@ -37,6 +37,7 @@ class StoreFaults:
     row_ghost: float = 0.0  # per name that was deleted: the listing shows it all the same
     listing_stale: float = 0.0  # the whole listing is an old one
     delay_s_max: float = 60.0  # of what comes late
+    is_quorum_certain: bool = False  # a write is answered only once most replicas have it
 
 
 NO_FAULTS = StoreFaults()
@@ -71,6 +72,9 @@ class SimulatedStore:
         is_down: nobody gets an answer but 503.
         cut_off: sites that reach nothing.
         sent: every body that anybody ever sent under each name, for checkers.
+        stored: every body that a replica ever took under each name, for checkers.
+        watcher: called with "before" or "after", the site and the name around each write, so that
+            others can act just then.
     """
 
     def __init__(
@@ -84,6 +88,8 @@ class SimulatedStore:
         self.is_down = False
         self.cut_off: set[str] = set()
         self.sent: dict[str, set[bytes]] = defaultdict(set)
+        self.stored: dict[str, set[bytes]] = defaultdict(set)
+        self.watcher: Callable[[str, str, str], None] = nobody
         self.lock = threading.RLock()
         self._time = time
         self._fate = fate
@@ -142,6 +148,7 @@ class SimulatedStore:
 
     def put(self, site: str, name: str, body: bytes) -> None:
         """Stores on the replicas that are prompt, and on the others later."""
+        self.watcher("before", site, name)
         self.sent[name].add(body)
         if self._hits(self.faults.done_late):
             self._postpone(name, body, None)
@@ -155,6 +162,7 @@ class SimulatedStore:
             self._write(name, body, prompt)
         if self._hits(self.faults.repeated):
             self._postpone(name, body, None)
+        self.watcher("after", site, name)
         self._lose_answer(f"put {name}")
 
     def read(self, site: str, name: str) -> bytes:
@@ -196,6 +204,8 @@ class SimulatedStore:
 
     def _write(self, name: str, body: bytes | None, prompt: list[int]) -> None:
         record = _Record(self._next(), body)
+        if body is not None:
+            self.stored[name].add(body)
         for replica in range(len(self._replicas)):
             if replica in prompt:
                 self._replicas[replica][name] = record
@@ -203,11 +213,20 @@ class SimulatedStore:
                 self._postpone_record(name, record, replica)
 
     def _prompt_replicas(self, site: str) -> list[int]:
-        """Returns who takes part in a request: at least one, and all of them without faults."""
+        """Returns who takes part in a request: at least one, and all of them without faults.
+
+        Raises:
+            StoreUnavailable: most replicas must, and can't.
+        """
         if self._is_split:
+            if self.faults.is_quorum_certain:
+                raise StoreUnavailable("write: most replicas can't be reached; try again later")
             return [self._homes[site]]
-        prompt = [r for r in range(len(self._replicas)) if not self._hits(self.faults.lag)]
-        return prompt or [self._fate.randrange(len(self._replicas))]
+        count = len(self._replicas)
+        prompt = [r for r in range(count) if not self._hits(self.faults.lag)]
+        if self.faults.is_quorum_certain and len(prompt) <= count // 2:
+            return sorted(self._fate.sample(range(count), count // 2 + 1))
+        return prompt or [self._fate.randrange(count)]
 
     def _any_replica(self, site: str) -> dict[str, _Record]:
         if self._is_split:
@@ -333,6 +352,10 @@ class SimulatedStoreClient:
     def _begin(self, request: str) -> None:
         self._meter.count(requests=1)
         self._store.begin(self._site, request)
+
+
+def nobody(_when: str, _site: str, _name: str) -> None:
+    """Acts in no moment."""
 
 
 def _lives(record: _Record) -> bool:

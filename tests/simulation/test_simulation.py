@@ -43,10 +43,17 @@ ONCE_FAILED = (
 )
 
 
-@pytest.mark.parametrize("seed", sorted({*SEEDS, *ONCE_FAILED}))
-def test_every_invariant_holds_after_faults_and_quiet(seed: int) -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_invariant_holds_after_faults_incidents_and_quiet(seed: int) -> None:
     outcome = run_seed(seed)
     assert not outcome.failure, describe(seed, outcome)
+
+
+@pytest.mark.parametrize("seed", sorted(ONCE_FAILED))
+def test_every_invariant_holds_after_faults_and_quiet(seed: int) -> None:
+    """Nothing befalls the machines: so these are the histories that once failed."""
+    outcome = run_seed(seed, has_incidents=False)
+    assert not outcome.failure, describe(seed, outcome, has_incidents=False)
 
 
 @pytest.mark.parametrize("seed", [3, 12])

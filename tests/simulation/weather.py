@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 
 from geosync.engine import batch, capturing, fetching, intake, publishing
 from tests.simulation.disk_dice import DiskFaults
+from tests.simulation.incidents import rates_of
 from tests.simulation.simulated_store import StoreFaults
 from tests.simulation.workload import FEATURES
 
@@ -50,6 +51,8 @@ class Weather:
     has_poisoned_clock: bool = False
     operator_rate: float = 0.0  # policies and decisions about conflicts
     lost_hint_rate: float = 0.0
+    incidents: dict[str, float] = field(default_factory=dict)  # see tests.simulation.incidents
+    is_begun_together: bool = False  # the first two sites create the volume at one moment
     features: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()  # that are small
 
@@ -83,6 +86,21 @@ def weather_of(fate: random.Random) -> Weather:
         lost_hint_rate=some(0.5),
         features=("files", *(f for f in FEATURES if fate.random() < 0.5)),
         limits=tuple(name for _, name, _ in _LIMITS if fate.random() < 0.3),
+    )
+
+
+def with_incidents(weather: Weather, fate: Callable[[str], random.Random]) -> Weather:
+    """Adds what may befall whole machines.
+
+    CRASH: where a log may have two writers, a write must be known to most replicas before it is
+    answered: two parts of a store that know nothing of each other take two bodies for one name.
+    """
+    rates = rates_of(fate)
+    return replace(
+        weather,
+        incidents=rates,
+        is_begun_together=fate("begun together").random() < 0.1,
+        store=replace(weather.store, is_quorum_certain=bool(rates)),
     )
 
 

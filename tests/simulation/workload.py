@@ -11,6 +11,7 @@ from conflict.synced import Path
 from geosync.engine.site import split
 from tests.simulation.inode_file_system import FileSystem, Inode, OpenFile, RenameMode
 from tests.simulation.ledger import Ledger
+from tests.simulation.old_files import OldFiles
 from tests.simulation.simulated_application import SimulatedApplication
 from tests.simulation.trace import Trace
 
@@ -29,6 +30,7 @@ class Machine:
     file_system: FileSystem
     ledger: Ledger
     trace: Trace
+    old_files: OldFiles
 
 
 class RandomUser:
@@ -82,6 +84,7 @@ class RandomUser:
         for path in before.keys() | after.keys():
             if before.get(path) is not after.get(path):
                 self.dirty.add(split(path)[:-1])
+                machine.old_files.forget(path)
         machine.trace.add(machine.name, name or action.__name__.lstrip("_"), said)
 
     # What there is to choose from

@@ -14,22 +14,26 @@ from conflict.policy import ConflictPolicy, PolicyRule
 from conflict.report import Conflict
 from conflict.synced import Path, entry_at_path
 from geosync.engine.resolving import Choice
+from tests.simulation import machine_incidents  # noqa: F401 - enters its incidents
+from tests.simulation.incidents import INCIDENTS
 from tests.simulation.inode_file_system import FileSystem
 from tests.simulation.invariants import (
     Violation,
     check_at_rest,
     check_idle,
 )
-from tests.simulation.ledger import Ledger
+from tests.simulation.ledger import Ledger, Written
 from tests.simulation.mortality import Killed
+from tests.simulation.old_files import OldFiles
 from tests.simulation.simulated_application import SimulatedApplication
 from tests.simulation.simulated_clock import NS_PER_S, SimulatedClock, SimulatedTime
 from tests.simulation.simulated_site import SimulatedSite, Surroundings
 from tests.simulation.simulated_stage import TRASH
-from tests.simulation.simulated_store import SimulatedStore
+from tests.simulation.simulated_store import SimulatedStore, StoreFaults, nobody
 from tests.simulation.trace import Trace
-from tests.simulation.weather import Weather, small_limits, weather_of
+from tests.simulation.weather import Weather, small_limits, weather_of, with_incidents
 from tests.simulation.workload import Machine
+from transport.object_names import VOLUME_RECORD
 
 SETTLE_ROUNDS_MAX = 150
 IDLE_ROUNDS = 6
@@ -48,33 +52,74 @@ POLICIES: tuple[tuple[PolicyRule, ...], ...] = (
 class World:
     """Everything there is in one run. Each part draws from a random stream of its own."""
 
-    def __init__(self, seed: int, directory: bytes) -> None:
+    def __init__(self, seed: int, directory: bytes, *, has_incidents: bool = True) -> None:
+        """Makes the world of a seed.
+
+        Args:
+            seed: decides about everything.
+            directory: for the journals.
+            has_incidents: whether anything befalls whole machines.
+        """
         self.seed = seed
         self.time = SimulatedTime()
         self.trace = Trace(self.time)
         self.weather: Weather = weather_of(self._stream("weather"))
+        if has_incidents:
+            self.weather = with_incidents(self.weather, self._stream)
         self.store = SimulatedStore(self.time, self._stream("store"))
         self.ledger = Ledger()
+        self.old_files = OldFiles()
+        self.hidden: set[Written] = set()  # was written where no root was mounted
+        self.is_any_set_back = False  # a machine goes on with what it was before, or is cloned
         self.decided: set[bytes] = set()  # contents that an operator decided against
         self.has_newest_policy = False  # losers are kept in the history only
         self._schedule = self._stream("schedule")
         self._operators = self._stream("operators")
+        rates = self.weather.incidents
+        self._incidents = {name: self._stream(f"incidents of the run/{name}") for name in rates}
         self._shared = Surroundings(seed, self.weather, self.store, self.trace, directory)
-        self.sites = [self._site(number) for number in range(self.weather.site_count)]
+        self._is_faulty = False
+        self.sites: list[SimulatedSite] = []
+        for number in range(self.weather.site_count):
+            self.add_site(f"site{number}")
 
     def _stream(self, what: str) -> random.Random:
         return random.Random(f"{self.seed}/{what}")
 
-    def _site(self, number: int) -> SimulatedSite:
-        name = f"site{number}"
+    def add_site(self, name: str, site_name: str = "") -> SimulatedSite:
+        """Adds a machine with an empty disk.
+
+        Args:
+            name: of the machine.
+            site_name: by which the volume knows it, unless it is the same.
+        """
         clock = SimulatedClock(self.time)
         clock.drift_ppm = self._schedule.choice((0, 100, -100))
-        if number == 1 and self.weather.has_poisoned_clock:
+        if name == "site1" and self.weather.has_poisoned_clock:
             clock.step(10 * YEAR_S * NS_PER_S)
-        file_system = FileSystem(clock)
-        application = SimulatedApplication(file_system)
-        machine = Machine(name, application, file_system, self.ledger, self.trace)
-        return SimulatedSite(name, machine, clock, self._shared)
+        disk = FileSystem(clock)
+        application = SimulatedApplication(disk)
+        machine = Machine(name, application, disk, self.ledger, self.trace, self.old_files)
+        site = SimulatedSite(name, machine, clock, self._shared, site_name)
+        if self._is_faulty:
+            self._begin_faults_of(site)
+        self.sites.append(site)
+        return site
+
+    def note_set_back(self, site: SimulatedSite) -> None:
+        """Notes that a machine is what it was before, or what another one was."""
+        self.is_any_set_back = True
+        if self._shared.hasher is not None:
+            tree = site.application.tree()
+            self.old_files.note(tree, self._shared.published(), self._shared.hasher)
+
+    def mount(self, site: SimulatedSite) -> None:
+        """Brings a root back; what was written in its place is not in it."""
+        self.hidden |= site.hide()
+
+    def acknowledged(self) -> dict[str, set[bytes]]:
+        """Returns what the store said it has."""
+        return self._shared.acknowledged
 
     def close(self) -> None:
         """Closes all journals."""
@@ -86,7 +131,7 @@ class World:
     def run(self) -> None:
         """Lets everything happen. Raises Violation, or whatever an engine raises."""
         self.trace.add("world", "weather", self.weather)
-        self.sites[0].start()
+        self._begin()
         self._begin_faults()
         for _ in range(self.weather.step_count):
             self._step()
@@ -99,13 +144,41 @@ class World:
             for body in sorted(self.store.sent[name]):
                 self.trace.add_bytes(body)
 
+    def _begin(self) -> None:
+        """Creates the volume: one site, or two that know nothing of each other."""
+        if self.weather.is_begun_together:
+            when, other = self._stream("begun").choice(("before", "after")), self.sites[1]
+
+            def begin_other(moment: str, _site: str, name: str) -> None:
+                if moment == when and name == VOLUME_RECORD:
+                    self.store.watcher = nobody
+                    other.start()
+
+            self.store.faults = StoreFaults(lag=0.5, delay_s_max=1.5, is_quorum_certain=True)
+            self.store.watcher = begin_other
+        self.sites[0].start()
+
     def _begin_faults(self) -> None:
+        self._is_faulty = True
         self.store.faults = self.weather.store
         for site in self.sites:
-            site.dice.faults = self.weather.disk
-            site.death.rate = self.weather.death_rate
+            self._begin_faults_of(site)
+
+    def _begin_faults_of(self, site: SimulatedSite) -> None:
+        site.dice.faults = self.weather.disk
+        site.death.rate = self.weather.death_rate
+        if self.weather.incidents:
+            site.death_at_start.rate = self.weather.death_rate
+
+    def _strike(self) -> None:
+        for name, fate in self._incidents.items():
+            if fate.random() < self.weather.incidents[name]:
+                did = INCIDENTS[name](self, fate)
+                if did:
+                    self.trace.add("world", name.replace(" ", "-"), did)
 
     def _step(self) -> None:
+        self._strike()
         self.time.advance(self._schedule.choice((0.01, 0.1, 0.3, 0.3, 1, 1, 5, 40)))
         self._change_weather()
         site = self._schedule.choice(self.sites)
@@ -199,6 +272,8 @@ class World:
     def _calm_down(self) -> None:
         self.store.quiet()
         for site in self.sites:
+            if not site.machine.file_system.is_mounted:
+                self.mount(site)
             site.calm_down()
         self.trace.add("world", "quiet")
 
@@ -222,6 +297,8 @@ class World:
         for site in self.sites:
             if site.engine is None:
                 site.start()
+                if site.is_root_refused:  # its operator does what the message says
+                    site.lose_journal()
                 is_busy = True
                 continue
             is_busy = self._cycles(site) or is_busy
@@ -236,7 +313,8 @@ class World:
         while cycle is not None and cycle.has_more:
             did_work = did_work or cycle.did_work
             cycle = site.cycle({})
-        assert cycle is not None
+        if cycle is None or site.engine is None:  # its journal is superseded: it starts anew
+            return True
         return did_work or cycle.did_work or not site.engine.is_settled()
 
     def _is_trash_watched(self) -> bool:
@@ -264,11 +342,11 @@ class World:
 
 
 @contextmanager
-def world_of(seed: int) -> Iterator[World]:
+def world_of(seed: int, *, has_incidents: bool = True) -> Iterator[World]:
     """Makes the world of a seed, with its journals in a directory that goes afterwards."""
     parent = "/dev/shm" if os.path.isdir("/dev/shm") else None
     directory = tempfile.mkdtemp(prefix="geosync-simulation-", dir=parent)
-    world = World(seed, os.fsencode(directory))
+    world = World(seed, os.fsencode(directory), has_incidents=has_incidents)
     try:
         with small_limits(world.weather):
             yield world
