@@ -37,6 +37,7 @@ from geosync.engine.unset_attributes import UnsetAttributes
 from geosync.engine.volume_policy import set_volume_rules
 from geosync.engine.wanting import Wants
 from geosync.errors import OperatorError
+from geosync.engine.retiring import keep_membership
 from geosync.event_log import event_logger
 from transport.errors import (
     ObjectCollision,
@@ -114,6 +115,7 @@ class Engine:
 
     def _start(self) -> None:
         for problem in self.site.journal.problems():
+        self._has_read = False  # what the others wrote while this site was away
             if problem.subject.startswith(_SPOOL):
                 self.site.report(problem.subject, None)
         if self.site.role.may_publish:
@@ -146,7 +148,7 @@ class Engine:
         if self._is_due("look again", LOOK_AGAIN_EVERY_S):
             self._capturer.look_at(self._capturer.due())
         self._on_disk(cycle, lambda: self._capture(cycle))
-        self._on_store(cycle, lambda: self._publish(cycle))
+        self._exchange(cycle)
         if self._superseded is not None:
             return cycle  # nothing may be displaced that only this journal has captured
         self._on_store(cycle, lambda: self._receive(cycle))
@@ -358,7 +360,7 @@ class Engine:
             except StoreUnavailable as error:
                 unavailable = error  # the logs that are known may be read all the same
         received = self._receiver.receive()
-        cycle.received = received.operations
+        cycle.received += received.operations
         cycle.has_more = cycle.has_more or received.has_more
         self._note(received.touched, received.operations)
         unavailable = received.unavailable or unavailable
@@ -367,9 +369,32 @@ class Engine:
         if cycle.store_error is None and self._superseded is None:
             self._mended(_STORE)
 
-    def _tend_wants(self, cycle: Cycle) -> None:
-        """Asks for what the store has lost, and supplies what others ask for."""
-        if self._joining.is_under_way or not self._is_due("wants", WANTS_EVERY_S):
+    def _exchange(self, cycle: Cycle) -> None:
+        """Publishes and receives; the first time in the other order."""
+        if not self._has_read:
+            self._on_store(cycle, lambda: self._read_first(cycle))
+        if self._has_read and self._superseded is None:
+            self._on_store(cycle, lambda: self._publish(cycle))
+        if self._superseded is None:
+            self._on_store(cycle, lambda: self._receive(cycle))
+
+    def _read_first(self, cycle: Cycle) -> None:
+        """Reads the others' logs before anything is published: we may have been retired."""
+        before = cycle.has_more
+        while True:
+            cycle.has_more = False
+            self._receive(cycle)
+            if not cycle.has_more:
+                break
+        cycle.has_more = before
+        self._has_read = True
+
+    def _look_after_store(self, cycle: Cycle) -> None:
+        """Repairs what was asked for, wants what the store has lost, and supplies what others want.
+
+        A site that publishes nothing can only put back what is on its own disk.
+        """
+        if self._joining.is_under_way:
             return
         self._wants.refresh()
         wanted = self._wants.want(self._fetcher.lost.long_lost(self._now_s()))
@@ -443,6 +468,10 @@ class Engine:
     def _now_s(self) -> float:
         return self.site.clock.monotonic_s()
 
+        if received.operations:
+            self._heed_verdicts()
+        if self.site.role.may_publish:
+            keep_membership(self.site)
     def _is_due(self, what: str, every_s: float) -> bool:
         now_s = self.site.clock.monotonic_s()
         if now_s < self._due_s.get(what, now_s):

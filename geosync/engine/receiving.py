@@ -14,6 +14,7 @@ from conflict.operations import Put, Transaction
 from conflict.stamp import HybridClock, is_far_ahead
 from conflict.version import ActorId, VersionVector
 from geosync.engine.incarnation import require_own
+from geosync.engine.retiring import membership
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
 from geosync.journal.log import ActorLog
@@ -60,6 +61,7 @@ class Receiver:
         self._held: dict[ActorId, tuple[Segment, bytes]] = {}  # wait for other actors' operations
         self._refused: dict[ActorId, str] = {}  # logs whose next segment can't be read, and why
         self._reread_due_s = site.clock.monotonic_s()
+        self._membership = membership(site.journal)
 
     def discover(self) -> None:
         """Looks for actors that nobody told of yet. The listing is a hint: it may lag.
@@ -78,9 +80,12 @@ class Receiver:
             Superseded: somebody else has gone on with our log.
         """
         result = Received()
+        self._membership = membership(self._site.journal)
+        self._held = {a: each for a, each in self._held.items() if not self._is_at_end(a)}
         reading = self._to_read()
         while reading:
             logs = [log for log in self._logs() if log.actor in reading]
+            reading = {log.actor for log in logs}  # some may end here
             for fetched in self._site.pool.map(self._fetch, logs):
                 if not self._take(fetched, result):
                     reading.discard(fetched.log.actor)
@@ -94,11 +99,44 @@ class Receiver:
 
     def is_waiting_for_others(self) -> bool:
         """Tells whether a log waits for operations of an actor that are not visible yet."""
-        return bool(self._held)
+        return any(not self._is_void(segment) for segment, _ in self._held.values())
 
     def _logs(self) -> list[ActorLog]:
         logs = self._site.journal.log.actors()
-        return [log for log in logs if log.actor != self._site.actor]
+        return [
+            log for log in logs if log.actor != self._site.actor and not self._is_at_end(log.actor)
+        ]
+
+    def _is_at_end(self, actor: ActorId) -> bool:
+        """Tells whether we must not read a log any further: its actor is being retired."""
+        limit = self._limit(actor)
+        return limit is not None and self._site.journal.log.received().counter_of(actor) >= limit
+
+    def _limit(self, actor: ActorId) -> int | None:
+        """Returns how far we may read a log; None: as far as it goes.
+
+        Where nobody has set the fence yet, all is read that others have built upon: they read it
+        before they stopped, and so the fence will be beyond it.
+        """
+        limit = self._membership.limit(actor, self._site.actor)
+        if limit is None or actor in self._membership.fences:
+            return limit
+        built_upon = (
+            transaction.received.counter_of(actor)
+            for segment, _ in self._held.values()
+            if segment.actor != actor
+            for transaction in segment.transactions
+        )
+        return max(limit, *built_upon, 0)
+
+    def _is_void(self, segment: Segment) -> bool:
+        """Tells whether a segment that waits follows from what no site will ever read."""
+        fences = self._membership.fences
+        return any(
+            counter > fences.get(actor, counter)
+            for transaction in segment.transactions
+            for actor, counter in transaction.received.items()
+        )
 
     def _to_read(self) -> set[ActorId]:
         """Returns whose logs to read; those that can't be are tried again now and then.
@@ -193,7 +231,8 @@ class Receiver:
         log = journal.log.actor(segment.actor)
         assert log is not None
         known = journal.log.received()
-        ready = list(_ready(segment, known))
+        limit = self._limit(segment.actor)
+        ready = list(_ready(segment, known, limit))
         is_complete = _remaining(segment, known, len(ready)) == 0
         if not ready and not is_complete:
             self._remember(dict.fromkeys(segment.received, ""))
@@ -294,12 +333,17 @@ class Receiver:
             _log.info("actor_found", actor=actor.hex(), site=actors[actor])
 
 
-def _ready(segment: Segment, known: VersionVector) -> Iterator[Transaction]:
-    """Yields the transactions that are new and whose causes are known, up to the first other."""
+def _ready(segment: Segment, known: VersionVector, limit: int | None) -> Iterator[Transaction]:
+    """Yields the transactions that are new and whose causes are known, up to the first other.
+
+    Those beyond the limit, the last counter that is valid, are void.
+    """
     for transaction in segment.transactions:
         if transaction.last_counter <= known.counter_of(segment.actor):
             continue
         if not known.covers(transaction.received):
+            return
+        if limit is not None and transaction.last_counter > limit:
             return
         known = known.join({segment.actor: transaction.last_counter})
         yield transaction

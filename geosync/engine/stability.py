@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conflict.membership import known_to_all
 from conflict.version import ActorId, VersionVector
+from geosync.engine.retiring import membership
 from geosync.engine.site import Site
 
 
@@ -12,7 +13,8 @@ def live_actors(site: Site) -> set[ActorId]:
 
     One that was merely announced takes part: it holds back everything until its log is read.
     """
-    return {log.actor for log in site.journal.log.actors()}
+    known = [log.actor for log in site.journal.log.actors()]
+    return membership(site.journal).live(known, site.journal.log.received())
 
 
 def stable(site: Site) -> VersionVector:
