@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, NoReturn
+from typing import Final
 
 from conflict.brakes import Amount, BrakeKind
-
 from conflict.errors import MalformedValueError
 from conflict.operations import DECLARATION_SIZE_BYTES_MAX
 from conflict.version import ActorId, Dot, actor_id, checked_dot
@@ -53,6 +52,14 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Grown:
+    """A brake of the author holds more by now."""
+
+    counter: int  # of the author's declaration of the brake
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """Operations that nobody is to hold back: a person has decided about them."""
 
@@ -69,12 +76,10 @@ class Settled:
 
     def covers(self, dot: Dot) -> bool:
         """Tells whether an operation is among them."""
-        return (
-            dot.actor == self.actor and self.first_counter <= dot.counter <= self.last_counter
-        )
+        return dot.actor == self.actor and self.first_counter <= dot.counter <= self.last_counter
 
 
-BrakeRecord = Engaged | Decided | Released | Settled
+BrakeRecord = Engaged | Decided | Released | Settled | Grown
 
 
 def encode_brake_record(record: BrakeRecord) -> bytes:
@@ -99,6 +104,8 @@ def encode_brake_record(record: BrakeRecord) -> bytes:
         case Settled():
             first, last = record.first_counter, record.last_counter
             return encode((3, record.actor, first, last, record.verdict.value))
+        case Grown():
+            return encode((4, record.counter, record.amount.count, record.amount.size_bytes))
 
 
 def decode_brake_record(body: bytes) -> BrakeRecord:
@@ -114,6 +121,7 @@ def decode_brake_record(body: bytes) -> BrakeRecord:
 
 
 def _decoded(values: tuple[WireValue, ...]) -> BrakeRecord:
+    integer(values[0] if values else None, 0, 4, "kind")  # not False, which equals 0
     match values:
         case (0, kind, since_ms, count, size_bytes, reason, paths):
             return Engaged(
@@ -131,8 +139,11 @@ def _decoded(values: tuple[WireValue, ...]) -> BrakeRecord:
         case (3, actor, first, last, verdict):
             author = actor_id(byte_string(actor, "actor"))
             return Settled(author, _number(first), _number(last), _verdict(verdict))
+        case (4, counter, count, size_bytes):
+            return Grown(_number(counter), Amount(_number(count), _number(size_bytes)))
         case _:
-            _refuse(values)
+            pass
+    raise MalformedContentsError(f"no brake is told of by {len(values)} values: {values[:1]!r}")
 
 
 def _number(value: WireValue) -> int:
@@ -141,7 +152,3 @@ def _number(value: WireValue) -> int:
 
 def _verdict(value: WireValue) -> Verdict:
     return Verdict(integer(value, min(Verdict), max(Verdict), "verdict"))
-
-
-def _refuse(values: tuple[WireValue, ...]) -> NoReturn:
-    raise MalformedContentsError(f"no brake is told of by {len(values)} values: {values[:1]!r}")

@@ -19,6 +19,7 @@ from conflict.scan import directory_entry, without_new_fifos
 from conflict.synced import EntryId, Path, path_of_entry
 from geosync.disk.interface import EntryUnreadable, EntryVanished
 from geosync.engine.authoring import author_of, save_written
+from geosync.engine.braking import Braking, Parked
 from geosync.engine.drifting import Drifting
 from geosync.engine.exclusion import Exclusion
 from geosync.engine.group_problems import GroupProblems
@@ -49,9 +50,10 @@ class Captured:
 class Capturer:
     """Remembers what is missing, until it is certain that it was deleted."""
 
-    def __init__(self, site: Site, spool: Spool) -> None:
+    def __init__(self, site: Site, spool: Spool, braking: Braking) -> None:
         self._site = site
         self._spool = spool
+        self._braking = braking
         self._missing_since_s: dict[EntryId, float] = {}
         self._waiting = WaitingFiles(site.clock)
         self._uncertain = UncertainFiles(site.clock)
@@ -210,19 +212,25 @@ class Capturer:
         """
         site, journal = self._site, self._site.journal
         intake = Intake(site, self._spool)
-        confirmed = self._confirmed()
-        read = self._reading.read(scan, intake, confirmed)
-        scan, contents = read.scan, read.contents
+        confirmed = self._confirmed() | self._braking.held()
+        read = self._reading.read(self._braking.unread(scan), intake, confirmed)
+        parked = self._braking.park(scan, read, confirmed, self._missing_s())
+        contents = parked.contents
         intake.finish_packs()
         with journal.transaction():
             author = author_of(site)
-            left = capture(author, journal.synced, scan, contents, confirmed, self._recognition)
+            self._braking.engage(author, parked)
+            left = capture(
+                author, journal.synced, parked.scan, contents, confirmed, self._recognition
+            )
+            self._braking.release(author, parked)
             transaction = save_written(site, author)
             if transaction is not None or contents:
                 intake.commit()
             if transaction is not None:
                 site.disk.sync_everything()
-        self._remember(left, read)
+        self._braking.note_kept(parked)
+        self._remember(left, read, parked)
         if transaction is not None:
             result.touched |= author.touched
             result.operations += len(transaction.operations)
@@ -247,9 +255,15 @@ class Capturer:
             if now_s - since_s >= CONFIRM_DELETE_S
         }
 
-    def _remember(self, left: CaptureResult, read: Read) -> None:
+    def _missing_s(self) -> dict[EntryId, float]:
         now_s = self._site.clock.monotonic_s()
-        unconfirmed = left.unconfirmed | read.missing
+        return {entry: now_s - since_s for entry, since_s in self._missing_since_s.items()}
+
+    def _remember(self, left: CaptureResult, read: Read, parked: Parked) -> None:
+        now_s = self._site.clock.monotonic_s()
+        unconfirmed = left.unconfirmed | read.missing | parked.deferred
+        for held in self._braking.held() & self._missing_since_s.keys():
+            del self._missing_since_s[held]
         for missing in unconfirmed:
             self._missing_since_s.setdefault(missing, now_s)
         synced = self._site.journal.synced
@@ -266,6 +280,7 @@ class Capturer:
         looked_at = read.looked_at
         self._waiting.note(looked_at, waiting | read.waiting)
         self._uncertain.note(looked_at, read.contents)
+        self._pending.add(dict.fromkeys(parked.again, True))
 
 
 def _is_entry(listings: dict[Path, DirectoryListing], path: Path) -> bool:

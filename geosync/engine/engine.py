@@ -13,23 +13,37 @@ from conflict.policy import PolicyRule
 from conflict.report import Conflict, conflicts
 from conflict.synced import Path
 from conflict.version import VersionVector
+from geosync.configuration import Mode
 from geosync.disk.interface import DiskError
 from geosync.engine.applying import Applier
 from geosync.engine.batch import ApplyResult
+from geosync.engine.brake_verdicts import (
+    KnownBrake,
+    decide,
+    finish_rejected,
+    has_rejected,
+    heed,
+    known_brakes,
+)
+from geosync.engine.braking import Braking
 from geosync.engine.capturing import Capturer
+from geosync.engine.checkpoint_keeping import CheckpointKeeping
+from geosync.engine.failover import Failover
 from geosync.engine.fetching import Fetcher
 from geosync.engine.incarnation import Superseded, is_log_ours
 from geosync.engine.joining import Joining
 from geosync.engine.membership import introduce, write_first_operation
+from geosync.engine.mending import Mender, Mending, MendingProgress
 from geosync.engine.mirroring import Mirror
+from geosync.engine.promoting import Promotion, promote
 from geosync.engine.publishing import Publisher
 from geosync.engine.receiving import Receiver
 from geosync.engine.recovery import recover
 from geosync.engine.rescuing import rescue
 from geosync.engine.resolving import Choice, find_conflict, resolve
+from geosync.engine.retiring import keep_membership
 from geosync.engine.retry_pace import RetryPace
 from geosync.engine.role import require_deciding
-from geosync.engine.roles import role_of
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
@@ -37,8 +51,8 @@ from geosync.engine.unset_attributes import UnsetAttributes
 from geosync.engine.volume_policy import set_volume_rules
 from geosync.engine.wanting import Wants
 from geosync.errors import OperatorError
-from geosync.engine.retiring import keep_membership
 from geosync.event_log import event_logger
+from transport.brake_record import Verdict
 from transport.errors import (
     ObjectCollision,
     OperationUnderWay,
@@ -86,12 +100,13 @@ class Engine:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        site.role = role_of(site)
+        self._failover = Failover(site)
         spool = Spool(os.path.join(site.state_dir, b"spool"))
         spool.clear(site.journal.chunks.packs_to_store())
         self._spool = spool
         self._fetcher = fetcher = Fetcher(site, spool)
-        self._capturer = Capturer(site, spool)
+        self._braking = Braking(site)
+        self._capturer = Capturer(site, spool, self._braking)
         self._publisher = Publisher(site, spool)
         self._receiver = Receiver(site)
         self._applier = Applier(site, fetcher)
@@ -99,10 +114,14 @@ class Engine:
         self._sweeper = Sweeper(site, spool)
         self._unset = UnsetAttributes(site)
         self._wants = Wants(site, spool)
+        self._mender = Mender(site, spool, fetcher, self._wants)
         self._joining = Joining(site)
+        self._keeping = CheckpointKeeping(site)
         self._superseded: str | None = None
         self._is_log_checked = False
+        self._has_read = False  # what the others wrote while this site was away
         self._due_s: dict[str, float] = {}
+        self._is_restoring = False  # what somebody rejected is brought back to the disk
         self._is_mirror_stale = True
         self._blocked: dict[Path, str] = {}
         self._apply_pace = RetryPace(first_s=RETRY_BLOCKED_S, longest_s=RETRY_BLOCKED_S_MAX)
@@ -115,14 +134,17 @@ class Engine:
 
     def _start(self) -> None:
         for problem in self.site.journal.problems():
-        self._has_read = False  # what the others wrote while this site was away
             if problem.subject.startswith(_SPOOL):
                 self.site.report(problem.subject, None)
         if self.site.role.may_publish:
             write_first_operation(self.site)
+        self._failover.refresh()
         self.site.disk.clear_stage()
         if self.site.journal.intents() or self.site.applied() != self.site.journal.log.received():
             self._applier.mark_everything()
+        self._heed_verdicts()
+        if has_rejected(self.site.journal):
+            self._begin_restoring()
 
     def cycle(self, dirty: dict[Path, bool]) -> Cycle:
         """Captures, publishes, receives and applies once.
@@ -148,16 +170,15 @@ class Engine:
         if self._is_due("look again", LOOK_AGAIN_EVERY_S):
             self._capturer.look_at(self._capturer.due())
         self._on_disk(cycle, lambda: self._capture(cycle))
+        self._tend_role(cycle)
         self._exchange(cycle)
         if self._superseded is not None:
             return cycle  # nothing may be displaced that only this journal has captured
-        self._on_store(cycle, lambda: self._receive(cycle))
-        if self._joining.is_under_way and not self._capturer.has_pending():
-            self._finish_joining()
-        is_joined = not self._joining.is_under_way
-        self._on_disk(cycle, lambda: self._tend_wants(cycle))
-        is_joined = is_joined and self.site.role.may_apply
-        if is_joined and self._applier.has_work() and self._may_apply(cycle):
+        may_apply = self._finish_looking()
+        if may_apply and self.site.role.may_publish:
+            self._on_store(cycle, lambda: self._keep_checkpoints(cycle))
+        self._look_after_store(cycle)
+        if may_apply and self._applier.has_work() and self._may_apply(cycle):
             self._on_disk(cycle, lambda: self._apply(cycle))
         if not self._applier.has_work() and self._is_due("unset attributes", UNSET_EVERY_S):
             self._applier.mark_paths(self._unset.check())
@@ -170,16 +191,36 @@ class Engine:
         cycle.disk_error = cycle.disk_error or self._spool_error
         return cycle
 
+    def _finish_looking(self) -> bool:
+        """Ends what begins with a look at the whole disk; tells whether that may be changed."""
+        if not self._capturer.has_pending():
+            if self._joining.is_under_way:
+                self._finish_joining()
+            if self._is_restoring:
+                self._finish_restoring()
+        is_looking = self._joining.is_under_way or self._is_restoring
+        return self.site.role.may_apply and not is_looking
+
     def is_settled(self) -> bool:
         """Tells whether nothing is left to do with what this site could see."""
         return not (
             self._joining.is_under_way
+            or self._is_restoring
             or self._superseded is not None
             or self._applier.has_work()
             or (self.site.role.may_publish and self._publisher.has_work())
             or self.has_uncaptured()
             or self._receiver.is_waiting_for_others()
             or self._is_mirror_stale
+        )
+
+    def is_current(self) -> bool:
+        """Tells whether all that this site could see of the others' changes is on its disk."""
+        return not (
+            self._joining.is_under_way
+            or self._superseded is not None
+            or self._applier.has_work()
+            or self._receiver.is_waiting_for_others()
         )
 
     def has_uncaptured(self) -> bool:
@@ -198,7 +239,7 @@ class Engine:
     def waiting(self) -> dict[Path, str]:
         """Returns the paths that wait for something, and for what."""
         waiting = dict.fromkeys(self._applier.waiting(), "is being brought to this disk")
-        return waiting | self._blocked | self._capturer.waiting()
+        return waiting | self._blocked | self._capturer.waiting() | self._braking.waiting()
 
     def excluded(self) -> list[Path]:
         """Returns the files that are never captured here, as far as they were seen."""
@@ -229,6 +270,49 @@ class Engine:
         self._applier.mark(set_volume_rules(self.site, rules))
         self._is_mirror_stale = True
 
+    def mend(self, mending: Mending) -> None:
+        """Repairs what a verification found; the next cycles do it."""
+        self._mender.ask(mending)
+
+    def mending(self) -> MendingProgress:
+        """Returns how far that is."""
+        return self._mender.progress()
+
+    def has_to_publish(self) -> bool:
+        """Tells whether something is captured, or declared, that the store does not have yet."""
+        return self._publisher.has_work()
+
+    def brakes(self) -> list[KnownBrake]:
+        """Returns the brakes that are not over, here and at other sites."""
+        return known_brakes(self.site.journal, self.site.name)
+
+    def decide_brake(self, name: str, verdict: Verdict) -> KnownBrake:
+        """Approves or rejects what a brake holds, at any site; the next cycles do it.
+
+        Raises:
+            OperatorError: there is no such brake, or it was decided before.
+        """
+        require_deciding(self.site.role)
+        brake = decide(self.site, name, verdict)
+        self._heed_verdicts()
+        return brake
+
+    def demote(self) -> None:
+        """Begins to be a standby; the next cycles do it. Raises OperatorError."""
+        self._failover.demote()
+        self._capturer.look_at({(): True})
+
+    def promote(self, *, is_forced: bool) -> Promotion:
+        """Becomes the primary if nothing is lost by that, or if forced. Raises OperatorError."""
+        if self._joining.is_under_way:
+            raise OperatorError(
+                "this site has yet to join its volume, and does not know what is in it. Nothing was"
+                " changed. Look at geosync status, and try again."
+            )
+        promotion = promote(self.site, self._failover, self._applier, is_forced=is_forced)
+        self._capturer.look_at({(): True})
+        return promotion
+
     def own_counter(self) -> int:
         """Returns how many operations this site has written."""
         return self.site.journal.log.received().counter_of(self.site.actor)
@@ -240,18 +324,39 @@ class Engine:
 
     # The parts of a cycle
 
+    def _tend_role(self, cycle: Cycle) -> None:
+        """Ends our epoch when all is captured, and begins the first one of the volume."""
+        has_uncaptured = self.has_uncaptured() or cycle.disk_error is not None
+        if self._failover.tend(has_uncaptured=has_uncaptured):
+            self._capturer.look_at({(): True})
+        if self._has_read:
+            self._failover.claim_if_first(is_joining=False)
+
     def _check_own_log(self) -> None:
         self._is_log_checked = is_log_ours(self.site)
 
     def _join(self, cycle: Cycle) -> None:
         """Receives until there is nothing more, and only then looks at the disk."""
-        self._on_store(cycle, lambda: self._receive(cycle))
-        if cycle.store_error is None and not cycle.received and not cycle.has_more:
-            self._on_disk(cycle, self._look_at_all)
+        if not self._joining.checkpoint.is_looked:
+            self._on_disk(cycle, lambda: self._on_store(cycle, self._take_checkpoint))
+        elif not cycle.disk_error:
+            self._on_store(cycle, lambda: self._receive(cycle))
+            is_at_end = cycle.store_error is None and not cycle.received and not cycle.has_more
+            if is_at_end and self._joining.is_at_end():
+                self._on_disk(cycle, self._look_at_all)
         is_waiting = cycle.store_error is not None or cycle.disk_error is not None
         cycle.has_more = self._joining.is_receiving and not is_waiting
 
+    def _take_checkpoint(self) -> None:
+        if self._joining.checkpoint.step():
+            self._receiver.forget_held()
+
+    def _keep_checkpoints(self, cycle: Cycle) -> None:
+        is_quiet = not (self._publisher.has_work() or self._receiver.is_waiting_for_others())
+        cycle.has_more = self._keeping.step(is_quiet=is_quiet) or cycle.has_more
+
     def _look_at_all(self) -> None:
+        self._failover.claim_if_first(is_joining=True)
         recognition = self._joining.recognition()
         if self.site.role.may_capture:
             rescue(self.site, self._spool, recognition)
@@ -262,6 +367,28 @@ class Engine:
     def _finish_joining(self) -> None:
         self._joining.finish()
         self._capturer.recognise(None)
+        self._applier.mark_everything()
+
+    def _heed_verdicts(self) -> None:
+        """Does what follows from decisions about our brakes, made here or elsewhere."""
+        verdicts = heed(self.site)
+        if verdicts:
+            self._braking.reload()
+            self._capturer.look_at({(): True})
+        if Verdict.REJECTED in verdicts:
+            self._begin_restoring()
+
+    def _begin_restoring(self) -> None:
+        """Looks at the whole disk as if the site joined: what was rejected is forgotten by now."""
+        self._is_restoring = True
+        self._capturer.recognise(self._joining.recognition())
+        self._capturer.look_at({(): True})
+
+    def _finish_restoring(self) -> None:
+        self._is_restoring = False
+        self._capturer.recognise(None)
+        finish_rejected(self.site)
+        self._braking.reload()
         self._applier.mark_everything()
 
     def _on_store(self, cycle: Cycle, part: Callable[[], None]) -> None:
@@ -277,6 +404,7 @@ class Engine:
             cycle.store_error = error  # no failure: the rest waits for a later cycle
         except (StoreUnavailable, StoreRefused) as error:
             cycle.store_error = error
+            self._has_read = self._has_read and self.site.mode is Mode.MULTI_MASTER
             if self._superseded is None:  # which needs somebody, and stays told
                 self.site.report(_STORE, str(error))
             self._log_beginning(_STORE, str(error))
@@ -363,6 +491,12 @@ class Engine:
         cycle.received += received.operations
         cycle.has_more = cycle.has_more or received.has_more
         self._note(received.touched, received.operations)
+        if received.operations and self._failover.refresh():
+            self._capturer.look_at({(): True})
+        if received.operations:
+            self._heed_verdicts()
+        if self.site.role.may_publish:
+            keep_membership(self.site)
         unavailable = received.unavailable or unavailable
         if unavailable is not None:
             raise unavailable
@@ -396,6 +530,21 @@ class Engine:
         """
         if self._joining.is_under_way:
             return
+        may_publish = self.site.role.may_publish
+        if self._mender.has_work():
+            self._on_disk(cycle, lambda: self._mend(may_publish=may_publish))
+            if may_publish:
+                self._on_store(cycle, self._mender.mend_log)
+            cycle.has_more = cycle.has_more or cycle.disk_error is None
+        if may_publish and self._is_due("wants", WANTS_EVERY_S):
+            self._on_disk(cycle, lambda: self._tend_wants(cycle))
+
+    def _mend(self, *, may_publish: bool) -> None:
+        self.site.disk.check_root()
+        self._mender.mend_contents(may_publish=may_publish)
+        self._applier.mark_paths(self._mender.mend_file())
+
+    def _tend_wants(self, cycle: Cycle) -> None:
         self._wants.refresh()
         wanted = self._wants.want(self._fetcher.lost.long_lost(self._now_s()))
         supplied = self._wants.answer()
@@ -468,10 +617,6 @@ class Engine:
     def _now_s(self) -> float:
         return self.site.clock.monotonic_s()
 
-        if received.operations:
-            self._heed_verdicts()
-        if self.site.role.may_publish:
-            keep_membership(self.site)
     def _is_due(self, what: str, every_s: float) -> bool:
         now_s = self.site.clock.monotonic_s()
         if now_s < self._due_s.get(what, now_s):

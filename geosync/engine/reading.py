@@ -44,6 +44,7 @@ class Read:
         contents: of the files that changed.
         waiting: the files that have to wait, and why.
         unreadable: the files that can't be read, and why.
+        groups: the groups of which something was read.
         held: the groups that have to wait, and why.
         missing: what is missing in these.
         looked_at: the directories that were looked at, or are gone.
@@ -54,6 +55,7 @@ class Read:
     contents: dict[Path, StableContent] = field(default_factory=dict)
     waiting: dict[Path, str] = field(default_factory=dict)
     unreadable: dict[Path, str] = field(default_factory=dict)
+    groups: list[Group] = field(default_factory=list)
     held: dict[Group, str] = field(default_factory=dict)
     missing: set[EntryId] = field(default_factory=set)
 
@@ -162,6 +164,7 @@ class Reading:
         except DiskError as error:
             reason = str(error)
         if reason is None:
+            result.groups.append(group)
             return
         base = display_name(joined(group.base))
         text = f"{reason}; all of {base} is captured together"

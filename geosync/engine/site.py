@@ -11,6 +11,7 @@ from conflict.stamp import HybridClock
 from conflict.synced import Path
 from conflict.version import ActorId, VersionVector
 from geosync.capture_rules import CaptureRules
+from geosync.checkpoint_pace import CheckpointPace
 from geosync.clock import Clock
 from geosync.configuration import DriftPolicy, Mode
 from geosync.disk.interface import Disk, RelativePath
@@ -54,6 +55,7 @@ class Site:
         brake_limits: how much may go at once without anybody being asked.
         mode: as configured.
         drift: what becomes of changes on this disk where nothing is captured.
+        checkpoint_pace: when checkpoints are due.
         role: what the site does now; see geosync.engine.roles.
     """
 
@@ -72,6 +74,7 @@ class Site:
     brake_limits: BrakeLimits = field(default_factory=BrakeLimits)
     mode: Mode = Mode.MULTI_MASTER
     drift: DriftPolicy = DriftPolicy.KEEP
+    checkpoint_pace: CheckpointPace = field(default_factory=CheckpointPace)
     role: Role = MULTI_MASTER
 
     def now_ms(self) -> int:

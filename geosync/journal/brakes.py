@@ -92,6 +92,13 @@ class JournalBrakes:
         rows = self._connection.execute("SELECT * FROM held_entry ORDER BY entry")
         return [HeldEntry(EntryId(entry), *rest) for entry, *rest in rows]
 
+    def holding(self) -> dict[int, Amount]:
+        """Returns how much each brake holds, by the counter of its dot."""
+        rows = self._connection.execute(
+            "SELECT brake, count(*), sum(size_bytes) FROM held_entry GROUP BY brake"
+        )
+        return {brake: Amount(count, size_bytes) for brake, count, size_bytes in rows}
+
     def hold(self, held: Iterable[HeldEntry]) -> None:
         """Has entries held."""
         self._connection.executemany(
@@ -103,6 +110,12 @@ class JournalBrakes:
         """Holds entries no longer."""
         self._connection.executemany(
             "DELETE FROM held_entry WHERE entry = ?", [(entry,) for entry in entries]
+        )
+
+    def let_go_missing(self) -> None:
+        """Forgets what is not in the synced tree any more."""
+        self._connection.execute(
+            "DELETE FROM held_entry WHERE entry NOT IN (SELECT entry FROM synced)"
         )
 
     # What was let through

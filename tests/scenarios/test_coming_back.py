@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from conflict.brakes import NO_BRAKES
 from geosync.exit_codes import ExitCode
 from tests.support.disk_tree import contents_of, disk_tree
 from tests.support.local_sites import LocalSite, local_sites, settle
@@ -55,6 +56,7 @@ def test_what_programs_did_while_the_engine_was_stopped_is_what_the_others_get(s
 def test_what_was_deleted_while_a_site_was_away_for_a_year_does_not_come_back(sites: Two) -> None:
     """But what somebody edited there does: nobody who deleted it had seen that."""
     bari, cnaf = sites
+    bari.engine.site.brake_limits = NO_BRAKES
     for number in range(20):
         bari.write(b"directory/%d" % number, b"content %d" % number)
     settle(*sites)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from conflict.brakes import BrakeLimits
 from conflict.operations import Operation
 from geosync.capture_rules import CaptureRules
 from geosync.configuration import DriftPolicy, Mode
@@ -63,6 +64,7 @@ class LocalSite:
     incarnation: int = 0  # a site without its journal is another actor
     capabilities: DiskCapabilities | None = None  # protocols to use in place of the best ones
     capture_rules: CaptureRules = field(default_factory=CaptureRules)
+    brake_limits: BrakeLimits = field(default_factory=BrakeLimits)
     mode: Mode = Mode.MULTI_MASTER
     drift: DriftPolicy = DriftPolicy.KEEP
     link: RecordingStore = field(init=False)  # the way to the store: a test may cut it
@@ -126,6 +128,7 @@ class LocalSite:
             hasher=VolumeHasher(identity.volume_key),
             state_dir=self.state_dir,
             capture_rules=self.capture_rules,
+            brake_limits=self.brake_limits,
             syncs_fifos=self.syncs_fifos,
             mode=self.mode,
             drift=self.drift,
