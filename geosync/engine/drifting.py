@@ -83,7 +83,7 @@ class Drifting:
                 site.journal.nodes,
                 site.journal.synced,
                 contents,
-                recognition or Recognition(site.journal.nodes, ()),
+                recognition or Recognition(site.journal.nodes, (), ()),
             )
             found = comparison.run(scan)
             since_ms = self._save(scan, found)
