@@ -282,9 +282,13 @@ class Author:
         """Returns the next dot, and a stamp later than all that the nodes have seen."""
         actor = self.clock.actor
         dot = Dot(actor, self._received.counter_of(actor) + len(self._operations) + 1)
-        states = (self._store.node(node) for node in referred)
-        seen = [stamp for state in states if state is not None for stamp in _stamps(state)]
+        found = (self._store.node(node) for node in referred)
+        states = [state for state in found if state is not None]
+        seen = [stamp for state in states for stamp in _stamps(state)]
         self.clock, stamp = self.clock.stamp(self._now_ms, [*seen, *after])
+        created = max((state.created for state in states), default=stamp)
+        if stamp < created:  # of a higher epoch: nothing is older than what it is about
+            stamp = Stamp(created.epoch, created.ticks + 1, actor)
         return dot, stamp
 
     def _stamps_of_later_moves(self) -> list[Stamp]:

@@ -45,6 +45,9 @@ class HybridClock:
     A remote stamp more than AHEAD_TOLERANCE_MS ahead of our physical clock is not followed, so a
     site with a broken clock cannot drag the others into its future. An operation that replaces
     one of its versions still gets a later stamp, since `stamp` looks at what is replaced.
+
+    Nor is a higher epoch followed: who writes in an old one does not win by having heard of a
+    newer one.
     """
 
     actor: ActorId
@@ -56,11 +59,12 @@ class HybridClock:
 
         Args:
             now_ms: the physical clock, milliseconds since 1970.
-            after: stamps of all that the operation refers to; the new one is later than each.
+            after: stamps of all that the operation refers to; the new one is later than each
+                that is not of a higher epoch.
         """
         ticks = max(self.ticks + 1, now_ms << LOGICAL_BITS)
         following = HybridClock(self.actor, self.epoch, ticks)
-        highest = max(after, default=None)
+        highest = max((stamp for stamp in after if stamp.epoch <= self.epoch), default=None)
         if highest is not None and (self.epoch, ticks) <= highest[:2]:
             return following, Stamp(highest.epoch, highest.ticks + 1, self.actor)
         return following, Stamp(self.epoch, ticks, self.actor)

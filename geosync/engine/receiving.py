@@ -15,6 +15,7 @@ from conflict.stamp import HybridClock, is_far_ahead
 from conflict.version import ActorId, VersionVector
 from geosync.engine.incarnation import require_own
 from geosync.engine.retiring import membership
+from geosync.engine.late_writes import Fencing
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
 from geosync.journal.log import ActorLog
@@ -58,6 +59,7 @@ class Receiver:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._fencing = Fencing(site)
         self._held: dict[ActorId, tuple[Segment, bytes]] = {}  # wait for other actors' operations
         self._refused: dict[ActorId, str] = {}  # logs whose next segment can't be read, and why
         self._reread_due_s = site.clock.monotonic_s()
@@ -239,11 +241,13 @@ class Receiver:
             return False
         try:
             with journal.transaction():
+                late = self._fencing.begin(ready)
                 touched = self._merge(ready)
                 journal.declarations.add_all(ready)
                 journal.chunks.add_locations(segment.pack_entries, is_announced=True)
                 journal.chunks.add_inline(segment.inline_chunks, is_announced=True)
                 self._save_log(log, segment, body, ready, is_complete=is_complete)
+                touched |= self._fencing.end(late)
         except MalformedValueError as error:
             self._quarantine(log, segment, error)
             return False

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from conflict.epochs import Stated, Succession, succession
+from conflict.operations import Topic
 from geosync.configuration import Mode
-from geosync.engine.role import MULTI_MASTER, REPLICA, Role
+from geosync.engine.role import DEMOTING, MULTI_MASTER, PRIMARY, REPLICA, STANDBY, YIELDING, Role
 from geosync.engine.site import Site
-from geosync.errors import OperatorError
-from geosync.exit_codes import ExitCode
+from geosync.journal.journal import Journal
+from transport.epoch_record import decode_epoch_statement
+
+IS_DEMOTING = "is_demoting"  # a setting of the journal: 1 from the request until the release
+
+
+def succession_of(journal: Journal) -> Succession:
+    """Returns who was the primary when, as far as this site has received it."""
+    return succession(
+        Stated(each.operation.dot, each.received, decode_epoch_statement(each.operation.body))
+        for each in journal.declarations.of_topic(Topic.EPOCH)
+    )
 
 
 def role_of(site: Site) -> Role:
-    """Returns the role of a site."""
-    match site.mode:
-        case Mode.MULTI_MASTER:
-            return MULTI_MASTER
-        case Mode.REPLICA:
-            return REPLICA
-        case _:
-            raise OperatorError(f"mode = {site.mode.value!r} is not there yet", ExitCode.BAD_USAGE)
+    """Returns the role of a site. The log decides who is the primary, not the configuration."""
+    if site.mode is Mode.MULTI_MASTER:
+        return MULTI_MASTER
+    if site.mode is Mode.REPLICA:
+        return REPLICA
+    known = succession_of(site.journal)
+    own = known.own(site.actor)
+    if own is None or own.barrier is not None:
+        return STANDBY
+    if known.current != own:
+        return YIELDING
+    return DEMOTING if site.journal.integer_setting(IS_DEMOTING) else PRIMARY
