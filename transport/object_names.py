@@ -27,7 +27,7 @@ _SEGMENT = re.compile(r"log/([0-9a-f]{32})/([0-9a-f]{16})")
 _ACTOR = re.compile(rf"actors/({_LABEL.pattern})/([0-9a-f]{{32}})")
 _PACK = re.compile(r"packs/([0-9a-f]{32})/([0-9a-f]{12})")
 _CHECKPOINT = re.compile(r"checkpoints/([0-9a-f]{32})/([0-9a-f]{12})/(manifest|[0-9a-f]{8})")
-_CUT = re.compile(r"checkpoints/([0-9a-f]{32})/cut/([0-9a-f]{16})")
+_CUT = re.compile(r"checkpoints/([0-9a-f]{32})/cut/([0-9a-f]{12})")
 
 
 class SegmentName(NamedTuple):
@@ -60,10 +60,10 @@ class CheckpointName(NamedTuple):
 
 
 class CutName(NamedTuple):
-    """What the name of a cut says: the actor's segments before this one are no longer kept."""
+    """What the name of a cut says: the actor's log was cut short so often before."""
 
     actor: ActorId
-    sequence: int
+    number: int
 
 
 def check_label(label: str, subject: str) -> None:
@@ -98,6 +98,11 @@ def pack_name(actor: ActorId, number: int) -> str:
     return f"{PACKS_PREFIX}{actor.hex()}/{number:012x}"
 
 
+def checkpoints_prefix(actor: ActorId) -> str:
+    """Returns what the names of all checkpoints of one actor begin with."""
+    return f"{CHECKPOINTS_PREFIX}{actor.hex()}/"
+
+
 def checkpoint_manifest_name(actor: ActorId, number: int) -> str:
     """Returns the name of the manifest of an actor's checkpoint with this number."""
     assert 0 <= number <= CHECKPOINT_NUMBER_MAX
@@ -111,10 +116,15 @@ def checkpoint_part_name(actor: ActorId, number: int, part: int) -> str:
     return f"{CHECKPOINTS_PREFIX}{actor.hex()}/{number:012x}/{part:08x}"
 
 
-def cut_name(actor: ActorId, sequence: int) -> str:
-    """Returns the name of the object that tells where an actor's log begins."""
-    assert 0 <= sequence <= SEQUENCE_MAX
-    return f"{CHECKPOINTS_PREFIX}{actor.hex()}/cut/{sequence:016x}"
+def cuts_prefix(actor: ActorId) -> str:
+    """Returns what the names of all cuts of one log begin with."""
+    return f"{CHECKPOINTS_PREFIX}{actor.hex()}/cut/"
+
+
+def cut_name(actor: ActorId, number: int) -> str:
+    """Returns the name of the object that tells where a log begins after its n-th cut."""
+    assert 0 <= number <= CHECKPOINT_NUMBER_MAX
+    return f"{CHECKPOINTS_PREFIX}{actor.hex()}/cut/{number:012x}"
 
 
 def parse_segment_name(name: str) -> SegmentName:
@@ -157,8 +167,7 @@ def recognise(
         part = None if match[3] == "manifest" else int(match[3], 16)
         return CheckpointName(_actor(match[1]), int(match[2], 16), part)
     if match := _CUT.fullmatch(name):
-        sequence = int(match[2], 16)
-        return CutName(_actor(match[1]), sequence) if sequence <= SEQUENCE_MAX else None
+        return CutName(_actor(match[1]), int(match[2], 16))
     return None
 
 

@@ -7,6 +7,8 @@ a file that was there before is known only once it was looked at.
 from __future__ import annotations
 
 from conflict.joining import Recognition
+from conflict.version import VersionVector
+from geosync.engine.checkpoint_joining import CheckpointJoining
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
 
@@ -20,12 +22,28 @@ class Joining:
     Attributes:
         is_receiving: it has yet to receive what the others wrote.
         is_under_way: it has yet to look at its disk.
+        checkpoint: how it comes to know what the logs may not tell any more.
     """
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self.is_under_way = site.journal.setting(JOINING) == b"1"
         self.is_receiving = self.is_under_way
+        self.checkpoint = CheckpointJoining(site)
+        self._looked_at: VersionVector | None = None
+
+    def is_at_end(self) -> bool:
+        """Tells, when no log can be read on, whether there is nothing else to be read.
+
+        A log that is cut short below where we are looks just like one that has nothing new: then
+        a checkpoint goes farther, and the joining begins again with that.
+        """
+        received = self._site.journal.log.received()
+        if received == self._looked_at:
+            return True
+        self._looked_at = received
+        self.checkpoint.look_again()
+        return False
 
     def recognition(self) -> Recognition:
         """Returns what the disk is compared with, once all is received."""

@@ -14,8 +14,8 @@ from conflict.operations import Put, Transaction
 from conflict.stamp import HybridClock, is_far_ahead
 from conflict.version import ActorId, VersionVector
 from geosync.engine.incarnation import require_own
-from geosync.engine.retiring import membership
 from geosync.engine.late_writes import Fencing
+from geosync.engine.retiring import membership
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
 from geosync.journal.log import ActorLog
@@ -98,6 +98,10 @@ class Receiver:
                 result.has_more = bool(reading)
                 break
         return result
+
+    def forget_held(self) -> None:
+        """Forgets what waits for others: the journal has read on from a checkpoint."""
+        self._held.clear()
 
     def is_waiting_for_others(self) -> bool:
         """Tells whether a log waits for operations of an actor that are not visible yet."""

@@ -70,6 +70,10 @@ class JournalDeclarations:
         )
         return [_unpacked(record, received) for record, received in rows]
 
+    def clear(self) -> None:
+        """Forgets all declarations."""
+        self._connection.execute("DELETE FROM declaration")
+
     def forget(self, dots: Iterable[Dot]) -> None:
         """Drops declarations that nothing follows from any more."""
         self._connection.executemany(

@@ -30,6 +30,10 @@ class JournalHistory:
         )
         return (PastVersion(NodeId(n), digest, dot_of(dot), at) for n, digest, dot, at in rows)
 
+    def clear(self) -> None:
+        """Forgets all of it."""
+        self._connection.execute("DELETE FROM past_version")
+
     def count(self) -> int:
         """Returns how many there are."""
         found: int = self._connection.execute("SELECT count(*) FROM past_version").fetchone()[0]

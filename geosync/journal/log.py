@@ -82,6 +82,14 @@ class JournalLog:
             ),
         )
 
+    def forget_others(self, own: ActorId) -> None:
+        """Forgets all logs but our own, and their segments: a checkpoint takes their place."""
+        for table in ("actor", "segment"):
+            self._connection.execute(
+                f"DELETE FROM {table} WHERE actor <> ?",  # noqa: S608 - no input
+                (own,),
+            )
+
     def received(self) -> VersionVector:
         """Returns what is in the merged tree: a prefix of every actor's operations."""
         rows = self._connection.execute("SELECT actor, received FROM actor WHERE received > 0")
@@ -130,6 +138,29 @@ class JournalLog:
             "INSERT INTO segment VALUES (?, ?, ?, ?)", (actor, sequence, body, int(is_stored))
         )
 
+    def forget_segments(self, actor: ActorId, before: int) -> None:
+        """Forgets the segments before this sequence that the store has, or had."""
+        self._connection.execute(
+            "DELETE FROM segment WHERE actor = ? AND sequence < ? AND is_stored = 1",
+            (actor, before),
+        )
+
+    def has_segments_before(self, actor: ActorId, before: int) -> bool:
+        """Tells whether any of these are kept here."""
+        found = self._connection.execute(
+            "SELECT 1 FROM segment WHERE actor = ? AND sequence < ? LIMIT 1", (actor, before)
+        ).fetchone()
+        return found is not None
+
+    def segments_from(self, actor: ActorId, sequence: int) -> list[tuple[int, bytes]]:
+        """Returns an actor's segments that are kept here, from one sequence on, in order."""
+        rows = self._connection.execute(
+            "SELECT sequence, object FROM segment WHERE actor = ? AND sequence >= ?"
+            " ORDER BY sequence",
+            (actor, sequence),
+        )
+        return [(number, body) for number, body in rows]
+
     def segments_to_store(self) -> list[StoredSegment]:
         """Returns our segments that the store has not acknowledged, oldest first."""
         rows = self._connection.execute(
@@ -142,6 +173,20 @@ class JournalLog:
         self._connection.execute(
             "UPDATE segment SET is_stored = 1 WHERE actor = ? AND sequence = ?", (actor, sequence)
         )
+
+    def sequences(self, actor: ActorId) -> list[tuple[int, bool]]:
+        """Returns the numbers of an actor's segments that are kept here, and which are stored."""
+        rows = self._connection.execute(
+            "SELECT sequence, is_stored FROM segment WHERE actor = ? ORDER BY sequence", (actor,)
+        )
+        return [(sequence, bool(is_stored)) for sequence, is_stored in rows]
+
+    def segment(self, actor: ActorId, sequence: int) -> bytes | None:
+        """Returns one segment as it is, or is to be, in the store; None when it is not kept."""
+        row = self._connection.execute(
+            "SELECT object FROM segment WHERE actor = ? AND sequence = ?", (actor, sequence)
+        ).fetchone()
+        return None if row is None else row[0]
 
     def segments(self, actor: ActorId) -> Iterator[tuple[int, bytes]]:
         """Yields the segments of an actor that were read or written here, in order."""

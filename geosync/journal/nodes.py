@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from conflict.checkpoint import PastVersion
@@ -26,12 +26,19 @@ class JournalNodes:
         self._history = JournalHistory(connection)
         self._cache: dict[NodeId, NodeState] = {}
         self._changed: dict[NodeId, bool | None] = {}  # is_contested, None: as it was
+        self._versions: dict[NodeId, dict[Dot, Version]] = {}  # as last read or saved
+        self._replaced: list[tuple[NodeId, Version]] = []
+        self.while_looking: Callable[[NodeState], None] | None = None  # is given what is saved
 
     def flush(self) -> None:
         """Writes what changed. To be called inside the transaction, as its last step."""
         contested = (1, 0)
+        self._keep_replaced(self._replaced)
+        self._replaced.clear()
         for node, is_contested in self._changed.items():
             state = self._cache.get(node)
+            if state is not None and not state.is_directory:
+                self._note_shown(state)
             record = pack_node(state) if state is not None else None
             if is_contested is None:
                 self._connection.execute(
@@ -47,11 +54,14 @@ class JournalNodes:
         self._changed.clear()
         if len(self._cache) > CACHED_NODES_MAX:
             self._cache.clear()
+            self._versions.clear()
 
     def forget_changes(self) -> None:
         """Drops what was not flushed: the transaction was rolled back."""
         self._cache.clear()
         self._changed.clear()
+        self._versions.clear()
+        self._replaced.clear()
 
     def node(self, node: NodeId) -> NodeState | None:
         """See NodeStore."""
@@ -63,6 +73,7 @@ class JournalNodes:
             return None
         state = unpack_node(node, row[0])
         self._cache[node] = state
+        self._versions[node] = dict(state.versions)
         return state
 
     def all_nodes(self) -> Iterator[NodeState]:
@@ -72,6 +83,13 @@ class JournalNodes:
         """
         rows = self._connection.execute("SELECT node, record FROM node ORDER BY node")
         return (unpack_node(NodeId(node), record) for node, record in rows)
+
+    def identities_between(self, after: bytes, before: bytes) -> list[NodeId]:
+        """Returns the identities of all nodes between two, which are left out; sorted."""
+        rows = self._connection.execute(
+            "SELECT node FROM node WHERE node > ? AND node < ? ORDER BY node", (after, before)
+        )
+        return [NodeId(node) for (node,) in rows]
 
     def all_identities(self) -> list[NodeId]:
         """Returns the identities of all nodes, sorted."""
@@ -88,6 +106,27 @@ class JournalNodes:
         """See NodeStore."""
         self._cache[state.node] = state
         self._changed.setdefault(state.node, None)
+        before = self._versions.get(state.node, {})
+        gone = before.keys() - state.versions.keys()
+        self._replaced += [(state.node, before[dot]) for dot in gone]
+        self._versions[state.node] = dict(state.versions)
+        if self.while_looking is not None:
+            self.while_looking(state)
+
+    def _note_shown(self, state: NodeState) -> None:
+        """Keeps in mind which versions of a file nobody sees, until somebody does again."""
+        shown = {version.dot for version in shown_versions(state)}
+        self._keep_replaced((state.node, v) for v in state.versions.values() if v.dot not in shown)
+        self._connection.executemany(
+            "DELETE FROM replaced WHERE node = ? AND version = ?",
+            [(state.node, id_of(dot)) for dot in shown],
+        )
+
+    def _keep_replaced(self, versions: Iterable[tuple[NodeId, Version]]) -> None:
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO replaced VALUES (?, ?, 0, ?)",
+            [(node, id_of(version.dot), pack_version(version)) for node, version in versions],
+        )
 
     def live_links_at(self, location: Location) -> list[LiveLink]:
         """See NodeStore."""
@@ -165,3 +204,8 @@ class JournalNodes:
             " ORDER BY parent, name"
         ).fetchall()
         return (Location(NodeId(parent), name) for parent, name in rows)
+
+
+def shown_versions(state: NodeState) -> list[Version]:
+    """Returns the versions of a file that somebody sees: at a name, or as conflicts."""
+    return [*state.visible_versions(), *state.orphaned_versions()]

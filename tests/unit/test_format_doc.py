@@ -29,11 +29,20 @@ from transport.compression import Method
 from transport.operation_codec import OperationWriter
 
 TEXT = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
-DOCUMENTED_MODULES = ("segment", "checkpoint", "volume_record", "pack", "chunker", "msgpack_codec")
+DOCUMENTED_MODULES = tuple(
+    "segment",
+    "checkpoint",
+    "cut",
+    "volume_record",
+    "pack",
+    "chunker",
+    "msgpack_codec",
+)
 DERIVED = {
     "SEGMENT_OBJECT_SIZE_BYTES_MAX",
     "STORED_CHUNK_SIZE_BYTES_MAX",
     "CHECKPOINT_PART_OBJECT_SIZE_BYTES_MAX",
+    "CUT_OBJECT_SIZE_BYTES_MAX",
     "CHECKPOINT_MANIFEST_OBJECT_SIZE_BYTES_MAX",
 }
 ACTOR = ActorId(b"a" * 16)

@@ -1,0 +1,201 @@
+"""Confirming another site's checkpoint: reads it back, and compares it with what is known here.
+
+What came after the checkpoint is left out of the comparison: a node that no later operation names
+must be just the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from conflict.checkpoint import difference
+from conflict.checkpointing import CheckpointKnown, Confirmed
+from conflict.errors import GeosyncError
+from conflict.merged_tree import DirectoryMove
+from conflict.node import NodeState
+from conflict.operations import (
+    ID_SIZE_BYTES,
+    Declare,
+    NodeId,
+    Operation,
+    SetAttributes,
+    Topic,
+)
+from conflict.version import VersionVector
+from geosync.engine.authoring import declare
+from geosync.engine.checkpoint_source import stored_manifest, stored_part
+from geosync.engine.site import Site
+from geosync.event_log import event_logger
+from transport.checkpoint import CheckpointedLog, Manifest, decode_manifest, decode_part
+from transport.checkpoint_records import InlineChunk, LocatedChunk, Record
+from transport.checkpoint_statement import encode_checkpoint_statement
+from transport.segment import ExpectedSegment, decode_segment
+
+_AFTER_ALL: Final = b"\xff" * (ID_SIZE_BYTES + 1)
+_WHOLE_OUTBOX_SIZE_BYTES: Final = 2**62
+_log = event_logger(__name__)
+
+
+class CheckpointDiffers(GeosyncError):
+    """A checkpoint is not what this site knows: one of the two sites is wrong."""
+
+
+class NotYetComparable(GeosyncError):
+    """This site has not read enough yet to compare a checkpoint with it."""
+
+
+class CheckpointConfirming:
+    """The comparison of one checkpoint, a part at a time."""
+
+    def __init__(self, site: Site, known: CheckpointKnown) -> None:
+        self._site = site
+        self._known = known
+        self._manifest: Manifest | None = None
+        self._index = 0
+        self._last: bytes = b""  # identity of the node that was compared last
+        self._has_all_nodes = False
+        self._moves: list[DirectoryMove] = []
+        self._needed: set[bytes] = set()  # chunks of what the tree shows
+        self._later_of: VersionVector | None = None
+        self._touched: set[NodeId] = set()
+        self._is_shape_kept = True
+
+    @property
+    def subject(self) -> CheckpointKnown:
+        """What is compared."""
+        return self._known
+
+    def step(self) -> bool:
+        """Compares the next part, and confirms at the end; returns whether that was all.
+
+        Raises:
+            CheckpointDiffers: it must not be relied on.
+            NotYetComparable: later, perhaps.
+            CorruptObject, ObjectNotVisible, StoreUnavailable, StoreRefused: see ObjectStore.
+        """
+        if self._manifest is None:
+            self._manifest = self._read_manifest()
+            return False
+        if self._index < len(self._manifest.parts):
+            body = stored_part(self._site, self._manifest, self._index)
+            records = decode_part(body, self._site.hasher, self._manifest, self._index)
+            self._look_at_later(self._manifest)
+            self._compare(records)
+            self._index += 1
+            return False
+        self._look_at_later(self._manifest)
+        self._compare_rest()
+        written = self._known.written
+        statement = Confirmed(self._known.writer, written.number, written.digest)
+        declare(self._site, Topic.CHECKPOINT, encode_checkpoint_statement(statement))
+        _log.info(
+            "checkpoint_confirmed", actor=self._known.writer.hex(), number=self._manifest.number
+        )
+        return True
+
+    def _read_manifest(self) -> Manifest:
+        site, known = self._site, self._known
+        stored = stored_manifest(site, known.writer, known.written.number)
+        if site.hasher.chain_digest(stored) != known.written.digest:
+            raise CheckpointDiffers("its manifest is not the one that its writer told of")
+        manifest = decode_manifest(
+            stored, site.hasher, site.volume, known.writer, known.written.number
+        )
+        if not site.journal.log.received().covers(manifest.received):
+            raise CheckpointDiffers("it tells of operations that its writer had not received")
+        for log in manifest.logs:
+            if known.written.covered.get(log.actor, 0) != log.next_sequence:
+                raise CheckpointDiffers("it covers other segments than its writer told of")
+            if log.next_sequence:
+                self._check_log(log)
+        return manifest
+
+    def _check_log(self, log: CheckpointedLog) -> None:
+        """What the next reader is told of a log must be what we have read ourselves."""
+        mine = self._site.journal.log.actor(log.actor)
+        if mine is None or mine.next_sequence < log.next_sequence:
+            raise NotYetComparable(f"the log of {log.actor.hex()} was not read so far here yet")
+        body = self._site.journal.log.segment(log.actor, log.next_sequence - 1)
+        if body is None:
+            return  # it has gone here, as another checkpoint covers it
+        if self._site.hasher.chain_digest(body) != log.chain_digest:
+            raise CheckpointDiffers("it follows another log than the one that was read here")
+        expected = ExpectedSegment(self._site.volume, log.actor, log.next_sequence - 1)
+        transactions = decode_segment(body, self._site.hasher, expected).transactions
+        if any(transaction.last_counter > log.received for transaction in transactions):
+            raise CheckpointDiffers("it covers a segment without its operations")
+
+    def _look_at_later(self, manifest: Manifest) -> None:
+        """Finds out what is not to be compared, or not in full, as something came later."""
+        received = self._site.journal.log.received()
+        if received == self._later_of:
+            return
+        self._later_of = received
+        for operation in _later(self._site, manifest):
+            if isinstance(operation, Declare):
+                continue
+            self._touched.add(operation.node)
+            if not isinstance(operation, SetAttributes):
+                self._is_shape_kept = False
+
+    def _compare(self, records: Iterable[Record]) -> None:
+        for record in records:
+            match record:
+                case NodeState():
+                    self._compare_node(record)
+                case DirectoryMove():
+                    self._moves.append(record)
+                case LocatedChunk() | InlineChunk():
+                    self._needed.discard(record.digest)
+                case _:
+                    pass
+
+    def _compare_node(self, told: NodeState) -> None:
+        self._expect_none_before(told.node)
+        self._last = told.node
+        if told.presence():
+            self._needed.update(
+                chunk.digest
+                for version in told.visible_versions()
+                for chunk in version.content.chunks
+                if not chunk.is_hole
+            )
+        if told.node not in self._touched:
+            mine = self._site.journal.nodes.node(told.node)
+            self._require_same(mine, told)
+
+    def _expect_none_before(self, node: bytes) -> None:
+        nodes = self._site.journal.nodes
+        for left_out in nodes.identities_between(self._last, node):
+            if left_out not in self._touched:
+                self._require_same(nodes.node(left_out), None)
+
+    def _require_same(self, mine: NodeState | None, told: NodeState | None) -> None:
+        found = difference(mine, told, is_shape_kept=self._is_shape_kept)
+        if found:
+            raise CheckpointDiffers(f"the file or directory {found}")
+
+    def _compare_rest(self) -> None:
+        self._expect_none_before(_AFTER_ALL)
+        chunks = self._site.journal.chunks
+        missing = [digest for digest in self._needed if chunks.is_known(digest)]
+        if missing:
+            raise CheckpointDiffers(
+                f"{len(missing)} chunks of its files are in no pack that it tells of"
+            )
+
+
+def _later(site: Site, manifest: Manifest) -> Iterator[Operation]:
+    """Yields the operations that were received and are not in the checkpoint."""
+    received = manifest.received
+    journal = site.journal
+    for log in journal.log.actors():
+        covered = manifest.log(log.actor)
+        start = covered.next_sequence if covered is not None else 0
+        for sequence, body in journal.log.segments_from(log.actor, start):
+            expected = ExpectedSegment(site.volume, log.actor, sequence)
+            for transaction in decode_segment(body, site.hasher, expected).transactions:
+                yield from (each for each in transaction if not received.includes(each.dot))
+    for transaction in journal.log.outbox(_WHOLE_OUTBOX_SIZE_BYTES):
+        yield from (each for each in transaction if not received.includes(each.dot))

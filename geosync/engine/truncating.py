@@ -1,0 +1,112 @@
+"""Truncating logs: segments that a confirmed checkpoint covers, and nobody reads any more, go.
+
+The owner of a log says in that log that its older segments go, and waits until everybody has
+applied these words: then everybody has read all that came before them. Any doubt keeps the log.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conflict.checkpointing import Checkpointing, CheckpointKnown, Released
+from conflict.operations import Topic
+from conflict.version import ActorId
+from geosync.engine.authoring import declare
+from geosync.engine.checkpoint_statements import checkpointing, confirmed_checkpoints
+from geosync.engine.site import Site
+from geosync.engine.stability import stable
+from geosync.event_log import event_logger
+from transport.checkpoint_statement import encode_checkpoint_statement
+from transport.cut import encode_cut
+from transport.object_names import cut_name, segment_name
+
+SEGMENTS_AT_ONCE: Final = 50
+CUT_SETTLES_S: Final = 30.0  # an eventually consistent store needs a while to show a cut
+NEXT_CUT: Final = "next_cut"  # a setting of the journal: how many cuts of our log it knows
+_CUT_SEQUENCE: Final = "cut_sequence"  # up to where the last of them goes
+_CUT_STORED: Final = "cut_stored"  # how many of them are in the store
+_log = event_logger(__name__)
+
+
+class Truncating:
+    """Cuts the logs of one site short: its own in the store, all of them in the journal."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._deletes_from_s = site.clock.monotonic_s() + CUT_SETTLES_S
+
+    def step(self) -> bool:
+        """Does a part of what may be done now; returns whether there is more to do at once.
+
+        Raises:
+            StoreUnavailable, StoreRefused: see ObjectStore.
+        """
+        site = self._site
+        known = checkpointing(site)
+        if not known.written:
+            return False
+        confirmed = confirmed_checkpoints(site, known)
+        if confirmed and self._release(known, confirmed[-1]):
+            return True
+        certain = stable(site)
+        gone = {a: r.sequence for a, r in known.released.items() if certain.includes(r.dot)}
+        has_more = self._cut(gone.get(site.actor, 0))
+        self._trim(gone)
+        return has_more
+
+    def _release(self, known: Checkpointing, checkpoint: CheckpointKnown) -> bool:
+        """Says that the segments go which the checkpoint covers, if there are any."""
+        actor = self._site.actor
+        sequence = checkpoint.written.covered.get(actor, 0)
+        before = known.released.get(actor)
+        if sequence == 0 or (before is not None and before.sequence >= sequence):
+            return False
+        log = self._site.journal.log.actor(actor)
+        if log is None or log.next_sequence < sequence:
+            return False
+        statement = encode_checkpoint_statement(Released(actor, sequence))
+        declare(self._site, Topic.CHECKPOINT, statement)
+        _log.info("log_released", sequence=sequence)
+        return True
+
+    def _cut(self, sequence: int) -> bool:
+        """Deletes segments of ours before this one from the store, the oldest first.
+
+        The cut is there before the first of them goes: a journal of ours that was restored, and
+        believes one of them to be its next, finds it. CRASH: the same cut is stored again, and
+        the same segments are deleted again.
+        """
+        site, journal = self._site, self._site.journal
+        number = journal.integer_setting(NEXT_CUT)
+        cut = journal.integer_setting(_CUT_SEQUENCE)
+        if journal.integer_setting(_CUT_STORED) < number:
+            body = encode_cut(site.volume, site.actor, number - 1, cut, site.hasher)
+            site.store.put_once(cut_name(site.actor, number - 1), body)
+            with journal.transaction():
+                journal.set_setting(_CUT_STORED, number)
+            self._deletes_from_s = site.clock.monotonic_s() + CUT_SETTLES_S
+            return False
+        if cut < sequence:
+            with journal.transaction():
+                journal.set_setting(NEXT_CUT, number + 1)
+                journal.set_setting(_CUT_SEQUENCE, sequence)
+            return True
+        if site.clock.monotonic_s() < self._deletes_from_s:
+            return False
+        kept = [each for each, is_stored in journal.log.sequences(site.actor) if is_stored]
+        going = [each for each in kept if each < cut]
+        for each in going[:SEGMENTS_AT_ONCE]:
+            site.store.delete(segment_name(site.actor, each))
+            with journal.transaction():
+                journal.log.forget_segments(site.actor, each + 1)
+            _log.info("segment_deleted", name=segment_name(site.actor, each))
+        return len(going) > SEGMENTS_AT_ONCE
+
+    def _trim(self, gone: dict[ActorId, int]) -> None:
+        """Forgets the segments of others that are gone, or about to go."""
+        journal = self._site.journal
+        for actor, sequence in gone.items():
+            if actor != self._site.actor and journal.log.has_segments_before(actor, sequence):
+                with journal.transaction():
+                    journal.log.forget_segments(actor, sequence)
+                _log.info("log_trimmed", actor=actor.hex(), sequence=sequence)
