@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from conflict.brakes import BrakeLimits, Limit, OnEncryption
+from conflict.brakes import BrakeLimits, Limit
 from geosync.configuration_table import TableReader
 
 _DEFAULT: Final = BrakeLimits()

@@ -51,6 +51,8 @@ def command_parser() -> argparse.ArgumentParser:
     _add_status(commands, common)
     _add_wait(commands, common)
     _add_conflicts(commands, common)
+    _add_brake(commands, common)
+    _add_verify(commands, common)
     _add_doctor(commands, common)
     commands.add_parser(
         "demo",
@@ -179,6 +181,54 @@ def _add_conflicts(
         choices=("winner", "loser", "both"),
         help="which version keeps the name; both: the loser becomes a file of its own",
     )
+
+
+def _add_verify(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "verify",
+        parents=[common],
+        help="compare disk, journal and store, and repair what can be repaired",
+        description="Reads every file, the journal, and what the store should hold of them, with or"
+        " without a daemon, and says what is damaged or missing. Exit code 3 when something is, 1"
+        " when something could not be checked.",
+    )
+    _add_json(parser)
+    parser.add_argument(
+        "--deep", action="store_true", help="read every chunk in the store, not only ask for it"
+    )
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="supply again what the store lacks, and put damaged files back",
+    )
+    parser.add_argument(
+        "--fast", action="store_true", help="do not rest as long as it works, as it does otherwise"
+    )
+
+
+def _add_brake(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "brake",
+        help="show what would delete or replace much at once, and decide about it",
+        description="Shows what waits since it would delete or replace much at once, at any site,"
+        " and decides about it.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser(
+        "list", parents=[common], help="all brakes that hold; exit code 3 when one waits for you"
+    )
+    listing.add_argument("--plan", action="store_true", help="show all paths, not just a few")
+    _add_json(listing)
+    for action, meaning in (
+        ("approve", "what the brake holds shall be done, on all sites"),
+        ("reject", "the files shall be as they were, on all sites"),
+    ):
+        deciding = actions.add_parser(action, parents=[common], help=meaning)
+        deciding.add_argument("identity", metavar="ID", help="as shown by: geosync brake list")
 
 
 def _add_doctor(

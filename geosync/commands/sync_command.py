@@ -52,7 +52,7 @@ def _sync_by_daemon(configuration: Configuration, deadline: Deadline) -> ExitCod
         )
         is_scanned = True
         if answer["is_captured"] and answer["is_settled"]:
-            return _done(answer["conflicts"])
+            return _done(answer["conflicts"], answer["brakes"])
         error = answer["disk_error"] or answer["store_error"]
         if error:
             say(f"not in sync: {error}")
@@ -104,7 +104,7 @@ class _Pass:
                 say(f"not in sync: {error}")
                 return ExitCode.FAILED
             if self._engine.is_settled() and not self._engine.owes_acknowledgement():
-                return _done(len(self._engine.conflicts()))
+                return _done(len(self._engine.conflicts()), len(self._engine.brakes()))
             now_s = self._clock.monotonic_s()
             last_work_s = now_s if cycle.did_work else last_work_s
             if self._deadline.is_over() or now_s - last_work_s > NO_PROGRESS_S_MAX:
@@ -118,9 +118,12 @@ class _Pass:
         return _timed_out(len(paths), paths)
 
 
-def _done(conflicts: int) -> ExitCode:
+def _done(conflicts: int, brakes: int) -> ExitCode:
+    if brakes:
+        say(f"in sync but for what {brakes} brakes hold until you decide: geosync brake list")
     if conflicts:
         say(f"in sync; {conflicts} conflicts wait for you: geosync conflicts list")
+    if conflicts or brakes:
         return ExitCode.NEEDS_PERSON
     print("in sync")
     return ExitCode.DONE

@@ -12,12 +12,16 @@ from geosync.clock import Clock
 from geosync.daemon.barrier import lacking, own_operations
 from geosync.daemon.control_loop import ControlLoop
 from geosync.daemon.daemon_state import DaemonState
+from geosync.daemon.mending_request import mending_of, progress_json
+from geosync.engine.brake_verdicts import plan_of
 from geosync.engine.resolving import Choice, find_conflict
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
+from geosync.reporting.brake_text import brake_json, plan_json
 from geosync.reporting.conflict_text import conflict_json
 from geosync.reporting.status import waiting_paths
 from geosync.reporting.status_text import status_answer
+from transport.brake_record import Verdict
 from transport.errors import OperationUnderWay
 
 STATUS_WAIT_S: Final = 0.3
@@ -51,8 +55,12 @@ class DaemonCommands:
             "conflicts_list": self._conflicts_list,
             "conflicts_show": self._conflicts_show,
             "conflicts_resolve": self._conflicts_resolve,
+            "brake_list": self._brake_list,
+            "brake_decide": self._brake_decide,
             "sync": self._sync,
             "wait": self._wait,
+            "mend": self._mend,
+            "mending": self._mending,
         }
 
     def handle(self, command: str, arguments: JsonObject) -> JsonObject:
@@ -99,6 +107,20 @@ class DaemonCommands:
             return found
 
         return self._ask(settle)
+
+    def _brake_list(self, arguments: JsonObject) -> JsonObject:
+        with_plan = arguments.get("with_plan") is True
+        return {"brakes": self._ask(lambda loop: _brakes(loop, with_plan=with_plan))}
+
+    def _brake_decide(self, arguments: JsonObject) -> JsonObject:
+        name, verdict = _text(arguments, "id"), _verdict(arguments)
+
+        def decide(loop: ControlLoop) -> JsonObject:
+            found = loop.engine.decide_brake(name, verdict)
+            self._state.hurry()
+            return brake_json(found, now_ms=loop.engine.site.now_ms())
+
+        return self._ask(decide)
 
     def _sync(self, arguments: JsonObject) -> JsonObject:
         """Captures everything, and returns how far all is after at most a slice of time.
@@ -149,6 +171,24 @@ class DaemonCommands:
                     return {"is_done": is_done, "sites": rows}
                 self._state.wait_for_cycle(cycles, left_s)
 
+    def _mend(self, arguments: JsonObject) -> JsonObject:
+        """Begins to repair what a verification found; see geosync.daemon.mending_request."""
+        try:
+            mending = mending_of(arguments)
+        except (ValueError, TypeError, KeyError) as error:
+            raise _malformed("chunks, segments or files") from error
+
+        def begin(loop: ControlLoop) -> JsonObject:
+            loop.engine.mend(mending)
+            return progress_json(loop.engine.mending())
+
+        answer = self._ask(begin)
+        self._state.hurry()
+        return answer
+
+    def _mending(self, _arguments: JsonObject) -> JsonObject:
+        return self._ask(lambda loop: progress_json(loop.engine.mending()))
+
     def _ask(self, function: Callable[[ControlLoop], _Result]) -> _Result:
         try:
             return self._state.queue.call(function, BUSY_S_MAX)
@@ -180,6 +220,15 @@ def _conflicts(loop: ControlLoop) -> list[JsonObject]:
     return [conflict_json(conflict, journal) for conflict in loop.engine.conflicts()]
 
 
+def _brakes(loop: ControlLoop, *, with_plan: bool) -> list[JsonObject]:
+    journal, now_ms = loop.engine.site.journal, loop.engine.site.now_ms()
+    return [
+        brake_json(brake, now_ms=now_ms)
+        | ({"plan": plan_json(plan_of(journal, brake))} if with_plan else {})
+        for brake in loop.engine.brakes()
+    ]
+
+
 def _progress(loop: ControlLoop) -> Progress:
     engine, cycle = loop.engine, loop.last_cycle
     barrier = own_operations(engine.site.journal, engine.site.name)
@@ -203,6 +252,7 @@ def _progress(loop: ControlLoop) -> Progress:
                 {"path": each.path, "reason": each.reason} for each in waiting_paths(waiting)
             ],
             "conflicts": len(engine.conflicts()),
+            "brakes": len(engine.brakes()),
         },
     )
 
@@ -219,6 +269,13 @@ def _choice(arguments: JsonObject) -> Choice:
         return Choice(_text(arguments, "take"))
     except ValueError as error:
         raise _malformed("take") from error
+
+
+def _verdict(arguments: JsonObject) -> Verdict:
+    for verdict in Verdict:
+        if verdict.name.lower() == arguments.get("verdict"):
+            return verdict
+    raise _malformed("verdict")
 
 
 def _slice_s(arguments: JsonObject) -> float:

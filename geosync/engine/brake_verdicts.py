@@ -45,6 +45,7 @@ class KnownBrake:
     Attributes:
         site: whose disk it is about.
         is_here: whether that is this one; of others only what they told last is known.
+        is_capture: whether it holds back what happened on that disk; else, what others did.
         paths: the first few.
         verdict: what was decided, and is not done yet.
     """
@@ -52,6 +53,7 @@ class KnownBrake:
     dot: Dot
     site: str
     is_here: bool
+    is_capture: bool
     kind: BrakeKind
     reason: str
     since_ms: int
@@ -74,15 +76,21 @@ def known_brakes(journal: Journal, own_site: str) -> list[KnownBrake]:
     return here + [brake for brake in there if newest.get(brake.site) == brake.dot.actor]
 
 
-def brake_plan(journal: Journal, brake: Brake) -> list[tuple[bytes, int]]:
+def brake_plan(journal: Journal, brake: Brake, count_max: int = -1) -> list[tuple[bytes, int]]:
     """Returns the paths that a brake of ours holds, sorted, and how large their contents are."""
     found: list[tuple[bytes, int]] = []
-    for held in journal.brakes.held():
-        entry = journal.synced.entry(held.entry) if held.brake == brake.dot.counter else None
+    for held in journal.brakes.held_by(brake.dot.counter, count_max):
+        entry = journal.synced.entry(held.entry)
         path = path_of_entry(journal.synced, entry) if entry is not None else None
         if path:
             found.append((joined(path), held.size_bytes))
     return sorted(found)
+
+
+def plan_of(journal: Journal, known: KnownBrake) -> list[tuple[bytes, int]]:
+    """As `brake_plan`; of other sites' brakes the first paths, whose sizes nobody told."""
+    brake = own_brake(journal, known.dot) if known.is_here else None
+    return brake_plan(journal, brake) if brake is not None else [(path, 0) for path in known.paths]
 
 
 def find_brake(journal: Journal, own_site: str, name: str) -> KnownBrake:
@@ -164,7 +172,7 @@ def _forget_held(journal: Journal, brake: Brake) -> None:
 
     CRASH: the brake stays in the journal until that is done; the next start begins it again.
     """
-    own = [held.entry for held in journal.brakes.held() if held.brake == brake.dot.counter]
+    own = [held.entry for held in journal.brakes.held_by(brake.dot.counter)]
     for entry in own:
         _forget_with_all_below(journal, entry)
     journal.brakes.let_go(own)
@@ -180,16 +188,17 @@ def _forget_with_all_below(journal: Journal, entry: EntryId) -> None:
 
 
 def _here(journal: Journal, own_site: str, brake: Brake) -> KnownBrake:
-    plan = brake_plan(journal, brake)
+    plan = brake_plan(journal, brake, BRAKE_PATHS_MAX)
     return KnownBrake(
         dot=brake.dot,
         site=own_site,
         is_here=True,
+        is_capture=brake.is_ours,
         kind=brake.kind,
         reason=brake.reason,
         since_ms=brake.since_ms,
-        amount=Amount(len(plan), sum(size_bytes for _, size_bytes in plan)),
-        paths=tuple(path for path, _ in plan[:BRAKE_PATHS_MAX]),
+        amount=journal.brakes.holding().get(brake.dot.counter, Amount()),
+        paths=tuple(path for path, _ in plan),
         verdict=brake.verdict,
     )
 
@@ -206,6 +215,7 @@ def _told(journal: Journal) -> list[KnownBrake]:
                     dot=dot,
                     site=log.site if log is not None else "",
                     is_here=False,
+                    is_capture=True,
                     kind=record.kind,
                     reason=record.reason,
                     since_ms=record.since_ms,

@@ -89,7 +89,14 @@ class JournalBrakes:
 
     def held(self) -> list[HeldEntry]:
         """Returns all that is held, in the order of the entries."""
-        rows = self._connection.execute("SELECT * FROM held_entry ORDER BY entry")
+        return self._held_entries("ORDER BY entry")
+
+    def held_by(self, brake: int, count_max: int = -1) -> list[HeldEntry]:
+        """Returns what one of our brakes holds, or the first few of it."""
+        return self._held_entries("WHERE brake = ? ORDER BY entry LIMIT ?", brake, count_max)
+
+    def _held_entries(self, which: str, *values: int) -> list[HeldEntry]:
+        rows = self._connection.execute(f"SELECT * FROM held_entry {which}", values)  # noqa: S608
         return [HeldEntry(EntryId(entry), *rest) for entry, *rest in rows]
 
     def holding(self) -> dict[int, Amount]:

@@ -12,10 +12,12 @@ from conflict.synced import Path
 from conflict.version import ActorId, VersionVector
 from geosync.configuration import Configuration
 from geosync.disk.capabilities import DiskCapabilities
+from geosync.engine.brake_verdicts import KnownBrake, known_brakes
 from geosync.engine.site import joined
 from geosync.errors import OperatorError
 from geosync.journal.journal import Journal
 from geosync.journal.log import ActorLog
+from geosync.reporting.written_times import WrittenTimes
 from geosync.terminal import display_name
 from geosync.watching.tree_watcher import WatcherHealth
 from transport.hashing import VolumeHasher
@@ -23,8 +25,11 @@ from transport.object_store import StoreCounters
 from transport.operation_codec import decode_vector
 from transport.segment import ExpectedSegment, decode_segment
 
+CONFLICTS_SHOWN_MAX: Final = 100
 WAITING_SHOWN_MAX: Final = 20
 PROBLEMS_SHOWN_MAX: Final = 50
+
+JsonObject = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class OtherSite:
     operations_it_lacks: int  # of ours, on its disk
     operations_we_lack: int  # of its, on our disk
     problem: str
+    behind_since_ms: int = 0  # when the first of ours that it lacks was written; 0: it lacks none
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,10 @@ class DaemonStatus:
     protocol: DiskCapabilities | None = None  # how the disk is changed; None: not a real disk
     excluded: tuple[str, ...] = ()  # the first files that are never captured here
     excluded_count: int = 0
+    lag_s: float | None = None  # since all that the others had stored was on this disk; None: never
+    store_failures: int = 0  # cycles since the daemon began in which the store failed
+    http_address: str = ""  # where the HTTP server listens; '' for nowhere
+    conflicts_shown: tuple[JsonObject, ...] = ()  # the first ones, as conflict_json tells them
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +108,7 @@ class Status:
     problems: tuple[StatusProblem, ...]
     problem_count: int
     daemon: DaemonStatus | None  # None: read from the journal, while no daemon runs
+    brakes: tuple[KnownBrake, ...] = ()  # that hold something, here or at other sites
 
 
 def observe_status(
@@ -107,8 +118,17 @@ def observe_status(
     now_ms: int,
     conflict_count: int,
     daemon: DaemonStatus | None,
+    written: WrittenTimes | None = None,
 ) -> Status:
     """Reads a site's status from its journal.
+
+    Args:
+        configuration: of the site.
+        journal: of the site.
+        now_ms: by this site's clock.
+        conflict_count: how many conflicts are open.
+        daemon: what only a daemon knows, None without one.
+        written: when own operations were written, as far as a daemon saw it.
 
     Raises:
         OperatorError: the site has not joined its volume yet.
@@ -130,13 +150,14 @@ def observe_status(
         entries=journal.synced.count(),
         conflicts=conflict_count,
         to_publish=_to_publish(configuration, journal, ActorId(actor)),
-        sites=_other_sites(configuration.site, journal, ActorId(actor)),
+        sites=_other_sites(configuration.site, journal, ActorId(actor), written),
         problems=tuple(
             StatusProblem(display_name(each.subject), each.since_ms, each.text)
             for each in problems[:PROBLEMS_SHOWN_MAX]
         ),
         problem_count=len(problems),
         daemon=daemon,
+        brakes=tuple(known_brakes(journal, configuration.site)),
     )
 
 
@@ -194,7 +215,9 @@ def latest_logs(journal: Journal, own_site: str) -> dict[str, ActorLog]:
     }
 
 
-def _other_sites(own_site: str, journal: Journal, own: ActorId) -> tuple[OtherSite, ...]:
+def _other_sites(
+    own_site: str, journal: Journal, own: ActorId, times: WrittenTimes | None
+) -> tuple[OtherSite, ...]:
     logs = journal.log.actors()
     stored = journal.setting("applied")
     applied = VersionVector() if stored is None else decode_vector(stored)
@@ -210,6 +233,7 @@ def _other_sites(own_site: str, journal: Journal, own: ActorId) -> tuple[OtherSi
             operations_it_lacks=max(0, written - log.applied.counter_of(own)),
             operations_we_lack=max(0, known.counter_of(log.actor) - applied.counter_of(log.actor)),
             problem=log.problem,
+            behind_since_ms=0 if times is None else times.first_after(log.applied.counter_of(own)),
         )
         for log in latest_logs(journal, own_site).values()
     )

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Final
 
+from geosync.reporting.brake_text import brake_json
 from geosync.reporting.protocol_text import protocol_text
+from geosync.reporting.readiness import lag_of
 from geosync.reporting.status import DaemonStatus, OtherSite, Status, ToPublish
 from geosync.terminal import (
     display_name,
@@ -47,21 +49,23 @@ def status_json(status: Status, *, now_ms: int) -> JsonObject:
         "age_s": max(0, now_ms - status.taken_at_ms) / 1000,
         "entries": status.entries,
         "conflicts": status.conflicts,
+        "brakes": [brake_json(brake, now_ms=now_ms) for brake in status.brakes],
         "to_publish": asdict(status.to_publish),
         "sites": [_site_json(site, now_ms) for site in status.sites],
         "problem_count": status.problem_count,
         "problems": [asdict(problem) for problem in status.problems],
-        "daemon": None if daemon is None else _daemon_json(daemon),
+        "daemon": None if daemon is None else _daemon_json(daemon, lag_of(status, now_ms)),
     }
 
 
 def _site_json(site: OtherSite, now_ms: int) -> JsonObject:
     never = site.last_heard_at_ms == 0
     age_s = None if never else max(0, now_ms - site.last_heard_at_ms) / 1000
-    return {**asdict(site), "last_heard_age_s": age_s}
+    behind_s = max(0, now_ms - site.behind_since_ms) / 1000 if site.behind_since_ms else 0.0
+    return {**asdict(site), "last_heard_age_s": age_s, "behind_s": behind_s}
 
 
-def _daemon_json(daemon: DaemonStatus) -> JsonObject:
+def _daemon_json(daemon: DaemonStatus, lag_s: float | None) -> JsonObject:
     watcher = asdict(daemon.watcher)
     watcher["unwatched"] = [
         {"directory": display_name(place.directory), "reason": place.reason}
@@ -75,6 +79,9 @@ def _daemon_json(daemon: DaemonStatus) -> JsonObject:
         "excluded": list(daemon.excluded),
         "watcher": watcher,
         "store": asdict(daemon.store),
+        "store_failures": daemon.store_failures,
+        "lag_s": lag_s,
+        "http_address": daemon.http_address,
         "protocol": None if daemon.protocol is None else asdict(daemon.protocol),
     }
 
@@ -93,6 +100,9 @@ def summary(status: Status) -> str:
         state = "in sync here; other sites have yet to apply changes"
     else:
         state = "in sync"
+    undecided = sum(brake.verdict is None for brake in status.brakes)
+    if undecided:
+        state = f"{_counted(undecided, 'brake')} to decide about; {state}"
     if status.conflicts:
         state += f"; {_counted(status.conflicts, 'conflict')} to look at"
     return state
@@ -106,6 +116,7 @@ def status_text(status: Status, *, now_ms: int) -> str:
 def _lines(status: Status, now_ms: int) -> Iterable[str]:
     age_s = max(0, now_ms - status.taken_at_ms) / 1000
     yield f"{status.site} of volume {status.volume}: {summary(status)}"
+    yield from _brake_lines(status, now_ms)
     yield f"  directory    {status.root} ({_counted(status.entries, 'entry', 'entries')})"
     if status.daemon is not None:
         yield f"  daemon       process {status.daemon.process_id}, {status.mode}"
@@ -122,6 +133,14 @@ def _lines(status: Status, now_ms: int) -> Iterable[str]:
     if status.problems:
         yield ""
         yield from _problem_lines(status, now_ms)
+
+
+def _brake_lines(status: Status, now_ms: int) -> Iterable[str]:
+    for brake in status.brakes:
+        since = human_duration(max(0, now_ms - brake.since_ms) / 1000)
+        decided = "" if brake.verdict is None else f" ({brake.verdict.name.lower()}, being done)"
+        yield f"  BRAKE        {brake.name} at {brake.site}, for {since}{decided}: {brake.reason};"
+        yield f"               {_counted(brake.amount.count, 'path')} wait; see: geosync brake list"
 
 
 def _to_publish(waiting: ToPublish) -> str:
