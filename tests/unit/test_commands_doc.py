@@ -11,7 +11,9 @@ import pytest
 
 from conflict.rendering import ConflictKind
 from geosync.commands.command_parser import command_parser
+from geosync.daemon.mending_request import progress_json
 from geosync.disk.capabilities import DiskCapabilities
+from geosync.engine.mending import MendingProgress
 from geosync.examination.finding import Finding, Level, Subject
 from geosync.examination.findings_text import findings_json
 from geosync.exit_codes import ExitCode
@@ -24,6 +26,8 @@ from geosync.reporting.status import (
     WaitingPath,
 )
 from geosync.reporting.status_text import status_json
+from geosync.verification import finding as verification_finding
+from geosync.verification.findings_text import verification_json
 from geosync.watching.tree_watcher import WatcherHealth
 from transport.object_store import StoreCounters
 
@@ -111,6 +115,22 @@ def test_the_subjects_and_levels_of_the_doctor_are_documented() -> None:
     found = findings_json([finding], volume="v", site="s")
     (first,) = found["findings"]  # type: ignore[misc]
     words = [*found, *first, *(level.name.lower() for level in Level)]
+    assert [word for word in words if f"`{word}`" not in text] == []
+
+
+def test_the_kinds_and_keys_of_a_verification_are_documented() -> None:
+    text = _sections()["verify"]
+    first_cells = re.findall(r"^\| (`\w.*?) \|", text, re.MULTILINE)
+    documented = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
+    assert documented == {str(kind) for kind in verification_finding.Kind}
+    finding = verification_finding.Finding(
+        verification_finding.Kind.FILE_DAMAGED, verification_finding.Level.DAMAGE, "subject", "text"
+    )
+    repair = progress_json(MendingProgress(failed=(("subject", "reason"),)))
+    found = verification_json([finding], verification_finding.Checked(), repair)
+    (first,) = found["findings"]  # type: ignore[misc]
+    words = [*found, *first, *found["checked"], *repair, *repair["failed"][0]]  # type: ignore[misc]
+    words += [str(level) for level in verification_finding.Level]
     assert [word for word in words if f"`{word}`" not in text] == []
 
 
