@@ -26,6 +26,7 @@ STATE_DIRECTORY = "/var/lib/geosync"
 DEFAULT_LISTEN = "127.0.0.1:8484"
 CONFIGURATION_BYTES_MAX = 1 << 20
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TOP_LEVEL_KEYS = (
     "volume", "site", "root", "state_dir", "mode", "drift", "allow_setuid", "store", "swift",
@@ -111,6 +112,7 @@ class Configuration:
         swift: the [swift] table as it stands, which the Swift store checks; it holds secrets.
         directory_path: where the directory store lies; None unless configured.
         http_listen: None turns HTTP off.
+        http_names: host names by which the HTTP server may be asked, besides its own.
         capture: the tables [[capture]] and [[file_group]].
         hooks: the tables [[hook]], in their order.
         brakes: how much may go at once without anybody being asked.
@@ -131,6 +133,7 @@ class Configuration:
     swift: dict[str, str] = field(repr=False)
     directory_path: bytes | None
     http_listen: ListenAddress | None
+    http_names: tuple[str, ...]
     tuning: Tuning
     capture: CaptureRules
     hooks: tuple[HookRule, ...]
@@ -193,7 +196,8 @@ def parse_configuration(document: Mapping[str, object], source: str) -> Configur
         store=store,
         swift=_swift(reader.table("swift")),
         directory_path=_directory_path(reader.table("directory"), store),
-        http_listen=_http_listen(reader.table("http")),
+        http_listen=_http_listen(http := reader.table("http")),
+        http_names=_http_names(http),
         tuning=_tuning(reader.table("tuning")),
         capture=read_capture_rules(reader),
         hooks=read_hooks(reader),
@@ -223,7 +227,7 @@ def _directory_path(reader: TableReader, store: StoreKind) -> bytes | None:
 
 
 def _http_listen(reader: TableReader) -> ListenAddress | None:
-    reader.refuse_unknown(["listen"])
+    reader.refuse_unknown(["listen", "names"])
     expected = f'"host:port" such as "{DEFAULT_LISTEN}" or "[::1]:8484", or "" for no HTTP'
     value = reader.text("listen", expected, DEFAULT_LISTEN)
     if not value:
@@ -236,6 +240,17 @@ def _http_listen(reader: TableReader) -> ListenAddress | None:
         return ListenAddress(host, int(port))
     reader.report("listen", shown(value), expected, "write the address and the port")
     return None
+
+
+def _http_names(reader: TableReader) -> tuple[str, ...]:
+    value = reader.values.get("names", [])
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        names = tuple(name for name in value if _HOST_NAME.fullmatch(name))
+        if len(names) == len(value):
+            return names
+    expected = 'host names without ports, such as ["files.example.org"]'
+    reader.report("names", shown(value), expected, "write each name between quotes")
+    return ()
 
 
 def _tuning(reader: TableReader) -> Tuning:
@@ -348,6 +363,7 @@ def default_configuration_text(configuration: Configuration) -> str:
         swift=_swift_lines(configuration.swift),
         directory_path=_directory_line(configuration.directory_path),
         listen=toml_string(listen),
+        http_names=_http_names_line(configuration.http_names),
         tuning=_tuning_lines(configuration.tuning),
         capture=capture_lines(configuration.capture) + hook_lines(configuration.hooks),
         brakes=brake_lines(configuration.brakes),
@@ -412,9 +428,12 @@ store = {store}
 {groups}
 
 [http]
-# Kept for health, metrics and the status page, which this version does not serve yet:
-# "host:port", or "" for none.
+# Health, metrics and the status page: "host:port", or "" for none. Whoever reaches the address
+# may read the status and names of files; what changes something needs the token that
+# `geosync status --http` shows. Two volumes on one machine need two ports.
 listen = {listen}
+# Host names by which browsers and programs ask it, besides addresses, localhost and this machine's.
+{http_names}
 
 [tuning]
 # Numbers that most operators never change; the ones behind a # are the defaults.
@@ -478,6 +497,12 @@ def _directory_line(path: bytes | None) -> str:
         if path is None
         else f"path = {toml_string(os.fsdecode(path))}"
     )
+
+
+def _http_names_line(names: tuple[str, ...]) -> str:
+    if not names:
+        return '# names = ["files.example.org"]'
+    return f"names = [{', '.join(map(toml_string, names))}]"
 
 
 def _tuning_lines(tuning: Tuning) -> str:

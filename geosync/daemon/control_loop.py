@@ -22,7 +22,9 @@ from geosync.engine.engine import Cycle, Engine
 from geosync.engine.site import split
 from geosync.event_log import event_logger
 from geosync.hooks.hooks import Hooks
+from geosync.reporting.conflict_text import conflict_json
 from geosync.reporting.status import (
+    CONFLICTS_SHOWN_MAX,
     DaemonStatus,
     Status,
     excluded_paths,
@@ -30,9 +32,11 @@ from geosync.reporting.status import (
     waiting_paths,
 )
 from geosync.reporting.status_text import summary
+from geosync.reporting.written_times import WrittenTimes
 from geosync.watching.dirty_directories import ROOT, DirtyDirectory
 from geosync.watching.errors import WatchingError
 from geosync.watching.tree_watcher import TreeWatcher
+from transport.errors import OperationUnderWay
 
 FIRST_WALK_STEP_S: Final = 0.2
 WATCHER_RESTART_S: Final = 30.0
@@ -41,6 +45,7 @@ STATUS_EVERY_S: Final = 1.0
 STATUS_SHARE_MAX: Final = 0.05  # of the time that may go into making the status
 UNWATCHED_SHARE_MAX: Final = 0.1  # of the time that may go into polling what is not watched
 RESCAN_JITTER: Final = 0.25
+_HTTP: Final = b"http"
 _WATCHER: Final = b"watcher"
 _log = event_logger(__name__)
 
@@ -84,6 +89,9 @@ class ControlLoop:
         self._status_due_s = now_s
         self._is_scan_wanted = False
         self._is_ready = False
+        self._written = WrittenTimes()
+        self._current_at_s: float | None = None
+        self._store_failures = 0
         self.is_root_lost = False
 
     def run(self) -> None:
@@ -91,6 +99,7 @@ class ControlLoop:
 
         That is when a lost root is back, or when the journal is superseded.
         """
+        self.engine.site.report(_HTTP, self._state.http.problem or None)
         try:
             self._start_watcher()
             self._await_first_walk()
@@ -115,12 +124,14 @@ class ControlLoop:
         engine = self.engine
         waiting = engine.waiting()
         excluded = engine.excluded()
+        conflicts = engine.conflicts()
         disk = engine.site.disk
         return observe_status(
             self._configuration,
             engine.site.journal,
             now_ms=engine.site.now_ms(),
-            conflict_count=len(engine.conflicts()),
+            conflict_count=len(conflicts),
+            written=self._written,
             daemon=DaemonStatus(
                 process_id=os.getpid(),
                 is_settled=self.is_settled(),
@@ -131,6 +142,13 @@ class ControlLoop:
                 protocol=disk.capabilities if isinstance(disk, PosixDisk) else None,
                 excluded=excluded_paths(excluded),
                 excluded_count=len(excluded),
+                lag_s=self._lag_s(),
+                store_failures=self._store_failures,
+                http_address=self._state.http.address,
+                conflicts_shown=tuple(
+                    conflict_json(each, engine.site.journal)
+                    for each in conflicts[:CONFLICTS_SHOWN_MAX]
+                ),
             ),
         )
 
@@ -174,6 +192,7 @@ class ControlLoop:
         self.last_cycle = self.engine.cycle(dirty)
         now_s = self._clock.monotonic_s()
         self._note_disk(self.last_cycle)
+        self._note_lag(self.last_cycle, began_s)
         if any(is_recursive for is_recursive in dirty.values()):
             pause_s = (now_s - began_s) / UNWATCHED_SHARE_MAX
             self._unwatched_due_s = now_s + max(self._idle_s, pause_s)
@@ -190,6 +209,19 @@ class ControlLoop:
             self._is_ready = True
             self._notifier.ready()
         self._state.note_cycle()
+
+    def _note_lag(self, cycle: Cycle, began_s: float) -> None:
+        """Notes how far this site is, and when it wrote what others may lack."""
+        has_failed = cycle.store_error is not None
+        self._store_failures += has_failed and not _is_under_way(cycle)
+        if self.engine.is_current() and not (has_failed or cycle.disk_error or cycle.has_more):
+            self._current_at_s = began_s
+        self._written.note(self.engine.own_counter(), self.engine.site.now_ms())
+
+    def _lag_s(self) -> float | None:
+        if self._current_at_s is None:
+            return None
+        return self._clock.monotonic_s() - self._current_at_s
 
     def _note_disk(self, cycle: Cycle) -> None:
         if isinstance(cycle.disk_error, RootLost) and not self.is_root_lost:
@@ -268,3 +300,8 @@ class ControlLoop:
             self._state.queue.serve(self)
         dirty.mark(ROOT, recursive=True)
         self._is_scan_wanted = True
+
+
+def _is_under_way(cycle: Cycle) -> bool:
+    """Tells whether the store has not failed, but goes on working while the cycle ends."""
+    return isinstance(cycle.store_error, OperationUnderWay)

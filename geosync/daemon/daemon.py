@@ -22,6 +22,7 @@ from geosync.daemon.control_loop import ControlLoop, LoopParts
 from geosync.daemon.control_socket import SOCKET_NAME, ControlServer
 from geosync.daemon.daemon_commands import DaemonCommands
 from geosync.daemon.daemon_state import DaemonState
+from geosync.daemon.http_service import http_service
 from geosync.daemon.service_notification import ServiceNotifier
 from geosync.daemon.single_instance import single_instance
 from geosync.disk.interface import RootLost
@@ -58,6 +59,7 @@ def run_daemon(configuration: Configuration, environment: Mapping[str, str], clo
         commands = DaemonCommands(state, clock)
         socket_path = os.path.join(configuration.state_dir, SOCKET_NAME)
         stack.enter_context(ControlServer(socket_path, commands.handle))
+        stack.enter_context(http_service(configuration, state, commands.handle, clock))
         stack.callback(state.queue.close)
         daemon = _Daemon(configuration, clock, state, notifier, raw_store)
         stack.enter_context(_signals(daemon.stop))

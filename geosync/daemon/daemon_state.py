@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from geosync.configuration import Tuning
@@ -20,6 +20,14 @@ SETTLE_S_MAX = 1.0
 _TROUBLE = "daemon"
 
 
+@dataclass(frozen=True, slots=True)
+class HttpState:
+    """How the HTTP server is doing: where it listens, or why it does not."""
+
+    address: str = ""
+    problem: str = ""
+
+
 class DaemonState:
     """Every method may be called from any thread, and `stop` and `hurry` from a signal handler.
 
@@ -27,6 +35,7 @@ class DaemonState:
         dirty: directories to look at.
         queue: what commands want of the control thread.
         status: as it was last; None before the first cycle.
+        http: the HTTP server; set before the control loop begins.
     """
 
     def __init__(self, tuning: Tuning) -> None:
@@ -34,6 +43,7 @@ class DaemonState:
         self.dirty = DirtyDirectories(settle_s=settle_s, settle_s_max=max(SETTLE_S_MAX, settle_s))
         self.queue: ControlQueue[ControlLoop] = ControlQueue(self.dirty.wake)
         self.status: Status | None = None
+        self.http = HttpState()
         self._is_stopping = False
         self._is_in_a_hurry = False
         self._changed = threading.Condition()

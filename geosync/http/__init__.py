@@ -1,0 +1,1 @@
+"""HTTP: health, metrics, the interface for programs, and the status page."""
