@@ -15,6 +15,7 @@ from sqlite_utils import Database, Migrations  # noqa: TID251 - its home
 from geosync.errors import OperatorError, StateUnusable
 from geosync.journal.schema import (
     BRAKE_TABLES,
+    COLLECTION_TABLES,
     DECLARATION_TABLES,
     DRIFT_TABLES,
     HISTORY_TABLES,
@@ -36,6 +37,7 @@ _KNOWN_MIGRATIONS: Final = (
     "0008 several locations of a chunk",
     "0007 drift and late writes",
     "0005 history without segments",
+    "0004 collection",
 )
 
 
@@ -72,6 +74,11 @@ def _create_drift_tables(database: Database) -> None:
 @_migrations(name="0005 history without segments")
 def _create_history_tables(database: Database) -> None:
     _run(database, HISTORY_TABLES)
+
+
+@_migrations(name="0004 collection")
+def _create_collection_tables(database: Database) -> None:
+    _run(database, COLLECTION_TABLES)
 
 
 def _run(database: Database, tables: str) -> None:

@@ -9,11 +9,17 @@ from typing import Final
 from conflict.checkpoint import PastVersion
 from conflict.merged_tree import DirectoryMove, LiveLink
 from conflict.node import Location, NodeState, Version
-from conflict.operations import NodeId
+from conflict.operations import NodeId, id_of
 from conflict.stamp import Stamp
-from conflict.version import ActorId
+from conflict.version import ActorId, Dot
 from geosync.journal.history import JournalHistory
-from geosync.journal.records import pack_move, pack_node, unpack_move, unpack_node
+from geosync.journal.records import (
+    pack_move,
+    pack_node,
+    pack_version,
+    unpack_move,
+    unpack_node,
+)
 
 CACHED_NODES_MAX: Final = 4_000
 

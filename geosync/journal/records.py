@@ -75,6 +75,16 @@ def unpack_node(node: NodeId, record: bytes) -> NodeState:
     )
 
 
+def pack_version(version: Version) -> bytes:
+    """Packs one version of a file."""
+    return encode(_version(version))
+
+
+def unpack_version(record: bytes) -> Version:
+    """Unpacks what `pack_version` packed."""
+    return _to_version(_parts(record))
+
+
 def pack_move(move: DirectoryMove) -> bytes:
     """Packs a move of a directory, but for its stamp."""
     return encode((move.node, tuple(move.target), tuple(move.previous), move.is_effective))

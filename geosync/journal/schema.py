@@ -246,3 +246,28 @@ CREATE TABLE past_version (         -- contents that files had before they were 
     PRIMARY KEY (node, digest, version)
 ) STRICT, WITHOUT ROWID;
 """
+
+COLLECTION_TABLES = """
+CREATE TABLE awaited (              -- actors that have yet to tell that they have something of ours
+    actor BLOB PRIMARY KEY,         -- whose word is missing
+    counter INTEGER NOT NULL,       -- of an operation of ours that the store has
+    silent_ms INTEGER NOT NULL      -- for how long, while we were at work and could read its log
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE replaced (             -- versions that no file shows any more
+    node BLOB NOT NULL,             -- the file
+    version BLOB NOT NULL,          -- the operation that wrote it, as an identity
+    replaced_at_ms INTEGER NOT NULL,-- when that was noticed; 0: just now
+    record BLOB NOT NULL,           -- content and attributes
+    PRIMARY KEY (node, version)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX replaced_at ON replaced (replaced_at_ms);
+
+CREATE TABLE doomed (               -- packs in our care that are to be deleted, or were
+    pack TEXT PRIMARY KEY,          -- object name
+    size_bytes INTEGER NOT NULL,    -- as far as it is known
+    due_ms INTEGER NOT NULL,        -- when to delete it (again) at the earliest
+    deletions INTEGER NOT NULL      -- how often that was done
+) STRICT, WITHOUT ROWID;
+CREATE INDEX chunk_pack ON chunk (pack);
+"""
