@@ -28,6 +28,7 @@ from geosync.engine.brake_verdicts import (
 from geosync.engine.braking import Braking
 from geosync.engine.capturing import Capturer
 from geosync.engine.checkpoint_keeping import CheckpointKeeping
+from geosync.engine.cuts import CHECK_OWN_BEFORE_PUBLISHING_S, CutWatch
 from geosync.engine.failover import Failover
 from geosync.engine.fetching import Fetcher
 from geosync.engine.incarnation import Superseded, is_log_ours
@@ -117,6 +118,7 @@ class Engine:
         self._mender = Mender(site, spool, fetcher, self._wants)
         self._joining = Joining(site)
         self._keeping = CheckpointKeeping(site)
+        self._cuts = CutWatch(site)
         self._superseded: str | None = None
         self._is_log_checked = False
         self._has_read = False  # what the others wrote while this site was away
@@ -334,6 +336,7 @@ class Engine:
 
     def _check_own_log(self) -> None:
         self._is_log_checked = is_log_ours(self.site)
+        self._cuts.check_own(max_age_s=0)
 
     def _join(self, cycle: Cycle) -> None:
         """Receives until there is nothing more, and only then looks at the disk."""
@@ -466,6 +469,7 @@ class Engine:
     def _send(self, cycle: Cycle, *, acknowledge: VersionVector | None) -> None:
         if not self._spool_pace.is_due(self._now_s()):
             return
+        self._cuts.check_own(max_age_s=CHECK_OWN_BEFORE_PUBLISHING_S)
         try:
             sent = self._publisher.publish(acknowledge=acknowledge)
         except (OSError, DiskError) as error:
@@ -497,6 +501,10 @@ class Engine:
             self._heed_verdicts()
         if self.site.role.may_publish:
             keep_membership(self.site)
+        if not self._joining.is_receiving:
+            self._cuts.check_others()
+            if self.site.role.may_publish:
+                self._cuts.check_own()
         unavailable = received.unavailable or unavailable
         if unavailable is not None:
             raise unavailable

@@ -13,6 +13,7 @@ from conflict.operations import Topic
 from conflict.version import ActorId
 from geosync.engine.authoring import declare
 from geosync.engine.checkpoint_statements import checkpointing, confirmed_checkpoints
+from geosync.engine.cuts import NEXT_CUT
 from geosync.engine.site import Site
 from geosync.engine.stability import stable
 from geosync.event_log import event_logger
@@ -22,7 +23,6 @@ from transport.object_names import cut_name, segment_name
 
 SEGMENTS_AT_ONCE: Final = 50
 CUT_SETTLES_S: Final = 30.0  # an eventually consistent store needs a while to show a cut
-NEXT_CUT: Final = "next_cut"  # a setting of the journal: how many cuts of our log it knows
 _CUT_SEQUENCE: Final = "cut_sequence"  # up to where the last of them goes
 _CUT_STORED: Final = "cut_stored"  # how many of them are in the store
 _log = event_logger(__name__)
