@@ -54,6 +54,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_brake(commands, common)
     _add_verify(commands, common)
     _add_doctor(commands, common)
+    _add_failover(commands, common)
     commands.add_parser(
         "demo",
         add_help=False,
@@ -94,7 +95,9 @@ def _add_init(
     parser.add_argument(
         "--state-dir", metavar="DIRECTORY", help="the journal's (/var/lib/geosync/VOLUME)"
     )
-    parser.add_argument("--mode", help="what this site does (multi-master)")
+    parser.add_argument(
+        "--mode", help="multi-master (the default), replica, primary or standby"
+    )
     parser.add_argument("--store", help="where the sites meet: swift (the default) or directory")
     parser.add_argument(
         "--directory-path", metavar="DIRECTORY", help="of the store, with --store directory"
@@ -242,6 +245,39 @@ def _add_doctor(
         " and the store, with or without a daemon. Exit code 1 for a failure, 3 for a warning.",
     )
     _add_json(parser)
+
+
+def _add_failover(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    promoting = commands.add_parser(
+        "promote",
+        parents=[common],
+        help="make this site the primary",
+        description="Makes this site the primary once the one before was demoted and all that was"
+        " written there is on this disk.",
+    )
+    promoting.add_argument(
+        "--force",
+        action="store_true",
+        help="at once, whatever is missing here; tells what that is",
+    )
+    promoting.add_argument(
+        "--report",
+        action="store_true",
+        help="change nothing; show who is the primary, and what former ones wrote late",
+    )
+    _add_timeout(promoting)
+    _add_json(promoting)
+    demoting = commands.add_parser(
+        "demote",
+        parents=[common],
+        help="make this site a standby once all is stored that was written here",
+        description="Captures and publishes everything that was written here, then captures"
+        " nothing any more, so that another site can be promoted without losing anything.",
+    )
+    _add_timeout(demoting)
+    _add_json(demoting)
 
 
 def _add_identity(parser: argparse.ArgumentParser) -> None:

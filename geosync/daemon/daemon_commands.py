@@ -12,6 +12,7 @@ from geosync.clock import Clock
 from geosync.daemon.barrier import lacking, own_operations
 from geosync.daemon.control_loop import ControlLoop
 from geosync.daemon.daemon_state import DaemonState
+from geosync.daemon.failover_request import demotion, failover_report, promotion
 from geosync.daemon.mending_request import mending_of, progress_json
 from geosync.engine.brake_verdicts import plan_of
 from geosync.engine.resolving import Choice, find_conflict
@@ -59,6 +60,9 @@ class DaemonCommands:
             "brake_decide": self._brake_decide,
             "sync": self._sync,
             "wait": self._wait,
+            "demote": self._demote,
+            "promote": self._promote,
+            "failover_report": lambda _arguments: self._ask(failover_report),
             "mend": self._mend,
             "mending": self._mending,
         }
@@ -188,6 +192,45 @@ class DaemonCommands:
 
     def _mending(self, _arguments: JsonObject) -> JsonObject:
         return self._ask(lambda loop: progress_json(loop.engine.mending()))
+
+    def _demote(self, arguments: JsonObject) -> JsonObject:
+        """Makes this site a standby, and waits for at most a slice of time until all is stored.
+
+        Arguments: `is_begun`, true when an earlier answer came; `timeout_s`.
+        """
+        begins = arguments.get("is_begun") is not True
+        answer = self._ask(lambda loop: demotion(loop, begins=begins))
+        return self._until_done(
+            answer, lambda loop: demotion(loop, begins=False), _slice_s(arguments)
+        )
+
+    def _promote(self, arguments: JsonObject) -> JsonObject:
+        """Makes this site the primary, and waits for at most a slice of time until it may be.
+
+        Arguments: `is_forced`, true: it does not wait; `timeout_s`.
+        """
+        is_forced = arguments.get("is_forced") is True
+
+        def attempt(loop: ControlLoop) -> JsonObject:
+            return promotion(loop, is_forced=is_forced)
+
+        return self._until_done(self._ask(attempt), attempt, _slice_s(arguments))
+
+    def _until_done(
+        self, answer: JsonObject, again: Callable[[ControlLoop], JsonObject], timeout_s: float
+    ) -> JsonObject:
+        """Asks again after each cycle, as long as the answer is not that all is done."""
+        deadline_s = self._clock.monotonic_s() + timeout_s
+        with self._state.client_waiting():
+            while answer["is_done"] is not True:
+                cycles = self._state.cycles()
+                left_s = deadline_s - self._clock.monotonic_s()
+                if left_s <= 0:
+                    break
+                self._state.wait_for_cycle(cycles, left_s)
+                answer = self._ask(again)
+        self._state.hurry()
+        return answer
 
     def _ask(self, function: Callable[[ControlLoop], _Result]) -> _Result:
         try:
