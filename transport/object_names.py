@@ -116,11 +116,6 @@ def checkpoint_part_name(actor: ActorId, number: int, part: int) -> str:
     return f"{CHECKPOINTS_PREFIX}{actor.hex()}/{number:012x}/{part:08x}"
 
 
-def cuts_prefix(actor: ActorId) -> str:
-    """Returns what the names of all cuts of one log begin with."""
-    return f"{CHECKPOINTS_PREFIX}{actor.hex()}/cut/"
-
-
 def cut_name(actor: ActorId, number: int) -> str:
     """Returns the name of the object that tells where a log begins after its n-th cut."""
     assert 0 <= number <= CHECKPOINT_NUMBER_MAX

@@ -11,15 +11,14 @@ from typing import Final
 from conflict.version import ActorId
 from geosync.engine.incarnation import Superseded
 from geosync.engine.site import Site
-from geosync.journal.log import ActorLog
 from transport.cut import CUT_OBJECT_SIZE_BYTES_MAX, decode_cut
 from transport.errors import CorruptObject, ObjectNotVisible
-from transport.object_names import CutName, cut_name, cuts_prefix, recognise
+from transport.object_names import CHECKPOINTS_PREFIX, CutName, cut_name, recognise
 
 NEXT_CUT: Final = "next_cut"  # a setting of the journal: how many cuts of our own log it knows
 CHECK_OWN_S: Final = 30.0
 CHECK_OWN_BEFORE_PUBLISHING_S: Final = 90.0
-BEHIND_S: Final = 60.0  # so long a log may be late before somebody looks whether it was cut
+CHECK_OTHERS_S: Final = 120.0
 
 
 class CutWatch:
@@ -28,7 +27,9 @@ class CutWatch:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._own_checked: tuple[float, int] | None = None  # monotonic s, wall ns
-        self._behind_since_s: dict[ActorId, float] = {}
+        self._others_due_s = 0.0
+        self._seen: set[CutName] = set()
+        self._begins_at: dict[ActorId, int] = {}
 
     def check_own(self, *, max_age_s: float = CHECK_OWN_S) -> None:
         """Makes sure that nobody has cut our log but we, unless that was done lately.
@@ -58,45 +59,37 @@ class CutWatch:
         raise Superseded(f"{name} is in the store: our log was cut short, and not by this journal")
 
     def check_others(self) -> None:
-        """Looks for cuts of the logs that are late: of which other sites have read more.
+        """Looks now and then whether a log was cut beyond where it was read here.
 
         Raises:
             Superseded: a part of a log is gone that was never read here. Joining anew brings it.
             StoreUnavailable, StoreRefused: see ObjectStore.
         """
         now_s = self._site.clock.monotonic_s()
-        logs = self._site.journal.log.actors()
-        late = {log.actor: log for log in logs if _is_late(log, logs) and not log.problem}
-        late.pop(self._site.actor, None)
-        self._behind_since_s = {a: self._behind_since_s.get(a, now_s) for a in late}
-        for actor, log in late.items():
-            if now_s - self._behind_since_s[actor] < BEHIND_S:
-                continue
-            self._behind_since_s[actor] = now_s
-            begins_at = self._first_kept(actor)
-            if begins_at > log.next_sequence:
+        if now_s < self._others_due_s:
+            return
+        self._others_due_s = now_s + CHECK_OTHERS_S
+        self._look_for_new_cuts()
+        for log in self._site.journal.log.actors():
+            begins_at = self._begins_at.get(log.actor, 0)
+            if begins_at > log.next_sequence and log.actor != self._site.actor:
                 raise Superseded(
-                    f"the log of site {log.site or actor.hex()} begins with segment {begins_at},"
-                    f" and this site has read it up to {log.next_sequence} only: it was away, or"
-                    " unknown to the others, while checkpoints took the place of what it missed"
+                    f"the log of site {log.site or log.actor.hex()} begins with segment"
+                    f" {begins_at}, and this site has read it up to {log.next_sequence} only: it"
+                    " was away, or unknown to the others, while checkpoints took the place of what"
+                    " it missed"
                 )
 
-    def _first_kept(self, actor: ActorId) -> int:
-        """Returns where a log begins, as far as its cuts are listed; 0 when nothing tells."""
+    def _look_for_new_cuts(self) -> None:
         site = self._site
-        found = [recognise(name) for name in site.store.list_names(cuts_prefix(actor))]
-        numbers = [each.number for each in found if isinstance(each, CutName)]
-        if not numbers:
-            return 0
-        number = max(numbers)
-        try:
-            stored = site.store.get(
-                cut_name(actor, number), size_bytes_max=CUT_OBJECT_SIZE_BYTES_MAX
-            )
-            return decode_cut(stored, site.hasher, site.volume, actor, number)
-        except (ObjectNotVisible, CorruptObject):
-            return 0
-
-
-def _is_late(log: ActorLog, logs: list[ActorLog]) -> bool:
-    return any(other.knows.counter_of(log.actor) > log.received for other in logs)
+        for name in list(site.store.list_names(CHECKPOINTS_PREFIX)):
+            cut = recognise(name)
+            if not isinstance(cut, CutName) or cut in self._seen:
+                continue
+            try:
+                stored = site.store.get(name, size_bytes_max=CUT_OBJECT_SIZE_BYTES_MAX)
+                begins_at = decode_cut(stored, site.hasher, site.volume, *cut)
+            except (ObjectNotVisible, CorruptObject):
+                continue
+            self._seen.add(cut)
+            self._begins_at[cut.actor] = max(begins_at, self._begins_at.get(cut.actor, 0))
