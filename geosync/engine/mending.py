@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from conflict.actions import ReplaceFile
-from conflict.content import ContentKind
+from conflict.actions import LinkFile, ReplaceFile
+from conflict.content import HOLE_DIGEST, ChunkReference, Content, ContentKind, Zeros
 from conflict.supply import is_answered
 from conflict.synced import Path, SyncedEntry, entry_at_path, path_of_entry
 from geosync.disk.interface import DiskError, EntryBusy
@@ -200,32 +200,37 @@ class Mender:
             self._failed[shown] = "it is no file of the volume any more"
             return set()
         try:
-            if not self._is_damaged_still(entry, path):
+            damaged = self._content_now(entry, path)
+            if damaged.digest == entry.content.digest:
                 self._files += 1  # another name of the same file was put back, perhaps
                 return set()
             kept_as = self._set_aside(entry, path)
         except DiskError as error:
             self._failed[shown] = f"{error}"
             return set()
-        names = [path_of_entry(synced, other) for other in synced.entries_of_handle(entry.handle)]
-        self._put_back(entry, shown)
+        others = [o for o in synced.entries_of_handle(entry.handle) if o.entry != entry.entry]
+        names = [path, *(path_of_entry(synced, other) for other in others)]
+        self._put_back(entry, others, shown)
+        self._know_as_damaged(entry.handle, damaged)
         if shown not in self._failed:
             self._files += 1
             _log.warning("damaged_file_put_back", path=joined(path), kept_as=kept_as)
         return {name for name in names if name}
 
-    def _is_damaged_still(self, entry: SyncedEntry, path: Path) -> bool:
-        assert entry.content is not None
+    def _content_now(self, entry: SyncedEntry, path: Path) -> Content:
         hasher: VolumeHasher = self._site.hasher
+        chunks: list[ChunkReference] = []
         with self._site.disk.open_stable(joined(path), entry.handle) as reader:
             if reader.entry.fingerprint != entry.fingerprint:
                 raise EntryBusy("a program has changed it since; it is captured first")
-            found = [
-                hasher.chunk_digest(chunk)
-                for chunk in cut_sparse(reader.sparse_blocks(BLOCK_SIZE_BYTES))
-                if isinstance(chunk, bytes)
-            ]
-        return found != [chunk.digest for chunk in entry.content.chunks if not chunk.is_hole]
+            for chunk in cut_sparse(reader.sparse_blocks(BLOCK_SIZE_BYTES)):
+                if isinstance(chunk, Zeros):
+                    chunks.append(ChunkReference(HOLE_DIGEST, chunk.size_bytes))
+                else:
+                    chunks.append(ChunkReference(hasher.chunk_digest(chunk), len(chunk)))
+        digest = hasher.content_digest(ContentKind.REGULAR, chunks)
+        size_bytes = sum(chunk.size_bytes for chunk in chunks)
+        return Content(ContentKind.REGULAR, digest, size_bytes, tuple(chunks))
 
     def _set_aside(self, entry: SyncedEntry, path: Path) -> bytes:
         """Copies a damaged file into the state directory."""
@@ -247,15 +252,32 @@ class Mender:
             os.fsync(file.fileno())
         return target
 
-    def _put_back(self, entry: SyncedEntry, shown: str) -> None:
-        """Replaces the file as any change from elsewhere does, with all that this is safe from."""
+    def _know_as_damaged(self, handle: bytes, damaged: Content) -> None:
+        """Keeps what is in the trash now from being taken for a program's late write.
+
+        CRASH: in between, of a file with several names, it may become a conflict.
+        """
+        with self._site.journal.transaction():
+            for retired in self._site.journal.retired():
+                if retired.handle == handle:
+                    was = replace(retired.was, content=damaged)
+                    self._site.journal.add_retired(replace(retired, was=was))
+
+    def _put_back(self, entry: SyncedEntry, others: list[SyncedEntry], shown: str) -> None:
+        """Replaces the file as any change from elsewhere does, with all that this is safe from.
+
+        All of its names in one batch: a planner that found the new file beside the damaged one
+        could not tell which of the two the others are to be names of.
+        """
         assert entry.content is not None
         entries = PlannedEntries(self._site)
         stage = ContentStage(self._site, self._fetcher)
         result = ApplyResult()
-        action = ReplaceFile(entry, entry, entry.content, entry.intended)
-        BatchRunner(self._site, self._fetcher, entries, stage).run([action], result)
+        replacing = ReplaceFile(entry, entry, entry.content, entry.intended)
+        linking = [LinkFile(entry.entry, other, other) for other in others]
+        runner = BatchRunner(self._site, self._fetcher, entries, stage)
+        runner.run([replacing, *linking], result)
         for reason in result.blocked.values():
             self._failed[shown] = reason
-        if not result.done:
+        if result.done <= len(linking):
             self._failed.setdefault(shown, "it could not be replaced now")

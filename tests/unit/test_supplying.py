@@ -142,7 +142,7 @@ def test_what_nobody_has_stays_a_problem_until_somebody_puts_it_back(
     bari, cnaf, desy = sites
     film = os.urandom(LARGE)
     bari.write(b"film", film)
-    bari.cycle()
+    settle(bari)
     lose(store, *packs_in(store))
     bari.write(b"film", os.urandom(LARGE))  # the version before lives on nowhere
     desy.cycle()  # knows of the first one only
@@ -162,7 +162,7 @@ def test_a_want_that_nobody_needs_any_more_brings_nothing_about(
 ) -> None:
     bari, _, desy = sites
     bari.write(b"film", os.urandom(LARGE))
-    bari.cycle()
+    settle(bari)
     lose(store, *packs_in(store))
     wait(desy)
     os.unlink(bari.path(b"film"))
