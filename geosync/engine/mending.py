@@ -19,6 +19,7 @@ from geosync.engine.planned_entries import PlannedEntries
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.engine.supplying import supply
+from geosync.engine.truncating import CUT_SEQUENCE
 from geosync.engine.wanting import Wants
 from geosync.event_log import event_logger
 from geosync.terminal import display_name
@@ -152,8 +153,8 @@ class Mender:
             sequence = self._asked.segments[0]
             name = segment_name(self._site.actor, sequence)
             body = self._site.journal.log.segment(self._site.actor, sequence)
-            if body is None:
-                self._failed[name] = "the journal keeps it no more"
+            if body is None or sequence < self._site.journal.integer_setting(CUT_SEQUENCE):
+                self._failed[name] = "a checkpoint has it: it is needed no more"
             else:
                 self._store_segment(name, sequence, body)
             self._asked.segments.pop(0)

@@ -23,7 +23,7 @@ from transport.object_names import cut_name, segment_name
 
 SEGMENTS_AT_ONCE: Final = 50
 CUT_SETTLES_S: Final = 30.0  # an eventually consistent store needs a while to show a cut
-_CUT_SEQUENCE: Final = "cut_sequence"  # up to where the last of them goes
+CUT_SEQUENCE: Final = "cut_sequence"  # up to where the last of them goes
 _CUT_STORED: Final = "cut_stored"  # how many of them are in the store
 _log = event_logger(__name__)
 
@@ -78,7 +78,7 @@ class Truncating:
         """
         site, journal = self._site, self._site.journal
         number = journal.integer_setting(NEXT_CUT)
-        cut = journal.integer_setting(_CUT_SEQUENCE)
+        cut = journal.integer_setting(CUT_SEQUENCE)
         if journal.integer_setting(_CUT_STORED) < number:
             body = encode_cut(site.volume, site.actor, number - 1, cut, site.hasher)
             site.store.put_once(cut_name(site.actor, number - 1), body)
@@ -89,7 +89,7 @@ class Truncating:
         if cut < sequence:
             with journal.transaction():
                 journal.set_setting(NEXT_CUT, number + 1)
-                journal.set_setting(_CUT_SEQUENCE, sequence)
+                journal.set_setting(CUT_SEQUENCE, sequence)
             return True
         if site.clock.monotonic_s() < self._deletes_from_s:
             return False

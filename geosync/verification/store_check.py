@@ -13,6 +13,7 @@ from conflict.operations import NodeId
 from conflict.version import ActorId
 from geosync.clock import Clock
 from geosync.engine.site import Pool
+from geosync.engine.truncating import CUT_SEQUENCE
 from geosync.journal.journal import Journal
 from geosync.terminal import human_size
 from geosync.verification.finding import Checked, Finding, Kind, Level
@@ -93,7 +94,7 @@ class StoreCheck:
                 yield _broken(name, "it does not follow the one before it")
                 return
             chain = self._volume.hasher.chain_digest(body)
-            if is_stored:
+            if is_stored and sequence >= self._journal.integer_setting(CUT_SEQUENCE):
                 yield from self._compare_segment(name, sequence, body)
             self._rest.take()
 
@@ -106,6 +107,8 @@ class StoreCheck:
         except CorruptObject as error:
             yield _damaged_segment(name, sequence, str(error))
             return
+        if found is None and sequence < self._journal.integer_setting(CUT_SEQUENCE):
+            return  # a checkpoint has it, and it was removed just now
         if found is None:
             yield Finding(
                 Kind.SEGMENT_MISSING,
@@ -263,6 +266,8 @@ class StoreCheck:
             digest: needed[digest]
             for digest, names in packs.items()
             if all(digest in results[each].lost or results[each].unknown for each in names)
+            # A collection may have moved it meanwhile.
+            and names == [at.pack for at in self._journal.chunks.locations(digest)]
         }
         kind = Kind.PACK_MISSING if result.is_missing else Kind.PACK_DAMAGED
         found = "is not in the store" if result.is_missing else "is damaged in the store"
