@@ -13,6 +13,7 @@ from conflict.brakes import BrakeLimits
 from geosync.brake_configuration import brake_lines, read_brake_limits
 from geosync.capture_configuration import capture_lines, read_capture_rules
 from geosync.capture_rules import CaptureRules
+from geosync.checkpoint_pace import HOURS, OPERATIONS, CheckpointPace
 from geosync.configuration_table import TableReader, shown, shown_path, toml_string
 from geosync.errors import ConfigurationError, ConfigurationProblem, OperatorError
 from geosync.exit_codes import ExitCode
@@ -79,6 +80,8 @@ class Tuning:
         poll_idle_ms: the same when nothing has arrived for a while.
         rescan_s: time between two scans of the whole tree.
         transfer_workers: how many transfers run at the same time.
+        checkpoint_operations: a checkpoint is due after so many operations of all sites.
+        checkpoint_hours: and after so many hours in which anything was written.
     """
 
     settle_ms: int = 50
@@ -86,6 +89,13 @@ class Tuning:
     poll_idle_ms: int = 2000
     rescan_s: int = 3600
     transfer_workers: int = 4
+    checkpoint_operations: int = OPERATIONS
+    checkpoint_hours: int = HOURS
+
+    @property
+    def checkpoint_pace(self) -> CheckpointPace:
+        """When checkpoints are due."""
+        return CheckpointPace(self.checkpoint_operations, self.checkpoint_hours)
 
 
 _TUNING_RULES: dict[str, tuple[int, int, str]] = {
@@ -94,6 +104,16 @@ _TUNING_RULES: dict[str, tuple[int, int, str]] = {
     "poll_idle_ms": (10, 3_600_000, "The same when nothing has arrived for a while."),
     "rescan_s": (1, 31_536_000, "Time between two scans of the whole tree."),
     "transfer_workers": (1, 64, "How many transfers run at the same time."),
+    "checkpoint_operations": (
+        10,
+        1_000_000_000,
+        "A checkpoint is due after so many operations of all sites.",
+    ),
+    "checkpoint_hours": (
+        1,
+        87_600,
+        "And after so many hours, if anything was written in them.",
+    ),
 }
 
 

@@ -122,6 +122,7 @@ def assembled(
                 pool=pool,
                 syncs_fifos=configuration.fifos,
                 capture_rules=configuration.capture,
+                checkpoint_pace=configuration.tuning.checkpoint_pace,
                 mode=configuration.mode,
                 drift=configuration.drift,
                 brake_limits=configuration.brakes,

@@ -14,6 +14,7 @@ from typing import TypeVar
 from conflict.brakes import BrakeLimits
 from conflict.operations import Operation
 from geosync.capture_rules import CaptureRules
+from geosync.checkpoint_pace import CheckpointPace
 from geosync.configuration import DriftPolicy, Mode
 from geosync.disk.capabilities import DiskCapabilities
 from geosync.disk.interface import Disk
@@ -67,6 +68,7 @@ class LocalSite:
     brake_limits: BrakeLimits = field(default_factory=BrakeLimits)
     mode: Mode = Mode.MULTI_MASTER
     drift: DriftPolicy = DriftPolicy.KEEP
+    checkpoint_pace: CheckpointPace = field(default_factory=CheckpointPace)
     link: RecordingStore = field(init=False)  # the way to the store: a test may cut it
     _engine: Engine | None = None
     _opened: list[PosixDisk | Journal] = field(default_factory=list)
@@ -131,6 +133,7 @@ class LocalSite:
             brake_limits=self.brake_limits,
             syncs_fifos=self.syncs_fifos,
             mode=self.mode,
+            checkpoint_pace=self.checkpoint_pace,
             drift=self.drift,
         )
         self._engine = Engine(site)

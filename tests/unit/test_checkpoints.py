@@ -35,8 +35,10 @@ def sites(store: MemoryStore) -> Iterator[list[LocalSite]]:
         late.close()
         shutil.rmtree(late.state_dir)
         late.incarnation += 1
+        for site in opened:
+            site.checkpoint_pace = OFTEN
         for site in opened[:2]:
-            site.engine.site.checkpoint_pace = OFTEN
+            site.reopen()
         yield opened
 
 
@@ -133,7 +135,7 @@ def test_a_site_whose_log_was_cut_by_a_copy_of_it_writes_nothing_more(
     bari.close()
     shutil.copytree(bari.state_dir, bari.state_dir + b"-copy")
     shutil.copytree(bari.root, bari.root + b"-copy")
-    bari.open().engine.site.checkpoint_pace = OFTEN
+    bari.open()
     write_many(bari, "two")
     keep(bari, cnaf)
     write_many(cnaf, "three")
