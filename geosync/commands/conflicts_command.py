@@ -19,6 +19,8 @@ from geosync.engine.resolving import Choice, chosen_conflict, find_conflict
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal
 from geosync.reporting.conflict_text import conflict_json, conflict_table, conflict_text
+from geosync.reporting.drift_text import KIND as DRIFT
+from geosync.reporting.drift_text import drift_json, drift_table
 
 STORE_BUDGET_S = 3.0
 
@@ -43,10 +45,16 @@ def _list(configuration: Configuration, *, as_json: bool) -> ExitCode:
     except DaemonNotRunning:
         with closing(Journal(configuration.state_dir, is_read_only=True)) as journal:
             found = [conflict_json(each, journal) for each in conflicts(journal.nodes)]
+            found += drift_json(configuration, journal)
+    drift = [each for each in found if each["kind"] == DRIFT]
+    versions = [each for each in found if each["kind"] != DRIFT]
     if as_json:
         print(json.dumps(found))
     elif found:
-        print(conflict_table(found))
+        now_ms = SystemClock().wall_ns() // 1_000_000
+        tables = [conflict_table(versions)] if versions else []
+        tables += [drift_table(drift, now_ms=now_ms)] if drift else []
+        print("\n\n".join(tables))
     else:
         print("no conflicts")
     return ExitCode.NEEDS_PERSON if found else ExitCode.DONE

@@ -68,7 +68,7 @@ class ControlLoop:
     def __init__(self, engine: Engine, parts: LoopParts) -> None:
         self.engine = engine
         self.last_cycle = Cycle()
-        self._configuration = parts.configuration
+        self.configuration = self._configuration = parts.configuration
         self._clock = parts.clock
         self._state = parts.state
         self._notifier = parts.notifier
@@ -142,6 +142,7 @@ class ControlLoop:
                 protocol=disk.capabilities if isinstance(disk, PosixDisk) else None,
                 excluded=excluded_paths(excluded),
                 excluded_count=len(excluded),
+                takes_writes=engine.takes_writes(),
                 lag_s=self._lag_s(),
                 store_failures=self._store_failures,
                 http_address=self._state.http.address,

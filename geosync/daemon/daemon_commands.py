@@ -20,6 +20,7 @@ from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 from geosync.reporting.brake_text import brake_json, plan_json
 from geosync.reporting.conflict_text import conflict_json
+from geosync.reporting.drift_text import drift_json
 from geosync.reporting.status import waiting_paths
 from geosync.reporting.status_text import status_answer
 from transport.brake_record import Verdict
@@ -260,7 +261,8 @@ def _lacking(
 
 def _conflicts(loop: ControlLoop) -> list[JsonObject]:
     journal = loop.engine.site.journal
-    return [conflict_json(conflict, journal) for conflict in loop.engine.conflicts()]
+    found = [conflict_json(conflict, journal) for conflict in loop.engine.conflicts()]
+    return found + drift_json(loop.configuration, journal)
 
 
 def _brakes(loop: ControlLoop, *, with_plan: bool) -> list[JsonObject]:

@@ -299,6 +299,11 @@ class Engine:
         self._heed_verdicts()
         return brake
 
+    def takes_writes(self) -> bool:
+        """Tells whether this is the place for programs to write, as far as this site has heard."""
+        has_heard = self._has_read or self.site.mode is Mode.MULTI_MASTER
+        return has_heard and self.site.role.takes_writes
+
     def demote(self) -> None:
         """Begins to be a standby; the next cycles do it. Raises OperatorError."""
         self._failover.demote()

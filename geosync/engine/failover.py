@@ -40,7 +40,7 @@ class Failover:
         self._site = site
         self._yielding_since_s: float | None = None
         self._epochs: set[int] = set()
-        site.role = role_of(site)
+        site.role = role_of(site.mode, site.journal, site.actor)
 
     def refresh(self) -> bool:
         """Derives the role anew; returns whether that changed what the site captures or applies."""
@@ -49,7 +49,7 @@ class Failover:
             return False
         known = succession_of(site.journal)
         self._note_new(known)
-        site.role = role_of(site)
+        site.role = role_of(site.mode, site.journal, site.actor)
         self._report(known.current)
         if site.role == before:
             return False

@@ -23,6 +23,7 @@ class Role:
         may_publish: whether the site writes anything to the store.
         may_apply: whether what others wrote is brought to this disk.
         may_decide: whether an operator may settle conflicts, or set policies, here.
+        takes_writes: whether this is the place for programs to write.
     """
 
     name: str
@@ -30,16 +31,19 @@ class Role:
     may_publish: bool = True
     may_apply: bool = True
     may_decide: bool = True
+    takes_writes: bool = True
 
 
 MULTI_MASTER: Final = Role("multi-master")
-REPLICA: Final = Role("replica", may_capture=False, may_publish=False, may_decide=False)
+REPLICA: Final = Role(
+    "replica", may_capture=False, may_publish=False, may_decide=False, takes_writes=False
+)
 PRIMARY: Final = Role("primary")
-DEMOTING: Final = Role("primary, about to be a standby", may_decide=False)
+DEMOTING: Final = Role("primary, about to be a standby", may_decide=False, takes_writes=False)
 """It still captures what was written before, and is no place for new writes any more."""
-YIELDING: Final = Role("former primary", may_apply=False, may_decide=False)
+YIELDING: Final = Role("former primary", may_apply=False, may_decide=False, takes_writes=False)
 """Another site is the primary now; what was written here late is still captured and published."""
-STANDBY: Final = Role("standby", may_capture=False, may_decide=False)
+STANDBY: Final = Role("standby", may_capture=False, may_decide=False, takes_writes=False)
 
 
 def require_deciding(role: Role) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from conflict.epochs import Stated, Succession, succession
 from conflict.operations import Topic
+from conflict.version import ActorId
 from geosync.configuration import Mode
 from geosync.engine.role import DEMOTING, MULTI_MASTER, PRIMARY, REPLICA, STANDBY, YIELDING, Role
-from geosync.engine.site import Site
 from geosync.journal.journal import Journal
 from transport.epoch_record import decode_epoch_statement
 
@@ -21,16 +21,22 @@ def succession_of(journal: Journal) -> Succession:
     )
 
 
-def role_of(site: Site) -> Role:
-    """Returns the role of a site. The log decides who is the primary, not the configuration."""
-    if site.mode is Mode.MULTI_MASTER:
+def role_of(mode: Mode, journal: Journal, actor: ActorId) -> Role:
+    """Returns the role of a site. The log decides who is the primary, not the configuration.
+
+    Args:
+        mode: as configured.
+        journal: of the site.
+        actor: whose journal it is.
+    """
+    if mode is Mode.MULTI_MASTER:
         return MULTI_MASTER
-    if site.mode is Mode.REPLICA:
+    if mode is Mode.REPLICA:
         return REPLICA
-    known = succession_of(site.journal)
-    own = known.own(site.actor)
+    known = succession_of(journal)
+    own = known.own(actor)
     if own is None or own.barrier is not None:
         return STANDBY
     if known.current != own:
         return YIELDING
-    return DEMOTING if site.journal.integer_setting(IS_DEMOTING) else PRIMARY
+    return DEMOTING if journal.integer_setting(IS_DEMOTING) else PRIMARY

@@ -73,8 +73,11 @@ def readiness_text(found: Readiness) -> str:
 def _reasons(
     status: Status, daemon: DaemonStatus, lag_s: float | None, max_lag_s: float
 ) -> Iterator[str]:
+    if not daemon.takes_writes:
+        yield _why_no_writes(status)
     if daemon.watcher.root_lost:
         yield f"the directory {status.root} is gone"
+    yield from _held_back(status)
     if lag_s is None:
         yield f"not yet up to date since the daemon began{_waits_for(status, daemon)}"
     elif lag_s > max_lag_s:
@@ -82,6 +85,20 @@ def _reasons(
             f"what the other sites wrote in the last {human_duration(lag_s)} may be missing"
             f" (max_lag is {human_duration(max_lag_s)}){_waits_for(status, daemon)}"
         )
+
+
+def _held_back(status: Status) -> Iterator[str]:
+    """Yields the brakes that keep this disk from being as the volume is, or the other way round."""
+    for brake in status.brakes:
+        if brake.is_here:
+            yield f"brake {brake.name} holds changes ({brake.reason}): see geosync brake list"
+
+
+def _why_no_writes(status: Status) -> str:
+    if status.role == "primary":
+        return "it is the primary, but has yet to hear from the store whether it still is"
+    at = "" if status.primary in (None, status.site) else f"; the primary is {status.primary}"
+    return f"it is a {status.role}, where nothing that programs write is captured{at}"
 
 
 def _waits_for(status: Status, daemon: DaemonStatus) -> str:

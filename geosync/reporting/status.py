@@ -13,6 +13,7 @@ from conflict.version import ActorId, VersionVector
 from geosync.configuration import Configuration
 from geosync.disk.capabilities import DiskCapabilities
 from geosync.engine.brake_verdicts import KnownBrake, known_brakes
+from geosync.engine.roles import role_of, succession_of
 from geosync.engine.site import joined
 from geosync.errors import OperatorError
 from geosync.journal.journal import Journal
@@ -85,6 +86,7 @@ class DaemonStatus:
     protocol: DiskCapabilities | None = None  # how the disk is changed; None: not a real disk
     excluded: tuple[str, ...] = ()  # the first files that are never captured here
     excluded_count: int = 0
+    takes_writes: bool = True  # programs may write here, as far as this site has heard
     lag_s: float | None = None  # since all that the others had stored was on this disk; None: never
     store_failures: int = 0  # cycles since the daemon began in which the store failed
     http_address: str = ""  # where the HTTP server listens; '' for nowhere
@@ -109,6 +111,12 @@ class Status:
     problem_count: int
     daemon: DaemonStatus | None  # None: read from the journal, while no daemon runs
     brakes: tuple[KnownBrake, ...] = ()  # that hold something, here or at other sites
+    role: str = "multi-master"  # what the site does now
+    writes_to_store: bool = True
+    primary: str | None = None  # who is the primary, or was the last; None: nobody ever was
+    drift: tuple[WaitingPath, ...] = ()  # the first paths, each with how it differs
+    drift_count: int = 0
+    late_write_count: int = 0
 
 
 def observe_status(
@@ -140,6 +148,8 @@ def observe_status(
             " start it with geosync run, and read there what hinders it"
         )
     problems = journal.problems()
+    role = role_of(configuration.mode, journal, ActorId(actor))
+    current = succession_of(journal).current
     return Status(
         volume=configuration.volume,
         site=configuration.site,
@@ -158,6 +168,12 @@ def observe_status(
         problem_count=len(problems),
         daemon=daemon,
         brakes=tuple(known_brakes(journal, configuration.site)),
+        role=role.name,
+        writes_to_store=role.may_publish,
+        primary=None if current is None else current.site,
+        drift=_drift(journal),
+        drift_count=journal.drift.count(),
+        late_write_count=len(journal.drift.late_writes()),
     )
 
 
@@ -167,6 +183,11 @@ def waiting_paths(waiting: Mapping[Path, str]) -> tuple[WaitingPath, ...]:
         WaitingPath(display_name(joined(path)), reason)
         for path, reason in sorted(waiting.items())[:WAITING_SHOWN_MAX]
     )
+
+
+def _drift(journal: Journal) -> tuple[WaitingPath, ...]:
+    first = journal.drift.all()[:WAITING_SHOWN_MAX]
+    return tuple(WaitingPath(display_name(each.path), each.kind) for each in first)
 
 
 def excluded_paths(excluded: Sequence[Path]) -> tuple[str, ...]:

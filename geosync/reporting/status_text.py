@@ -8,7 +8,7 @@ from typing import Final
 
 from geosync.reporting.brake_text import brake_json
 from geosync.reporting.protocol_text import protocol_text
-from geosync.reporting.readiness import lag_of
+from geosync.reporting.readiness import MAX_LAG_S, lag_of, readiness
 from geosync.reporting.status import DaemonStatus, OtherSite, Status, ToPublish
 from geosync.terminal import (
     display_name,
@@ -40,6 +40,9 @@ def status_json(status: Status, *, now_ms: int) -> JsonObject:
         "volume": status.volume,
         "site": status.site,
         "mode": status.mode,
+        "role": status.role,
+        "primary": status.primary,
+        "writes_to_store": status.writes_to_store,
         "root": status.root,
         "actor": status.actor,
         "summary": summary(status),
@@ -49,6 +52,9 @@ def status_json(status: Status, *, now_ms: int) -> JsonObject:
         "age_s": max(0, now_ms - status.taken_at_ms) / 1000,
         "entries": status.entries,
         "conflicts": status.conflicts,
+        "drift_count": status.drift_count,
+        "drift": [{"path": each.path, "differs": each.reason} for each in status.drift],
+        "late_write_count": status.late_write_count,
         "brakes": [brake_json(brake, now_ms=now_ms) for brake in status.brakes],
         "to_publish": asdict(status.to_publish),
         "sites": [_site_json(site, now_ms) for site in status.sites],
@@ -119,13 +125,14 @@ def _lines(status: Status, now_ms: int) -> Iterable[str]:
     yield from _brake_lines(status, now_ms)
     yield f"  directory    {status.root} ({_counted(status.entries, 'entry', 'entries')})"
     if status.daemon is not None:
-        yield f"  daemon       process {status.daemon.process_id}, {status.mode}"
+        yield f"  daemon       process {status.daemon.process_id}, {_role(status)}; {_ready(status, now_ms)}"
     else:
         yield "  daemon       not running; this was read from its journal"
     if status.daemon is not None and age_s > 1:
         yield f"  as of        {human_duration(age_s)} ago: the daemon is busy"
     yield f"  to publish   {_to_publish(status.to_publish)}"
     yield f"  conflicts    {_conflicts(status.conflicts)}"
+    yield from _failover_lines(status)
     if status.daemon is not None:
         yield from _daemon_lines(status.daemon)
     yield ""
@@ -133,6 +140,30 @@ def _lines(status: Status, now_ms: int) -> Iterable[str]:
     if status.problems:
         yield ""
         yield from _problem_lines(status, now_ms)
+
+
+def _ready(status: Status, now_ms: int) -> str:
+    found = readiness(status, now_ms=now_ms, max_lag_s=MAX_LAG_S)
+    return "ready" if found.is_ready else f"not ready: {'; '.join(found.reasons)}"
+
+
+def _role(status: Status) -> str:
+    if not status.writes_to_store:
+        return f"{status.role}: writes nothing to the store, and captures nothing here"
+    if status.mode in ("primary", "standby") and status.primary not in (None, status.site):
+        return f"{status.role} of {status.primary}"
+    return status.role
+
+
+def _failover_lines(status: Status) -> Iterable[str]:
+    if status.drift_count:
+        yield f"  drift        {_counted(status.drift_count, 'path')} changed on this disk, where"
+        yield "               nothing is captured; see: geosync conflicts list"
+        for path in status.drift[:PATHS_ON_SCREEN_MAX]:
+            yield f"    {path.path}: {path.reason}"
+    if status.late_write_count:
+        late = _counted(status.late_write_count, "late write")
+        yield f"  failover     {late} of a former primary; see: geosync promote --report"
 
 
 def _brake_lines(status: Status, now_ms: int) -> Iterable[str]:

@@ -84,7 +84,7 @@ def test_the_screen_tells_all_that_an_operator_asks_first() -> None:
     assert status_text(STATUS, now_ms=NOW_MS).splitlines() == [
         "bari of volume files: in sync",
         "  directory    /srv/files (3 entries)",
-        "  daemon       process 42, multi-master",
+        "  daemon       process 42, multi-master; not ready: not yet up to date since the daemon began",
         "  to publish   nothing",
         "  conflicts    none",
         "  watching     12 directories",
@@ -166,3 +166,39 @@ def test_what_is_excluded_is_counted_and_the_first_are_named() -> None:
     assert "30 files" in line
     assert r"logs/0.log\n, logs/1.log\n, …" in line
     assert "excluded" not in status_text(STATUS, now_ms=NOW_MS)
+
+
+def test_a_replica_says_that_it_writes_nothing_and_what_drifted() -> None:
+    daemon = replace(DAEMON, takes_writes=False, lag_s=0.0)
+    drift = tuple(WaitingPath(f"file {number}", "changed") for number in range(20))
+    status = replace(
+        STATUS,
+        daemon=daemon,
+        mode="replica",
+        role="replica",
+        writes_to_store=False,
+        drift=drift,
+        drift_count=30,
+    )
+    lines = status_text(status, now_ms=NOW_MS).splitlines()
+    assert lines[2] == (
+        "  daemon       process 42, replica: writes nothing to the store, and captures nothing here;"
+        " not ready: it is a replica, where nothing that programs write is captured"
+    )
+    assert "  drift        30 paths changed on this disk, where" in lines
+    assert sum(line.startswith("    file ") for line in lines) == 5
+
+
+def test_a_standby_says_whom_it_follows_and_what_came_late() -> None:
+    status = replace(
+        STATUS,
+        daemon=replace(DAEMON, takes_writes=False, lag_s=0.0),
+        mode="primary",
+        role="standby",
+        primary="cnaf",
+        late_write_count=2,
+    )
+    text = status_text(status, now_ms=NOW_MS)
+    assert "process 42, standby of cnaf; not ready: " in text
+    assert "the primary is cnaf" in text
+    assert "2 late writes of a former primary; see: geosync promote --report" in text
