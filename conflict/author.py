@@ -122,6 +122,19 @@ class Author:
         self._set_aside(claim, NOTHING, frozenset({dot}))
         return replace(claim, content_dots=frozenset({dot}))
 
+    def reassert(self, claims: tuple[Claim, ...], content: Content) -> tuple[Claim, ...]:
+        """Writes what is on the disk once more, over what a person does not want at the name.
+
+        Other versions stay conflicts, and lose to this one.
+        """
+        node = claims[0].node
+        others = {version.dot for version in self._state(node).visible_versions()}
+        others -= _joined(claim.content_dots for claim in claims)
+        claims = self.write(claims, content, ())
+        if others:
+            self._set_aside(claims[0], NOTHING, frozenset(others))
+        return claims
+
     def set_attributes(self, claims: tuple[Claim, ...], attributes: AttributeChanges) -> None:
         """Writes attributes of a file or directory; does nothing when there are none."""
         if attributes:

@@ -5,6 +5,8 @@ What has to make room at once is parked meanwhile; this breaks cycles of renames
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from conflict.actions import Park, RemoveDirectory, RemoveFile
 from conflict.agenda import Agenda
 from conflict.picture import Picture
@@ -14,14 +16,19 @@ from conflict.synced import PARKED, ROOT_ENTRY, EntryId, Path, SyncedEntry, move
 class Leaving:
     """The entries of one plan that nobody wants where they are."""
 
-    def __init__(self, picture: Picture, agenda: Agenda) -> None:
+    def __init__(
+        self, picture: Picture, agenda: Agenda, is_held: Callable[[SyncedEntry], bool]
+    ) -> None:
         self._picture = picture
         self._agenda = agenda
+        self._is_held = is_held  # until a person decided: it leaves no name
         self._leaving: dict[EntryId, SyncedEntry] = {}
         self._opened: set[EntryId] = set()
 
     def leave(self, entry: SyncedEntry) -> None:
         """Has an entry removed at the end, unless it is moved to its new name before."""
+        if self._is_held(entry):
+            return
         self._leaving.setdefault(entry.entry, entry)
         for path in self._picture.wanted_paths(entry):
             self._agenda.add(path)

@@ -7,7 +7,7 @@ if its new place is not free yet, and removed otherwise; removals come last, dee
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
 from conflict.actions import Action, MakeDirectory
@@ -31,10 +31,12 @@ class Plan:
     Attributes:
         actions: in this order. Later ones may rest on earlier ones.
         deferred: names that were not planned, as the directory on the disk is to be elsewhere.
+        held: names that were not planned, as what is there, or is to come there, is held.
     """
 
     actions: tuple[Action, ...]
     deferred: frozenset[Path] = frozenset()
+    held: frozenset[Path] = frozenset()
 
 
 def plan(
@@ -42,6 +44,7 @@ def plan(
     synced: SyncedStore,
     dirty: Iterable[Path],
     bring_out: Iterable[EntryId] = (),
+    held: Container[NodeId] = (),
 ) -> Plan:
     """Plans the names at which merged and synced tree may differ.
 
@@ -52,8 +55,9 @@ def plan(
             depend on them, are planned too: directories above that are not as they should be,
             and what is below a directory that is new, gone or merged with another.
         bring_out: parked directories that are to be visible first of all.
+        held: files and directories that stay on the disk as they are, until a person decided.
     """
-    return _Planner(nodes, synced).run(dirty, bring_out)
+    return _Planner(nodes, synced, held).run(dirty, bring_out)
 
 
 def locations_at(nodes: NodeStore, path: Path) -> set[Location]:
@@ -65,10 +69,12 @@ def locations_at(nodes: NodeStore, path: Path) -> set[Location]:
 
 
 class _Planner:
-    def __init__(self, nodes: NodeStore, synced: SyncedStore) -> None:
+    def __init__(self, nodes: NodeStore, synced: SyncedStore, held: Container[NodeId]) -> None:
         self._picture = Picture(nodes, synced)
         self._agenda = Agenda()
-        self._leaving = Leaving(self._picture, self._agenda)
+        self._held = held
+        self._held_at: set[Path] = set()
+        self._leaving = Leaving(self._picture, self._agenda, self._holds)
         self._files = FilePlanner(self._picture, self._leaving)
 
     def run(self, dirty: Iterable[Path], bring_out: Iterable[EntryId]) -> Plan:
@@ -82,16 +88,34 @@ class _Planner:
                 self._plan_name(self._agenda.next())
         self._leaving.remove()
         self._picture.apply_directory_attributes()
-        return Plan(tuple(self._picture.actions), self._agenda.deferred())
+        actions = tuple(self._picture.actions)
+        return Plan(actions, self._agenda.deferred() - self._held_at, frozenset(self._held_at))
+
+    def _holds(self, entry: SyncedEntry) -> bool:
+        return any(node in self._held for node in entry.nodes)
+
+    def _is_held(self, here: SyncedEntry | None, wanted: Rendered) -> bool:
+        """Tells whether a name shows what is held, or is to show what is held elsewhere."""
+        if here is not None and self._holds(here):
+            return True
+        return any(
+            claim.node in self._held and self._picture.synced.entries_of_node(claim.node)
+            for claim in wanted.claims
+        )
 
     def _plan_name(self, path: Path) -> None:
         directory = entry_at_path(self._picture.synced, path[:-1])
         together = directories_at(self._picture.nodes, path[:-1])
+        here = None
+        if directory is not None:
+            here = self._picture.synced.entry_at(directory.entry, path[-1])
+        wanted = self._picture.wanted_in(together, path)
+        if self._is_held(here, wanted):
+            self._held_at.add(path)
+            return
         if directory is None or directory.nodes.isdisjoint(together):
             self._agenda.defer(path)
             return
-        wanted = self._picture.wanted_in(together, path)
-        here = self._picture.synced.entry_at(directory.entry, path[-1])
         if here is not None and here.copy_of:
             self._agenda.add((*path[:-1], here.copy_of))
         if wanted.is_directory:

@@ -29,6 +29,8 @@ class Applier:
         self._dirty = DirtyNames(site.journal)
         self._entries = PlannedEntries(site)
         self._to_bring_out: set[EntryId] = set()
+        self._held_names = DirtyNames(site.journal)  # which brakes keep from being planned
+        self._held: frozenset[NodeId] = frozenset()
         self._stage = ContentStage(site, fetcher)
 
     def mark(self, touched: Iterable[Location]) -> None:
@@ -67,8 +69,19 @@ class Applier:
         """Says that the disk may differ from the merged tree at these paths."""
         self._dirty.add_paths(paths)
 
+    def hold(self, held: frozenset[NodeId]) -> None:
+        """Says which files and directories stay as they are, until a person decided."""
+        if held != self._held:
+            self._held = held
+            self._dirty.update(self._held_names)
+            self._held_names.clear()
+
+    def held_paths(self) -> list[Path]:
+        """Returns the names that are not as they are to be since a brake holds them, sorted."""
+        return sorted(self._held_names.paths())
+
     def has_work(self) -> bool:
-        """Tells whether the disk may differ from the merged tree."""
+        """Tells whether the disk may differ from the merged tree, but for what brakes hold."""
         return bool(self._dirty) or any(self._site.journal.synced.entries_in(PARKED))
 
     def waiting(self) -> list[Path]:
@@ -84,7 +97,8 @@ class Applier:
         result = ApplyResult()
         journal = self._site.journal
         asked, paths = self._dirty, self._dirty.paths()
-        planned = plan(journal.nodes, journal.synced, paths, sorted(self._to_bring_out))
+        bring_out = sorted(self._to_bring_out)
+        planned = plan(journal.nodes, journal.synced, paths, bring_out, self._held)
         self._entries = PlannedEntries(self._site)
         runner = BatchRunner(self._site, self._fetcher, self._entries, self._stage)
         self._dirty = DirtyNames(journal)
@@ -94,6 +108,7 @@ class Applier:
             runner.run(batch, result)
         # Names below a directory that was moved, or should have been, were not planned.
         self._dirty = asked.displaced(paths - planned.deferred)
+        self._held_names.add_paths(planned.held)
         self._note(result.undone)
         self._to_bring_out = result.to_bring_out
         self._dirty.add_paths(self._spoilt(planned.actions))
@@ -129,6 +144,7 @@ class Applier:
         """Remembers, once nothing is left to do, that all that was received is on the disk."""
         journal = self._site.journal
         received = journal.log.received()
-        if not self.has_work() and self._site.applied() != received:
+        is_all_done = not self.has_work() and not self._held_names
+        if is_all_done and self._site.applied() != received:
             with journal.transaction():
                 self._site.save_applied(received)
