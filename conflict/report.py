@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
 from conflict.merged_tree import NodeStore, directories_at, path_of
 from conflict.naming import copy_name
 from conflict.node import Location, NodeState, Version
 from conflict.operations import ROOT, NodeId
-from conflict.policy import ConflictPolicy, VolumePolicy, policy_of
-from conflict.rendering import Claim, ConflictKind, Rendered, claimants_at, render
+from conflict.policy import ConflictPolicy, PolicyRule, VolumePolicy, policy_of
+from conflict.rendering import (
+    Claim,
+    ConflictCopy,
+    ConflictKind,
+    Rendered,
+    claimants_at,
+    render,
+)
 from conflict.version import Dot
 
 Path = tuple[bytes, ...]
+
+
+class Decision(StrEnum):
+    """Which rule kept a version from its name."""
+
+    DIRECTORY = "directory"  # a directory has the name before files
+    DELETED = "deleted"  # the file was deleted by somebody who had this version beside it
+    SITE_PRIORITY = "site-priority"  # the policy of the path prefers the other site
+    ASIDE = "aside"  # it was written, or left, as a version beside the one that has the name
+    PLACED_LATER = "placed-later"  # the other file got the name later
+    EPOCH = "epoch"  # the other version was written under a later primary
+    WRITTEN_LATER = "written-later"  # the other version was written later, by the sites' clocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +48,7 @@ class Conflict:
     winner: Rendered | None  # what has the name; None when the file was deleted
     winner_version: Version | None  # None for a directory
     policy: ConflictPolicy
+    decision: Decision
 
     @property
     def identity(self) -> str:
@@ -90,7 +111,25 @@ def _at_name(nodes: NodeStore, policy: VolumePolicy, path: Path) -> Iterator[Con
             winner=rendered,
             winner_version=winner,
             policy=rule.policy,
+            decision=_decision(copy, winner, policy, rule),
         )
+
+
+def _decision(
+    copy: ConflictCopy, winner: Version | None, policy: VolumePolicy, rule: PolicyRule
+) -> Decision:
+    if winner is None:
+        return Decision.DIRECTORY
+    loser = copy.version
+    if policy.rank(rule, loser.dot) != policy.rank(rule, winner.dot):
+        return Decision.SITE_PRIORITY
+    if copy.kind is ConflictKind.NAME:
+        return Decision.PLACED_LATER
+    if loser.is_aside and not winner.is_aside:
+        return Decision.ASIDE
+    if loser.stamp.epoch != winner.stamp.epoch:
+        return Decision.EPOCH
+    return Decision.WRITTEN_LATER
 
 
 def _orphans(nodes: NodeStore, policy: VolumePolicy) -> Iterator[Conflict]:
@@ -113,6 +152,7 @@ def _orphans(nodes: NodeStore, policy: VolumePolicy) -> Iterator[Conflict]:
                 winner=None,
                 winner_version=None,
                 policy=rule.policy,
+                decision=Decision.DELETED,
             )
 
 

@@ -51,8 +51,10 @@ def command_parser() -> argparse.ArgumentParser:
     _add_status(commands, common)
     _add_wait(commands, common)
     _add_conflicts(commands, common)
+    _add_path_commands(commands, common)
     _add_brake(commands, common)
     _add_verify(commands, common)
+    _add_check(commands, common)
     _add_doctor(commands, common)
     _add_failover(commands, common)
     commands.add_parser(
@@ -95,9 +97,7 @@ def _add_init(
     parser.add_argument(
         "--state-dir", metavar="DIRECTORY", help="the journal's (/var/lib/geosync/VOLUME)"
     )
-    parser.add_argument(
-        "--mode", help="multi-master (the default), replica, primary or standby"
-    )
+    parser.add_argument("--mode", help="multi-master (the default), replica, primary or standby")
     parser.add_argument("--store", help="where the sites meet: swift (the default) or directory")
     parser.add_argument(
         "--directory-path", metavar="DIRECTORY", help="of the store, with --store directory"
@@ -186,6 +186,30 @@ def _add_conflicts(
     )
 
 
+def _add_path_commands(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    history = commands.add_parser(
+        "log",
+        parents=[common],
+        help="the history of a path: who, where, when, in place of what",
+        description="Shows what happened to every file and directory that ever had the path, on all"
+        " sites, through renames, as far as this site's journal goes back.",
+    )
+    reasons = commands.add_parser(
+        "why",
+        parents=[common],
+        help="why a path is as it is",
+        description="Shows what is on this disk, what the volume has there, what waits and why, and"
+        " which rule decided each conflict.",
+    )
+    for parser in (history, reasons):
+        parser.add_argument(
+            "path", metavar="PATH", help="below the root, or with the root before it"
+        )
+        _add_json(parser)
+
+
 def _add_verify(
     commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
 ) -> None:
@@ -232,6 +256,38 @@ def _add_brake(
     ):
         deciding = actions.add_parser(action, parents=[common], help=meaning)
         deciding.add_argument("identity", metavar="ID", help="as shown by: geosync brake list")
+
+
+def _add_check(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "check",
+        parents=[common],
+        help="tell a monitoring system how the site is doing, as its plugins do",
+        description="Prints one line with performance data, and ends with 0 for OK, 1 for WARNING,"
+        " 2 for CRITICAL, 3 for UNKNOWN.",
+    )
+    for letter, name, default in (
+        ("w", "warning", "lag=60,conflicts=0,brakes=0,problems=0"),
+        ("c", "critical", "lag=300"),
+    ):
+        parser.add_argument(
+            f"-{letter}",
+            f"--{name}",
+            metavar="NAME=NUMBER,…",
+            action="append",
+            help=f"{name.upper()} above these ({default}); names: lag, peer-lag (seconds),"
+            " conflicts, brakes, problems, waiting (paths), unpublished (changes)",
+        )
+    parser.add_argument(
+        "-t",
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=10.0,
+        help="CRITICAL when the daemon does not answer within so long (10)",
+    )
 
 
 def _add_doctor(

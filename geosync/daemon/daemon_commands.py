@@ -16,6 +16,7 @@ from geosync.daemon.failover_request import demotion, failover_report, promotion
 from geosync.daemon.mending_request import mending_of, progress_json
 from geosync.engine.brake_verdicts import plan_of
 from geosync.engine.resolving import Choice, find_conflict
+from geosync.engine.site import split
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 from geosync.reporting.brake_text import brake_json, plan_json
@@ -59,6 +60,7 @@ class DaemonCommands:
             "conflicts_resolve": self._conflicts_resolve,
             "brake_list": self._brake_list,
             "brake_decide": self._brake_decide,
+            "path_live": self._path_live,
             "sync": self._sync,
             "wait": self._wait,
             "demote": self._demote,
@@ -126,6 +128,17 @@ class DaemonCommands:
             return brake_json(found, now_ms=loop.engine.site.now_ms())
 
         return self._ask(decide)
+
+    def _path_live(self, arguments: JsonObject) -> JsonObject:
+        """Says what only the daemon knows of a path, which is given by its bytes in hexadecimal."""
+        path = split(bytes.fromhex(_text(arguments, "path_hex")))
+
+        def look(loop: ControlLoop) -> JsonObject:
+            waiting = loop.engine.waiting().get(path)
+            is_excluded = loop.engine.site.capture_rules.is_excluded(path)
+            return {"waiting": waiting, "is_excluded": is_excluded}
+
+        return self._ask(look)
 
     def _sync(self, arguments: JsonObject) -> JsonObject:
         """Captures everything, and returns how far all is after at most a slice of time.

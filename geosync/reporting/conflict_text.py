@@ -9,7 +9,7 @@ from conflict.node import Version
 from conflict.operations import ROOT
 from conflict.policy import ConflictPolicy, policy_of
 from conflict.rendering import ConflictKind
-from conflict.report import Conflict
+from conflict.report import Conflict, Decision
 from conflict.version import ActorId
 from geosync.engine.mirroring import mirror_path
 from geosync.engine.site import joined
@@ -26,6 +26,17 @@ _KINDS: dict[str, str] = {
 }
 
 
+_DECISIONS: dict[str, str] = {
+    Decision.DIRECTORY.value: "a directory has the name before files",
+    Decision.DELETED.value: "whoever deleted the file had this version beside it",
+    Decision.SITE_PRIORITY.value: "the policy of this path prefers the other site",
+    Decision.ASIDE.value: "it was left beside the version that has the name",
+    Decision.PLACED_LATER.value: "the other file got the name later, by the sites' clocks",
+    Decision.EPOCH.value: "the other version was written under a later primary",
+    Decision.WRITTEN_LATER.value: "the other version was written later, by the sites' clocks",
+}
+
+
 def conflict_json(conflict: Conflict, journal: Journal) -> JsonObject:
     """Returns a conflict as JSON knows it; docs/commands.md tells what the keys mean."""
     sites = policy_of(journal.nodes.node(ROOT)).sites
@@ -35,6 +46,7 @@ def conflict_json(conflict: Conflict, journal: Journal) -> JsonObject:
         "path": display_name(joined(conflict.path)),
         "kind": conflict.kind.value,
         "policy": conflict.policy.value.decode(),
+        "decided_by": conflict.decision.value,
         "winner": None if winner is None else _version_json(winner, sites),
         "loser": _version_json(conflict.loser, sites),
         "kept_at": _kept_at(conflict),
@@ -63,6 +75,12 @@ def _kept_at(conflict: Conflict) -> str | None:
             return display_name(mirror_path(conflict))
 
 
+def decision_text(found: Mapping[str, object]) -> str:
+    """Returns which rule decided a conflict that its JSON tells of, in words."""
+    code = str(found["decided_by"])
+    return _DECISIONS.get(code, code)
+
+
 def conflict_table(found: Iterable[Mapping[str, object]]) -> str:
     """Returns conflicts, as their JSON tells them, as a table."""
     rows = [
@@ -82,6 +100,7 @@ def conflict_text(found: Mapping[str, object]) -> str:
             f"  has the name    {_who(found['winner'])}",
             f"  was kept aside  {_who(found['loser'])}",
             f"  where           {kept_at or 'in the history only'}",
+            f"  decided by      {decision_text(found)}",
             f"  policy          {found['policy']}",
             "",
             f"To settle it: geosync conflicts resolve {found['id']} --take winner|loser|both",
