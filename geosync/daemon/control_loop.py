@@ -252,6 +252,7 @@ class ControlLoop:
     def _tell_hooks(self, status: Status, now_s: float) -> None:
         if self._hooks.are_any:
             self._hooks.note_conflicts(self.engine.conflicts(), now_s)
+            self._hooks.note_brakes(self.engine.brakes(), now_s)
             self._hooks.note_sites(status.sites, status.taken_at_ms, now_s)
 
     # What to look at

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from conflict.report import Conflict
+from geosync.engine.brake_verdicts import KnownBrake
 from geosync.hook_rules import Occasion
 from geosync.hooks.hook_queue import Occurrence
 from geosync.reporting.status import OtherSite
@@ -32,6 +33,27 @@ def _occurrence(occasion: Occasion, conflict: Conflict) -> Occurrence:
     return Occurrence(
         occasion, conflict.path, {"conflict": conflict.identity, "kind": conflict.kind.value}
     )
+
+
+class NewBrakes:
+    """Compares brakes with those of the last time. Those that hold at the first look are told."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def since(self, brakes: Iterable[KnownBrake]) -> Iterator[Occurrence]:
+        """Yields brakes that have engaged, at this site or at another one."""
+        now = {brake.name: brake for brake in brakes}
+        for name in sorted(now.keys() - self._known):
+            brake = now[name]
+            facts: dict[str, str | int] = {
+                "brake": name,
+                "site": brake.site,
+                "kind": brake.kind.value,
+                "reason": brake.reason,
+            }
+            yield Occurrence(Occasion.BRAKE, None, facts)
+        self._known = set(now)
 
 
 class SilentSites:

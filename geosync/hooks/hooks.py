@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 
 from conflict.report import Conflict
 from geosync.configuration import Configuration
+from geosync.engine.brake_verdicts import KnownBrake
 from geosync.hook_rules import HookRule, Occasion, Path
-from geosync.hooks.happenings import ConflictChanges, SilentSites
+from geosync.hooks.happenings import ConflictChanges, NewBrakes, SilentSites
 from geosync.hooks.hook_input import standard_input, variables
 from geosync.hooks.hook_process import run_program
 from geosync.hooks.hook_queue import HookQueue, HookRun, Occurrence
@@ -27,6 +28,7 @@ class Hooks:
         self._queue = HookQueue(rules)
         self._runner = HookRunner(rules, self._run_program)
         self._conflicts = ConflictChanges()
+        self._brakes = NewBrakes()
         self._silences = [SilentSites(seconds) for seconds in _silences(rules)]
 
     @property
@@ -41,6 +43,10 @@ class Hooks:
     def note_conflicts(self, conflicts: Iterable[Conflict], now_s: float) -> None:
         """Takes in all conflicts that are open now."""
         self._queue.note(self._conflicts.since(conflicts), now_s)
+
+    def note_brakes(self, brakes: Iterable[KnownBrake], now_s: float) -> None:
+        """Takes in all brakes that hold something now."""
+        self._queue.note(self._brakes.since(brakes), now_s)
 
     def note_sites(self, sites: tuple[OtherSite, ...], now_ms: int, now_s: float) -> None:
         """Takes in what is known of the other sites now."""

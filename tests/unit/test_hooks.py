@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from conflict.brakes import Amount, BrakeKind
+from conflict.version import ActorId, Dot
+from geosync.engine.brake_verdicts import KnownBrake
 from geosync.hook_rules import HookInput, HookRule, Occasion
 from geosync.hooks import hook_runner
-from geosync.hooks.happenings import SilentSites
+from geosync.hooks.happenings import NewBrakes, SilentSites
 from geosync.hooks.hook_input import standard_input, variables
 from geosync.hooks.hook_process import OUTPUT_KEPT_BYTES, HookFailed, run_program
 from geosync.hooks.hook_queue import GATHERED_FOR_AT_MOST, HookQueue, HookRun, Occurrence
@@ -116,6 +119,29 @@ def test_a_site_that_has_nothing_to_answer_is_never_silent() -> None:
     assert occasions(silence, other(5, 0), 0) == []
     assert occasions(silence, other(5, 0), 10**9) == []
     assert occasions(silence, other(5, 1), 10**9 + 1) == []
+
+
+# Brakes
+
+
+def test_a_brake_is_told_once_wherever_it_has_engaged() -> None:
+    brake = KnownBrake(
+        dot=Dot(ActorId(b"c" * 16), 7),
+        site="cnaf",
+        is_here=False,
+        kind=BrakeKind.DELETION,
+        reason="900 of 1000 files would be deleted",
+        since_ms=0,
+        amount=Amount(),
+        paths=(b"a",),
+    )
+    brakes = NewBrakes()
+    (told,) = brakes.since([brake])
+    assert (told.occasion, told.path) == (Occasion.BRAKE, None)
+    assert told.facts.items() >= {"brake": brake.name, "site": "cnaf"}.items()
+    assert list(brakes.since([brake])) == []
+    assert list(brakes.since([])) == []
+    assert len(list(brakes.since([brake]))) == 1  # it holds something again
 
 
 # What a program is told
