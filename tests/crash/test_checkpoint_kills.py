@@ -1,0 +1,125 @@
+"""Killed before any step of writing, confirming or joining from a checkpoint, or cutting a log."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from geosync.checkpoint_pace import CheckpointPace
+from geosync.engine.checkpoint_statements import checkpointing, confirmed_checkpoints
+from tests.support.disk_tree import disk_tree
+from tests.support.kill_points import Killed, KillPoints
+from tests.support.local_sites import LocalSite, local_sites, settle
+from transport.memory_store import MemoryStore
+from transport.object_names import CheckpointName, recognise, segment_name
+
+OFTEN = CheckpointPace(operations=8)
+EVERY = int(os.environ.get("GEOSYNC_CHECKPOINT_KILLS_EVERY", "9"))
+ROUNDS = 30
+
+
+def _write(site: LocalSite, name: str) -> None:
+    for number in range(4):
+        site.write(f"{name}/{number}".encode(), f"{name} {number}".encode())
+
+
+def _live(sites: list[LocalSite], mortal: LocalSite, points: KillPoints) -> bool:
+    """Lets all sites run; one of them is killed at its step. Returns whether it was."""
+    mortal.wrap_disk = points.mortal
+    mortal.wrap_store = points.mortal
+    mortal.wrap_journal = points.mortal_journal
+    try:
+        mortal.open()
+        for _ in range(ROUNDS):
+            for site in sites:
+                site.cycle()
+    except Killed:
+        return True
+    finally:
+        mortal.close()
+        mortal.unwrap()
+    return False
+
+
+def _is_cut(site: LocalSite, store: MemoryStore) -> bool:
+    first = segment_name(site.engine.site.actor, 0)
+    return first not in set(store.list_names("log/"))
+
+
+def _killed_while_keeping(kill_before: int) -> bool:
+    """One of two sites is killed; afterwards a checkpoint counts, logs are cut, a site joins."""
+    store = MemoryStore()
+    points = KillPoints(kill_before)
+    with local_sites(store, "bari", "cnaf", "late") as (bari, cnaf, late):
+        late.close()
+        shutil.rmtree(late.state_dir)
+        late.incarnation += 1
+        bari.checkpoint_pace = cnaf.checkpoint_pace = OFTEN
+        cnaf.reopen()
+        _write(bari, "one")
+        settle(bari, cnaf)
+        bari.close()
+        was_killed = _live([bari, cnaf], bari, points)
+        bari.open()
+        settle(bari, cnaf)
+        _write(cnaf, "two")
+        for _ in range(3 * ROUNDS):
+            bari.cycle()
+            cnaf.cycle()
+        why = f"killed before step {kill_before}: {points.where}"
+        assert not bari.problems() | cnaf.problems(), why
+        site = bari.engine.site
+        assert confirmed_checkpoints(site, checkpointing(site)), why
+        assert _is_cut(bari, store), why
+        assert _is_cut(cnaf, store), why
+        late.open()
+        settle(bari, cnaf, late)
+        assert disk_tree(late.root) == disk_tree(bari.root) == disk_tree(cnaf.root), why
+        stored = {
+            (name.actor, name.number)
+            for name in map(recognise, store.list_names("checkpoints/"))
+            if isinstance(name, CheckpointName)
+        }
+        told = {(each.writer, each.written.number) for each in checkpointing(site).written}
+        assert stored <= told, f"{why}: something unfinished is left"
+        return was_killed
+
+
+def _killed_while_joining(kill_before: int) -> bool:
+    """A site that joins from a checkpoint is killed, and joins all the same."""
+    store = MemoryStore()
+    points = KillPoints(kill_before)
+    with local_sites(store, "bari", "late") as (bari, late):
+        late.close()
+        shutil.rmtree(late.state_dir)
+        late.incarnation += 1
+        bari.checkpoint_pace = OFTEN
+        bari.reopen()
+        _write(bari, "one")
+        for _ in range(ROUNDS):
+            bari.cycle()
+        assert _is_cut(bari, store)
+        bari.write(b"later", b"than the checkpoint")
+        settle(bari)
+        late.write(b"one/1", b"one 1")
+        late.write(b"mine", b"only here")
+        was_killed = _live([bari, late], late, points)
+        late.open()
+        settle(bari, late)
+        why = f"killed before step {kill_before}: {points.where}"
+        assert disk_tree(late.root) == disk_tree(bari.root), why
+        assert bari.read(b"mine") == b"only here", why
+        assert not bari.problems() | late.problems(), why
+        assert not late.engine.conflicts(), why
+        return was_killed
+
+
+@pytest.mark.parametrize("scenario", [_killed_while_keeping, _killed_while_joining])
+def test_a_kill_before_any_step_leaves_a_volume_that_works(scenario: object) -> None:
+    assert callable(scenario)
+    kill_before = 0
+    while scenario(kill_before):
+        kill_before += EVERY
+    assert kill_before > 20
