@@ -129,6 +129,7 @@ def test_a_brake_is_told_once_wherever_it_has_engaged() -> None:
         dot=Dot(ActorId(b"c" * 16), 7),
         site="cnaf",
         is_here=False,
+        is_capture=True,
         kind=BrakeKind.DELETION,
         reason="900 of 1000 files would be deleted",
         since_ms=0,
@@ -136,7 +137,7 @@ def test_a_brake_is_told_once_wherever_it_has_engaged() -> None:
         paths=(b"a",),
     )
     brakes = NewBrakes()
-    (told,) = brakes.since([brake])
+    (told,) = list(brakes.since([brake]))
     assert (told.occasion, told.path) == (Occasion.BRAKE, None)
     assert told.facts.items() >= {"brake": brake.name, "site": "cnaf"}.items()
     assert list(brakes.since([brake])) == []
