@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from conflict.errors import GeosyncError
 from geosync.commands.command_parser import command_parser
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 
+UNKNOWN_STATE: Final = 3  # of `geosync check`; see geosync.reporting.check_text.CheckState
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
     Raises:
-        SystemExit: with code 2 for a wrong command line, with 0 after --help.
+        SystemExit: with code 2 for a wrong command line (3 for `check`), with 0 after --help.
     """
-    parser = command_parser()
-    arguments, rest = parser.parse_known_args(argv)
-    if arguments.command == "demo":
-        arguments.rest = rest
-    elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments = _parsed(sys.argv[1:] if argv is None else argv)
     try:
         # Imported now: most commands need a few modules only.
         command = importlib.import_module(f"geosync.commands.{arguments.command}_command")
@@ -38,6 +37,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.FAILED)
+
+
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    parser = command_parser()
+    try:
+        arguments, rest = parser.parse_known_args(argv)
+        if arguments.command == "demo":
+            arguments.rest = rest
+        elif rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    except SystemExit as ending:
+        if ending.code == ExitCode.BAD_USAGE and argv[:1] == ["check"]:
+            raise SystemExit(UNKNOWN_STATE) from ending  # 2 would be CRITICAL
+        raise
+    return arguments
 
 
 def _exit_code(error: GeosyncError) -> ExitCode:

@@ -89,6 +89,10 @@ def _site_metrics(status: Status, now_ms: int) -> Iterator[Metric]:
     yield _gauge("entries", "Files, directories and the like that are synced here.", status.entries)
     yield _gauge("conflicts", "Conflicts that are open.", status.conflicts)
     yield _gauge("problems", "Problems that `geosync status` names.", status.problem_count)
+    undecided = sum(brake.verdict is None for brake in status.brakes)
+    yield _gauge("brakes", "Brakes that wait for a decision, here or elsewhere.", undecided)
+    held = sum(brake.amount.count for brake in status.brakes if brake.is_here)
+    yield _gauge("held_files", "Files and directories that brakes hold on this site.", held)
     waiting = status.to_publish
     yield _gauge(
         "unpublished_operations",

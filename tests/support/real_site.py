@@ -31,7 +31,14 @@ class RealSite:
     """
 
     def __init__(
-        self, directory: Path, name: str, store: str, *, volume: str = "files", tuning: str = ""
+        self,
+        directory: Path,
+        name: str,
+        store: str,
+        *,
+        volume: str = "files",
+        tuning: str = "",
+        listen: str = "",
     ) -> None:
         """Writes the configuration.
 
@@ -41,6 +48,7 @@ class RealSite:
             store: lines of TOML that say where the sites meet.
             volume: its name.
             tuning: lines of the table [tuning].
+            listen: of the HTTP server.
         """
         directory.mkdir(parents=True)
         self.name = name
@@ -51,7 +59,7 @@ class RealSite:
         self.root.mkdir()
         self.configuration.write_text(
             f'volume = "{volume}"\nsite = "{name}"\nroot = "{self.root}"\n'
-            f'state_dir = "{self.state_dir}"\n{store}\n[http]\nlisten = ""\n'
+            f'state_dir = "{self.state_dir}"\n{store}\n[http]\nlisten = "{listen}"\n'
             f"[tuning]\npoll_active_ms = 50\npoll_idle_ms = 300\n{tuning}"
         )
         self._daemon: subprocess.Popen[bytes] | None = None
