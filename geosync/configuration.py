@@ -4,7 +4,7 @@ import os
 import re
 import secrets
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import NoReturn
@@ -28,6 +28,9 @@ DEFAULT_LISTEN = "127.0.0.1:8484"
 CONFIGURATION_BYTES_MAX = 1 << 20
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+ENDPOINT_KEYS = ("name", "cloud", "auth_url", "region_name", "interface", "cacert")
+"""Of a table [[swift.endpoint]]; all else is the same at all endpoints of one store."""
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TOP_LEVEL_KEYS = (
     "volume", "site", "root", "state_dir", "mode", "drift", "allow_setuid", "store", "swift",
@@ -130,6 +133,7 @@ class Configuration:
             -> name here, or b"#" and a number.
         groups: the same for groups.
         swift: the [swift] table as it stands, which the Swift store checks; it holds secrets.
+        swift_endpoints: the tables [[swift.endpoint]], the nearest first: what is different there.
         directory_path: where the directory store lies; None unless configured.
         http_listen: None turns HTTP off.
         http_names: host names by which the HTTP server may be asked, besides its own.
@@ -151,6 +155,7 @@ class Configuration:
     groups: dict[bytes, bytes]
     store: StoreKind
     swift: dict[str, str] = field(repr=False)
+    swift_endpoints: tuple[dict[str, str], ...] = field(repr=False)
     directory_path: bytes | None
     http_listen: ListenAddress | None
     http_names: tuple[str, ...]
@@ -215,6 +220,7 @@ def parse_configuration(document: Mapping[str, object], source: str) -> Configur
         groups=read_owner_map(reader.table("groups")),
         store=store,
         swift=_swift(reader.table("swift")),
+        swift_endpoints=_swift_endpoints(reader.table("swift")),
         directory_path=_directory_path(reader.table("directory"), store),
         http_listen=_http_listen(http := reader.table("http")),
         http_names=_http_names(http),
@@ -232,11 +238,24 @@ def parse_configuration(document: Mapping[str, object], source: str) -> Configur
 
 def _swift(reader: TableReader) -> dict[str, str]:
     for key, value in reader.values.items():
-        if not isinstance(value, str):
+        if not isinstance(value, str) and key != "endpoint":
             # The value is not shown: it may be a password that happens to be a number.
             found = f"a value of type {type(value).__name__}"
             reader.report(key, found, "a text", "write the value between quotes")
     return {key: value for key, value in reader.values.items() if isinstance(value, str)}
+
+
+def _swift_endpoints(reader: TableReader) -> tuple[dict[str, str], ...]:
+    readers = reader.tables("endpoint")
+    for each in readers:
+        each.refuse_unknown(ENDPOINT_KEYS)
+        if "name" not in each.values:
+            each.report("name", "nothing", "a name of your own for it", "write name = …")
+    endpoints = tuple(_swift(each) for each in readers)
+    names = [endpoint.get("name", "") for endpoint in endpoints]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        reader.report("endpoint", f"two called {shown(name)}", "different names", "rename one")
+    return endpoints
 
 
 def _directory_path(reader: TableReader, store: StoreKind) -> bytes | None:
@@ -381,6 +400,7 @@ def default_configuration_text(configuration: Configuration) -> str:
         groups=owner_lines(configuration.groups, 'www-data = "#48"'),
         store=toml_string(configuration.store),
         swift=_swift_lines(configuration.swift),
+        endpoints=_endpoint_lines(configuration.swift_endpoints),
         directory_path=_directory_line(configuration.directory_path),
         listen=toml_string(listen),
         http_names=_http_names_line(configuration.http_names),
@@ -433,6 +453,11 @@ store = {store}
 # How to log in to Swift. What is not written here is taken from the environment (OS_* or ST_*
 # variables); cloud names an entry of clouds.yaml. Keep this file secret if it holds a key.
 {swift}
+
+# Where one store is reached through several endpoints (regions of one cluster), the nearest first:
+# the first that works is used, and the nearest again once it is back. What a table does not say is
+# as in [swift]; it may say cloud, auth_url, region_name, interface and cacert.
+{endpoints}
 
 [directory]
 # Where the store lies when store = "directory".
@@ -502,6 +527,16 @@ _SWIFT_EXAMPLES = """\
 # key = "…\""""
 
 
+_ENDPOINT_EXAMPLES = """\
+# [[swift.endpoint]]
+# name = "near"
+# region_name = "bari"
+# [[swift.endpoint]]
+# name = "far"
+# auth_url = "https://…/v3"
+# region_name = "cnaf\""""
+
+
 def _swift_lines(swift: Mapping[str, str]) -> str:
     if not swift:
         return _SWIFT_EXAMPLES
@@ -509,6 +544,12 @@ def _swift_lines(swift: Mapping[str, str]) -> str:
         f"{key if _BARE_KEY.fullmatch(key) else toml_string(key)} = {toml_string(value)}"
         for key, value in swift.items()
     )
+
+
+def _endpoint_lines(endpoints: Sequence[Mapping[str, str]]) -> str:
+    if not endpoints:
+        return _ENDPOINT_EXAMPLES
+    return "\n\n".join(f"[[swift.endpoint]]\n{_swift_lines(each)}" for each in endpoints)
 
 
 def _directory_line(path: bytes | None) -> str:

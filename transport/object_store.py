@@ -81,12 +81,30 @@ def check_range(name: str, offset: int, length: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointState:
+    """How one of several ways to a store is doing.
+
+    Attributes:
+        name: as configured.
+        is_in_use: whether it is the one that is asked first.
+        problem: why it is left alone at present; "" when it is well.
+        down_for_s: for how long; 0 when it is well.
+    """
+
+    name: str
+    is_in_use: bool
+    problem: str = ""
+    down_for_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class StoreCounters:
-    """What a store has done since it was opened."""
+    """What a store has done since it was opened; of several endpoints, how they are doing."""
 
     requests: int = 0
     upload_bytes: int = 0
     download_bytes: int = 0
+    endpoints: tuple[EndpointState, ...] = ()
 
 
 class StoreMeter:

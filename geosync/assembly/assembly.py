@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from threading import Event
@@ -12,18 +13,22 @@ from typing import Final
 from geosync.assembly.journal_of_root import open_journal
 from geosync.assembly.read_only_store import ReadOnlyStore
 from geosync.assembly.transfer_pool import TransferPool
-from geosync.clock import Clock
+from geosync.clock import Clock, SystemClock
 from geosync.configuration import Configuration, Mode, StoreKind
 from geosync.disk.owner_names import OwnerNames
 from geosync.disk.posix_disk import PosixDisk
 from geosync.engine.engine import Engine
 from geosync.engine.membership import Identity, Randomness, identify
 from geosync.engine.site import Site
+from geosync.event_log import event_logger
 from geosync.journal.journal import Journal
 from transport.directory_store import DirectoryStore
+from transport.failover_store import FailoverStore
 from transport.hashing import KEY_SIZE_BYTES, VolumeHasher
 from transport.object_store import ObjectStore
 from transport.retrying_store import RetryingStore
+
+_log = event_logger(__name__)
 
 STORE_TIMEOUT_S: Final = 20.0
 """How long Swift may be silent. A Swift that has a dead node of its own needs up to 15 s."""
@@ -43,12 +48,44 @@ def _open_writable(configuration: Configuration, environment: Mapping[str, str])
     if configuration.store is StoreKind.DIRECTORY:
         assert configuration.directory_path is not None
         return DirectoryStore(configuration.directory_path)
+    opened = open_swift_endpoints(configuration, environment)
+    if len(opened) == 1:
+        return opened[0][1]
+    clock = SystemClock()
+    return FailoverStore(
+        opened,
+        monotonic=clock.monotonic_s,
+        in_background=lambda work: threading.Thread(target=work, name="probe", daemon=True).start(),
+        on_change=_log_endpoint,
+    )
+
+
+def open_swift_endpoints(
+    configuration: Configuration, environment: Mapping[str, str]
+) -> list[tuple[str, ObjectStore]]:
+    """Returns a store for each endpoint of the configured Swift, the nearest first, with names.
+
+    Raises:
+        InvalidCredentials: nothing, or something contradictory, says how to log in.
+    """
     # Imported here: Swift's client costs more than most commands take as a whole.
     from transport.swift_credentials import resolve_credentials  # noqa: PLC0415 - see above
     from transport.swift_store import open_swift_store  # noqa: PLC0415 - see above
 
-    credentials = resolve_credentials(configuration.swift, environment)
-    return open_swift_store(credentials, configuration.volume, timeout_s=STORE_TIMEOUT_S)
+    opened: list[tuple[str, ObjectStore]] = []
+    for endpoint in configuration.swift_endpoints or ({"name": ""},):
+        changes = {key: value for key, value in endpoint.items() if key != "name"}
+        credentials = resolve_credentials(configuration.swift | changes, environment)
+        store = open_swift_store(credentials, configuration.volume, timeout_s=STORE_TIMEOUT_S)
+        opened.append((endpoint["name"], store))
+    return opened
+
+
+def _log_endpoint(name: str, problem: str) -> None:
+    if problem:
+        _log.warning("endpoint_failed", endpoint=name, reason=problem)
+    else:
+        _log.info("endpoint_is_back", endpoint=name)
 
 
 def retrying(store: ObjectStore, clock: Clock, budget_s: float) -> RetryingStore:

@@ -50,8 +50,9 @@ class SwiftServer:
         region_count: int = 1,
         user: str = "demo:geosync",
         key: str = "geosync-demo-key",
+        others: Mapping[str, str] | None = None,
         keystone_options: Mapping[str, str] | None = None,
-        processes: Literal["one", "each"] = "one",
+        processes: Literal["one", "region", "each"] = "one",
     ) -> None:
         """Touches nothing until `start`.
 
@@ -60,14 +61,17 @@ class SwiftServer:
             region_count: the number of regions. The first start on a directory decides it.
             user: `account:user` of the one tempauth user.
             key: its password, without white space.
+            others: further users, who may do what containers allow them: user -> password.
             keystone_options: options of Swift's authtoken filter; they replace tempauth, and
                 `auth_url`, `storage_url`, `user` and `key` then mean nothing.
-            processes: all servers in one process, or each server in a process of its own.
+            processes: all servers in one process, those of each region in one, or each server in a
+                process of its own.
         """
         self.directory = os.path.abspath(directory)
         self.user = user
         self.key = key
         self._region_count = region_count
+        self._others = others
         self._keystone_options = keystone_options
         self._processes = processes
         self._layout: SwiftLayout | None = None
@@ -132,7 +136,7 @@ class SwiftServer:
 
     @property
     def process_ids(self) -> dict[str, int]:
-        """Process id of each running process: of `swift`, or of `object-1`, ... `proxy-1`."""
+        """Process id of each running process: of `swift`, `region-1`, ... or `object-1`, ..."""
         self._forget_dead()
         return {name: process.process_id for name, process in self._running.items()}
 
@@ -178,7 +182,9 @@ class SwiftServer:
             layout = SwiftLayout.new(self._region_count, ports)
             layout.save(self.directory)
         if self._keystone_options is None:
-            auth_filters = tempauth_filters(self.user, self.key, layout.fernet_key)
+            auth_filters = tempauth_filters(
+                self.user, self.key, layout.fernet_key, self._others
+            )
         else:
             auth_filters = keystone_filters(self._keystone_options)
         write_configuration(self.directory, layout, auth_filters)
@@ -189,6 +195,12 @@ class SwiftServer:
         servers = server_names(self._started_layout().region_count)
         if self._processes == "one":
             return [("swift", servers)]
+        if self._processes == "region":
+            regions = range(1, self._started_layout().region_count + 1)
+            return [
+                (f"region-{region}", [each for each in servers if each.endswith(f"-{region}")])
+                for region in regions
+            ]
         return [(server, [server]) for server in servers]
 
     def _chosen(self, name: str | None) -> list[str]:

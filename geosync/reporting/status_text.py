@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -17,6 +17,7 @@ from geosync.terminal import (
     human_size,
     plain_table,
 )
+from transport.object_store import EndpointState
 
 STATUS_FORMAT: Final = 1
 """Of the JSON; keys are only ever added to one format."""
@@ -197,6 +198,7 @@ def _daemon_lines(daemon: DaemonStatus) -> Iterable[str]:
         f"  store        {_counted(store.requests, 'request')},"
         f" {human_size(store.upload_bytes)} sent, {human_size(store.download_bytes)} received"
     )
+    yield from _endpoint_lines(daemon.store.endpoints)
     if daemon.waiting_count:
         yield f"  waiting      {_counted(daemon.waiting_count, 'path')}"
         for path in daemon.waiting[:PATHS_ON_SCREEN_MAX]:
@@ -208,6 +210,17 @@ def _daemon_lines(daemon: DaemonStatus) -> Iterable[str]:
         more = ", …" if daemon.excluded_count > EXCLUDED_ON_SCREEN_MAX else ""
         counted = _counted(daemon.excluded_count, "file")
         yield f"  excluded     {counted}, by the configuration: {shown}{more}"
+
+
+def _endpoint_lines(endpoints: Sequence[EndpointState]) -> Iterable[str]:
+    """Shows which endpoint is in use, and why each nearer one is not."""
+    for endpoint in endpoints:
+        if endpoint.is_in_use:
+            nearest = "the nearest" if endpoint is endpoints[0] else "as each nearer one fails"
+            yield f"  endpoint     {endpoint.name}, {nearest}"
+        if endpoint.problem:
+            since = human_duration(endpoint.down_for_s)
+            yield f"    {endpoint.name} fails, for {since}: {escape_unprintable(endpoint.problem)}"
 
 
 def _site_lines(status: Status, now_ms: int) -> Iterable[str]:

@@ -358,3 +358,46 @@ def test_a_place_that_is_no_directory_is_an_error_for_the_operator(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OperatorError, match="cannot write"):
         write_new_configuration(str(tmp_path / "file" / "v.toml"), "text")
+
+
+# Several endpoints
+
+ENDPOINTS = MINIMAL | {
+    "swift": {
+        "user": "geosync",
+        "endpoint": [
+            {"name": "near", "auth_url": "https://near/v3"},
+            {"name": "far", "auth_url": "https://far/v3", "region_name": "cnaf"},
+        ],
+    }
+}
+
+
+def test_endpoints_are_kept_in_their_order_and_written_again() -> None:
+    configuration = parse_configuration(ENDPOINTS, "f")
+    assert configuration.swift == {"user": "geosync"}
+    assert [each["name"] for each in configuration.swift_endpoints] == ["near", "far"]
+    text = default_configuration_text(configuration)
+    assert parse_configuration(tomllib.loads(text), "f") == configuration
+
+
+def test_what_is_wrong_with_endpoints_is_told_at_once() -> None:
+    problems = _problems(
+        swift={
+            "endpoint": [
+                {"name": "a", "user": "x"},
+                {"name": "a", "auth_url": 5},
+                {"auth_url": "https://x/v3"},
+            ]
+        }
+    )
+    told = str(problems)
+    assert "[[endpoint]] 1" in told
+    assert "user" in told
+    assert "two called" in told
+    assert "name of your own" in told
+    assert len(problems) == 4
+
+
+def test_endpoints_must_be_tables() -> None:
+    assert "array of tables" in str(_problems(swift={"endpoint": "https://x"}))
