@@ -67,6 +67,7 @@ class Settled:
     first_counter: int
     last_counter: int
     verdict: Verdict
+    kind: BrakeKind | None = None  # what of them was looked at; None: all
 
     def __post_init__(self) -> None:
         if not 1 <= self.first_counter <= self.last_counter:
@@ -74,9 +75,10 @@ class Settled:
                 f"operations from {self.first_counter} to {self.last_counter} are none"
             )
 
-    def covers(self, dot: Dot) -> bool:
-        """Tells whether an operation is among them."""
-        return dot.actor == self.actor and self.first_counter <= dot.counter <= self.last_counter
+    def covers(self, dot: Dot, kind: BrakeKind) -> bool:
+        """Tells whether an operation is among them, as far as it is of this kind."""
+        is_among = self.first_counter <= dot.counter <= self.last_counter
+        return dot.actor == self.actor and is_among and self.kind in (None, kind)
 
 
 BrakeRecord = Engaged | Decided | Released | Settled | Grown
@@ -103,7 +105,8 @@ def encode_brake_record(record: BrakeRecord) -> bytes:
             return encode((2, record.counter))
         case Settled():
             first, last = record.first_counter, record.last_counter
-            return encode((3, record.actor, first, last, record.verdict.value))
+            kind = _KINDS.index(record.kind) if record.kind is not None else None
+            return encode((3, record.actor, first, last, record.verdict.value, kind))
         case Grown():
             return encode((4, record.counter, record.amount.count, record.amount.size_bytes))
 
@@ -125,7 +128,7 @@ def _decoded(values: tuple[WireValue, ...]) -> BrakeRecord:
     match values:
         case (0, kind, since_ms, count, size_bytes, reason, paths):
             return Engaged(
-                kind=_KINDS[integer(kind, 0, len(_KINDS) - 1, "kind")],
+                kind=_kind(kind),
                 since_ms=_number(since_ms),
                 amount=Amount(_number(count), _number(size_bytes)),
                 reason=byte_string(reason, "reason").decode(),
@@ -136,9 +139,10 @@ def _decoded(values: tuple[WireValue, ...]) -> BrakeRecord:
             return Decided(brake, _verdict(verdict))
         case (2, counter):
             return Released(_number(counter))
-        case (3, actor, first, last, verdict):
+        case (3, actor, first, last, verdict, kind):
             author = actor_id(byte_string(actor, "actor"))
-            return Settled(author, _number(first), _number(last), _verdict(verdict))
+            looked_at = _kind(kind) if kind is not None else None
+            return Settled(author, _number(first), _number(last), _verdict(verdict), looked_at)
         case (4, counter, count, size_bytes):
             return Grown(_number(counter), Amount(_number(count), _number(size_bytes)))
         case _:
@@ -148,6 +152,10 @@ def _decoded(values: tuple[WireValue, ...]) -> BrakeRecord:
 
 def _number(value: WireValue) -> int:
     return integer(value, 0, NUMBER_MAX, "number")
+
+
+def _kind(value: WireValue) -> BrakeKind:
+    return _KINDS[integer(value, 0, len(_KINDS) - 1, "kind")]
 
 
 def _verdict(value: WireValue) -> Verdict:

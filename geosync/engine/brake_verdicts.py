@@ -18,6 +18,7 @@ from conflict.synced import EntryId, path_of_entry
 from conflict.version import ActorId, Dot
 from geosync.engine.authoring import author_of, declare, save_written
 from geosync.engine.braking import tell_released
+from geosync.engine.foreign_brakes import foreign_amount, foreign_plan
 from geosync.engine.site import Site, joined
 from geosync.errors import OperatorError
 from geosync.event_log import event_logger
@@ -77,7 +78,9 @@ def known_brakes(journal: Journal, own_site: str) -> list[KnownBrake]:
 
 
 def brake_plan(journal: Journal, brake: Brake, count_max: int = -1) -> list[tuple[bytes, int]]:
-    """Returns the paths that a brake of ours holds, sorted, and how large their contents are."""
+    """Returns the paths that a brake holds here, sorted, and how large their contents are."""
+    if not brake.is_ours:
+        return foreign_plan(journal, brake)
     found: list[tuple[bytes, int]] = []
     for held in journal.brakes.held_by(brake.dot.counter, count_max):
         entry = journal.synced.entry(held.entry)
@@ -109,26 +112,25 @@ def own_brake(journal: Journal, dot: Dot) -> Brake | None:
     return next((each for each in journal.brakes.brakes() if each.dot == dot), None)
 
 
-def decide(site: Site, name: str, verdict: Verdict) -> KnownBrake:
+def decide(site: Site, brake: KnownBrake, verdict: Verdict) -> None:
     """Writes a person's decision; `heed` does what follows at the site that it is about.
 
     Raises:
-        OperatorError: there is no such brake, or it was decided before.
+        OperatorError: it was decided before.
     """
-    brake = find_brake(site.journal, site.name, name)
     if brake.verdict is not None:
         raise OperatorError(
-            f"brake {name} was {brake.verdict.name.lower()} already; what follows from that is"
-            f" being done at {brake.site}"
+            f"brake {brake.name} was {brake.verdict.name.lower()} already; what follows from that"
+            f" is being done at {brake.site}"
         )
     declare(site, Topic.BRAKE, encode_brake_record(Decided(brake.dot, verdict)))
-    _log.warning("brake_decided", brake=name, verdict=verdict.name.lower(), at=brake.site)
-    return brake
+    _log.warning("brake_decided", brake=brake.name, verdict=verdict.name.lower(), at=brake.site)
 
 
 def heed(site: Site) -> set[Verdict]:
     """Does what follows from decisions about this site's brakes; returns what was decided anew."""
-    undecided = {b.dot: b for b in site.journal.brakes.brakes() if b.verdict is None}
+    brakes = (brake for brake in site.journal.brakes.brakes() if brake.is_ours)
+    undecided = {brake.dot: brake for brake in brakes if brake.verdict is None}
     verdicts: set[Verdict] = set()
     for _, record in _records(site.journal) if undecided else ():
         brake = undecided.pop(record.brake, None) if isinstance(record, Decided) else None
@@ -189,6 +191,8 @@ def _forget_with_all_below(journal: Journal, entry: EntryId) -> None:
 
 def _here(journal: Journal, own_site: str, brake: Brake) -> KnownBrake:
     plan = brake_plan(journal, brake, BRAKE_PATHS_MAX)
+    holding = journal.brakes.holding()
+    amount = holding.get(brake.dot.counter, Amount())
     return KnownBrake(
         dot=brake.dot,
         site=own_site,
@@ -197,8 +201,8 @@ def _here(journal: Journal, own_site: str, brake: Brake) -> KnownBrake:
         kind=brake.kind,
         reason=brake.reason,
         since_ms=brake.since_ms,
-        amount=journal.brakes.holding().get(brake.dot.counter, Amount()),
-        paths=tuple(path for path, _ in plan),
+        amount=amount if brake.is_ours else foreign_amount(journal, brake),
+        paths=tuple(path for path, _ in plan[:BRAKE_PATHS_MAX]),
         verdict=brake.verdict,
     )
 

@@ -20,10 +20,12 @@ from geosync.engine.batch import ApplyResult
 from geosync.engine.brake_verdicts import (
     KnownBrake,
     decide,
+    find_brake,
     finish_rejected,
     has_rejected,
     heed,
     known_brakes,
+    own_brake,
 )
 from geosync.engine.braking import Braking
 from geosync.engine.capturing import Capturer
@@ -31,6 +33,7 @@ from geosync.engine.checkpoint_keeping import CheckpointKeeping
 from geosync.engine.cuts import CHECK_OWN_BEFORE_PUBLISHING_S, CutWatch
 from geosync.engine.failover import Failover
 from geosync.engine.fetching import Fetcher
+from geosync.engine.foreign_brakes import ForeignBrakes
 from geosync.engine.incarnation import Superseded, is_log_ours
 from geosync.engine.joining import Joining
 from geosync.engine.membership import introduce, write_first_operation
@@ -68,6 +71,7 @@ ACKNOWLEDGE_AFTER_S: Final = 0.3
 RETRY_BLOCKED_S: Final = 1.0
 RETRY_BLOCKED_S_MAX: Final = 15.0  # for what fails again and again, without any news
 UNSET_EVERY_S: Final = 5.0
+FOREIGN_BRAKES_EVERY_S: Final = 5.0
 WANTS_EVERY_S: Final = 5.0
 LOOK_AGAIN_EVERY_S: Final = 0.2  # at files that are being written or seem to be gone
 _STORE: Final = b"store"
@@ -109,7 +113,8 @@ class Engine:
         self._braking = Braking(site)
         self._capturer = Capturer(site, spool, self._braking)
         self._publisher = Publisher(site, spool)
-        self._receiver = Receiver(site)
+        self._foreign = ForeignBrakes(site)
+        self._receiver = Receiver(site, self._foreign)
         self._applier = Applier(site, fetcher)
         self._mirror = Mirror(site, fetcher)
         self._sweeper = Sweeper(site, spool)
@@ -144,6 +149,7 @@ class Engine:
         self.site.disk.clear_stage()
         if self.site.journal.intents() or self.site.applied() != self.site.journal.log.received():
             self._applier.mark_everything()
+        self._applier.hold(self._foreign.held())
         self._heed_verdicts()
         if has_rejected(self.site.journal):
             self._begin_restoring()
@@ -180,6 +186,7 @@ class Engine:
         if may_apply and self.site.role.may_publish:
             self._on_store(cycle, lambda: self._keep_checkpoints(cycle))
         self._look_after_store(cycle)
+        self._heed_foreign()
         if may_apply and self._applier.has_work() and self._may_apply(cycle):
             self._on_disk(cycle, lambda: self._apply(cycle))
         if not self._applier.has_work() and self._is_due("unset attributes", UNSET_EVERY_S):
@@ -241,7 +248,9 @@ class Engine:
     def waiting(self) -> dict[Path, str]:
         """Returns the paths that wait for something, and for what."""
         waiting = dict.fromkeys(self._applier.waiting(), "is being brought to this disk")
-        return waiting | self._blocked | self._capturer.waiting() | self._braking.waiting()
+        held = dict.fromkeys(self._applier.held_paths(), "held by a brake; see: geosync brake list")
+        held |= self._braking.waiting()
+        return waiting | self._blocked | self._capturer.waiting() | held
 
     def excluded(self) -> list[Path]:
         """Returns the files that are never captured here, as far as they were seen."""
@@ -295,8 +304,14 @@ class Engine:
             OperatorError: there is no such brake, or it was decided before.
         """
         require_deciding(self.site.role)
-        brake = decide(self.site, name, verdict)
-        self._heed_verdicts()
+        brake = find_brake(self.site.journal, self.site.name, name)
+        held = own_brake(self.site.journal, brake.dot)
+        if held is None or held.is_ours:
+            decide(self.site, brake, verdict)
+            self._heed_verdicts()
+        else:
+            self._note(self._foreign.decide(held, verdict), operations=1)
+            self._heed_foreign()
         return brake
 
     def takes_writes(self) -> bool:
@@ -350,10 +365,15 @@ class Engine:
         elif not cycle.disk_error:
             self._on_store(cycle, lambda: self._receive(cycle))
             is_at_end = cycle.store_error is None and not cycle.received and not cycle.has_more
-            if is_at_end and self._joining.is_at_end():
-                self._on_disk(cycle, self._look_at_all)
+            if is_at_end:
+                self._on_store(cycle, lambda: self._end_receiving(cycle))
         is_waiting = cycle.store_error is not None or cycle.disk_error is not None
+        is_waiting = is_waiting or self._joining.is_stuck
         cycle.has_more = self._joining.is_receiving and not is_waiting
+
+    def _end_receiving(self, cycle: Cycle) -> None:
+        if self._joining.is_at_end():
+            self._on_disk(cycle, self._look_at_all)
 
     def _take_checkpoint(self) -> None:
         if self._joining.checkpoint.step():
@@ -385,6 +405,13 @@ class Engine:
             self._capturer.look_at({(): True})
         if Verdict.REJECTED in verdicts:
             self._begin_restoring()
+
+    def _heed_foreign(self) -> None:
+        """Keeps off the disk what brakes hold of the others' changes, and nothing else."""
+        if self._is_due("foreign brakes", FOREIGN_BRAKES_EVERY_S):
+            self._foreign.look()
+        if self._foreign.tell():
+            self._applier.hold(self._foreign.held())
 
     def _begin_restoring(self) -> None:
         """Looks at the whole disk as if the site joined: what was rejected is forgotten by now."""

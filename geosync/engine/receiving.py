@@ -13,6 +13,7 @@ from conflict.node import Location
 from conflict.operations import Put, Transaction
 from conflict.stamp import HybridClock, is_far_ahead
 from conflict.version import ActorId, VersionVector
+from geosync.engine.foreign_brakes import ForeignBrakes
 from geosync.engine.incarnation import require_own
 from geosync.engine.late_writes import Fencing
 from geosync.engine.retiring import membership
@@ -57,8 +58,9 @@ class _Fetched:
 class Receiver:
     """Reads logs. One damaged or foreign log never stops the others."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, foreign: ForeignBrakes) -> None:
         self._site = site
+        self._foreign = foreign
         self._fencing = Fencing(site)
         self._held: dict[ActorId, tuple[Segment, bytes]] = {}  # wait for other actors' operations
         self._refused: dict[ActorId, str] = {}  # logs whose next segment can't be read, and why
@@ -252,6 +254,7 @@ class Receiver:
                 journal.chunks.add_inline(segment.inline_chunks, is_announced=True)
                 self._save_log(log, segment, body, ready, is_complete=is_complete)
                 touched |= self._fencing.end(late)
+                self._foreign.note(ready)
         except MalformedValueError as error:
             self._quarantine(log, segment, error)
             return False

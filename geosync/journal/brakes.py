@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from conflict.brakes import Amount, BrakeKind
+from conflict.operations import NodeId
 from conflict.synced import EntryId
 from conflict.version import ActorId, Dot
 from transport.brake_record import Verdict
@@ -39,6 +40,18 @@ class HeldEntry:
     brake: int  # counter of its dot
     since_ms: int
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakenAway:
+    """An operation of another actor that would take a content off our disk."""
+
+    dot: Dot
+    kind: BrakeKind
+    node: NodeId
+    time_ms: int  # of its stamp
+    size_bytes: int
+    is_held: bool = False
 
 
 class JournalBrakes:
@@ -155,3 +168,58 @@ class JournalBrakes:
     def forget_passed(self, before_ms: int) -> None:
         """Forgets what was captured before that."""
         self._connection.execute("DELETE FROM passed_entry WHERE time_ms <= ?", (before_ms,))
+
+    # What others would take away
+
+    def add_taken(self, taken: Iterable[TakenAway]) -> None:
+        """Remembers operations of other actors, or that they are held."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO taken_away VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    each.dot.actor,
+                    each.dot.counter,
+                    each.kind.value,
+                    each.node,
+                    each.time_ms,
+                    each.size_bytes,
+                    int(each.is_held),
+                )
+                for each in taken
+            ],
+        )
+
+    def taken(self, actor: ActorId, kind: BrakeKind) -> list[TakenAway]:
+        """Returns what is known of one actor's operations, in their order."""
+        return self._taken("WHERE actor = ? AND kind = ? ORDER BY counter", actor, kind.value)
+
+    def taken_held(self) -> list[TakenAway]:
+        """Returns the operations that are held."""
+        return self._taken("WHERE is_held = 1 ORDER BY actor, counter")
+
+    def _taken(self, which: str, *values: bytes | str) -> list[TakenAway]:
+        rows = self._connection.execute(f"SELECT * FROM taken_away {which}", values)  # noqa: S608
+        return [
+            TakenAway(
+                Dot(ActorId(actor), counter),
+                BrakeKind(kind),
+                NodeId(node),
+                time_ms,
+                size_bytes,
+                bool(is_held),
+            )
+            for actor, counter, kind, node, time_ms, size_bytes, is_held in rows
+        ]
+
+    def forget_taken(self, dots: Iterable[Dot]) -> None:
+        """Forgets operations."""
+        self._connection.executemany(
+            "DELETE FROM taken_away WHERE actor = ? AND counter = ?", list(dots)
+        )
+
+    def forget_taken_before(self, actor: ActorId, time_ms: int) -> None:
+        """Forgets the operations of an actor that are older, unless they are held."""
+        self._connection.execute(
+            "DELETE FROM taken_away WHERE actor = ? AND time_ms <= ? AND is_held = 0",
+            (actor, time_ms),
+        )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+from conflict.brakes import NO_BRAKES
 from geosync.disk.interface import Disk, Failed
 from tests.support.disk_tree import disk_tree
 from tests.support.kill_points import KillPoints, run_to_death
@@ -130,6 +131,7 @@ def test_a_parked_file_that_somebody_removed_is_brought_again_and_deleted_nowher
 def test_all_names_of_a_file_go_at_once() -> None:
     """Each name that goes changes the times of the file: that is no change by a program."""
     with local_sites(MemoryStore(), "away", "here") as (away, here):
+        away.engine.site.brake_limits = here.engine.site.brake_limits = NO_BRAKES
         away.write(b"d/first", b"content")
         for number in range(40):
             os.link(away.path(b"d/first"), away.path(b"d/%d" % number))
