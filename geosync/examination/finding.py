@@ -45,6 +45,7 @@ class Subject(StrEnum):
     STATE_DIRECTORY = "state_directory"
     JOURNAL = "journal"
     STATE_SPACE = "state_space"
+    ENDPOINT = "endpoint"
     STORE = "store"
     VOLUME = "volume"
     STORE_RIGHTS = "store_rights"

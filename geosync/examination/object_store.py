@@ -6,12 +6,13 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from conflict.errors import GeosyncError
-from geosync.assembly.assembly import open_store, retrying
+from geosync.assembly.assembly import open_store, open_swift_endpoints, retrying
 from geosync.clock import Clock
-from geosync.configuration import Configuration, Mode
+from geosync.configuration import Configuration, Mode, StoreKind
 from geosync.examination.finding import Fact, Finding, Level, Subject
 from geosync.terminal import human_duration
 from transport.errors import (
@@ -52,6 +53,7 @@ def examine_store(
     except InvalidCredentials as error:
         yield Finding(Subject.STORE, Level.FAILURE, str(error), "correct [swift] or the variables")
         return
+    yield from _examine_endpoints(configuration, environment, clock)
     with closing(raw):
         examination = _Examination(configuration, retrying(raw, clock, STORE_BUDGET_S), clock)
         reach = examination.reach(has_joined=volume_key is not None)
@@ -60,6 +62,26 @@ def examine_store(
         if reach.level is Level.OK:
             yield examination.read_record(volume_key)
             yield examination.try_rights()
+
+
+def _examine_endpoints(
+    configuration: Configuration, environment: Mapping[str, str], clock: Clock
+) -> Iterator[Finding]:
+    """Looks at each endpoint by itself, where there are several."""
+    if configuration.store is not StoreKind.SWIFT or len(configuration.swift_endpoints) < 2:
+        return
+    for name, store in open_swift_endpoints(configuration, environment):
+        with closing(store):
+            one = _Examination(configuration, retrying(store, clock, STORE_BUDGET_S), clock)
+            found = one.reach(has_joined=True)
+            is_well = found.level is Level.OK
+            yield replace(
+                found,
+                subject=Subject.ENDPOINT,
+                level=Level.OK if is_well else Level.WARNING,
+                text=f"endpoint {name}: {found.text}",
+                facts={**found.facts, "endpoint": name},
+            )
 
 
 class _Examination:
