@@ -111,8 +111,8 @@ def delete_outdated(site: Site) -> None:
     known = checkpointing(site)
     confirmed = confirmed_checkpoints(site, known)
     outdated = {each.dot for each in known.outdated(confirmed)}
-    ours = {e.written.number for e in known.written if e.writer == site.actor}
-    kept = ours - {e.written.number for e in known.written if e.dot in outdated}
+    ours = [each for each in known.written if each.writer == site.actor]
+    kept = {each.written.number for each in ours if each.dot not in outdated}
     names = list(site.store.list_names(checkpoints_prefix(site.actor)))
     for name in sorted(names, reverse=True):  # manifests first: who finds one may rely on the parts
         found = recognise(name)

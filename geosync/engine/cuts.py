@@ -69,16 +69,28 @@ class CutWatch:
         if now_s < self._others_due_s:
             return
         self._others_due_s = now_s + CHECK_OTHERS_S
+        gap = self.gap()
+        if gap is not None:
+            raise Superseded(
+                f"{gap}: this site was away, or unknown to the others, while checkpoints took the"
+                " place of what it missed"
+            )
+
+    def gap(self) -> str | None:
+        """Tells of a log that begins after where it was read, if there is one.
+
+        Raises:
+            StoreUnavailable, StoreRefused: see ObjectStore.
+        """
         self._look_for_new_cuts()
         for log in self._site.journal.log.actors():
             begins_at = self._begins_at.get(log.actor, 0)
             if begins_at > log.next_sequence and log.actor != self._site.actor:
-                raise Superseded(
+                return (
                     f"the log of site {log.site or log.actor.hex()} begins with segment"
-                    f" {begins_at}, and this site has read it up to {log.next_sequence} only: it"
-                    " was away, or unknown to the others, while checkpoints took the place of what"
-                    " it missed"
+                    f" {begins_at}, and was read up to {log.next_sequence} only"
                 )
+        return None
 
     def _look_for_new_cuts(self) -> None:
         site = self._site

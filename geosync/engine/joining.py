@@ -6,13 +6,17 @@ a file that was there before is known only once it was looked at.
 
 from __future__ import annotations
 
+from typing import Final
+
 from conflict.joining import Recognition
 from conflict.version import VersionVector
 from geosync.engine.checkpoint_joining import CheckpointJoining
+from geosync.engine.cuts import CutWatch
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
 
 JOINING = "joining"  # a setting of the journal: b"1" until the site has joined
+_SUBJECT: Final = b"joining"
 _log = event_logger(__name__)
 
 
@@ -22,6 +26,7 @@ class Joining:
     Attributes:
         is_receiving: it has yet to receive what the others wrote.
         is_under_way: it has yet to look at its disk.
+        is_stuck: it needs what no log and no checkpoint tells now.
         checkpoint: how it comes to know what the logs may not tell any more.
     """
 
@@ -30,7 +35,9 @@ class Joining:
         self.is_under_way = site.journal.setting(JOINING) == b"1"
         self.is_receiving = self.is_under_way
         self.checkpoint = CheckpointJoining(site)
+        self._cuts = CutWatch(site)
         self._looked_at: VersionVector | None = None
+        self.is_stuck = False
 
     def is_at_end(self) -> bool:
         """Tells, when no log can be read on, whether there is nothing else to be read.
@@ -39,11 +46,22 @@ class Joining:
         a checkpoint goes farther, and the joining begins again with that.
         """
         received = self._site.journal.log.received()
-        if received == self._looked_at:
-            return True
-        self._looked_at = received
-        self.checkpoint.look_again()
-        return False
+        if received != self._looked_at:
+            self._looked_at = received
+            self.checkpoint.look_again()
+            return False
+        gap = self._cuts.gap()
+        self.is_stuck = gap is not None
+        if gap is not None:
+            self.checkpoint.look_again()
+            gap += (
+                ", and no checkpoint that goes farther could be read. Nothing was changed here."
+                " Joining goes on by itself when another site has written the next checkpoint;"
+                " look there with: geosync verify"
+            )
+        with self._site.journal.transaction():
+            self._site.report(_SUBJECT, gap)
+        return not self.is_stuck
 
     def recognition(self) -> Recognition:
         """Returns what the disk is compared with, once all is received."""

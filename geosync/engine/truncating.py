@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from conflict.checkpointing import Checkpointing, CheckpointKnown, Released
+from conflict.checkpointing import KEPT_COUNT, Checkpointing, CheckpointKnown, Released
 from conflict.operations import Topic
 from conflict.version import ActorId
 from geosync.engine.authoring import declare
@@ -46,8 +46,8 @@ class Truncating:
         if not known.written:
             return False
         confirmed = confirmed_checkpoints(site, known)
-        if confirmed and self._release(known, confirmed[-1]):
-            return True
+        if len(confirmed) >= KEPT_COUNT and self._release(known, confirmed[-KEPT_COUNT]):
+            return True  # the log goes back to the older of them, should the other one be lost
         certain = stable(site)
         gone = {a: r.sequence for a, r in known.released.items() if certain.includes(r.dot)}
         has_more = self._cut(gone.get(site.actor, 0))

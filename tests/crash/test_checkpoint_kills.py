@@ -15,13 +15,13 @@ from tests.support.local_sites import LocalSite, local_sites, settle
 from transport.memory_store import MemoryStore
 from transport.object_names import CheckpointName, recognise, segment_name
 
-OFTEN = CheckpointPace(operations=8)
+OFTEN = CheckpointPace(operations=5)
 EVERY = int(os.environ.get("GEOSYNC_CHECKPOINT_KILLS_EVERY", "9"))
 ROUNDS = 30
 
 
 def _write(site: LocalSite, name: str) -> None:
-    for number in range(4):
+    for number in range(5):
         site.write(f"{name}/{number}".encode(), f"{name} {number}".encode())
 
 
@@ -64,10 +64,11 @@ def _killed_while_keeping(kill_before: int) -> bool:
         was_killed = _live([bari, cnaf], bari, points)
         bari.open()
         settle(bari, cnaf)
-        _write(cnaf, "two")
-        for _ in range(3 * ROUNDS):
-            bari.cycle()
-            cnaf.cycle()
+        for number in range(2):
+            _write((cnaf, bari)[number], f"next/{number}")
+            for _ in range(2 * ROUNDS):
+                bari.cycle()
+                cnaf.cycle()
         why = f"killed before step {kill_before}: {points.where}"
         assert not bari.problems() | cnaf.problems(), why
         site = bari.engine.site
@@ -97,13 +98,14 @@ def _killed_while_joining(kill_before: int) -> bool:
         late.incarnation += 1
         bari.checkpoint_pace = OFTEN
         bari.reopen()
-        _write(bari, "one")
-        for _ in range(ROUNDS):
-            bari.cycle()
+        for number in range(2):
+            _write(bari, f"one/{number}")
+            for _ in range(ROUNDS):
+                bari.cycle()
         assert _is_cut(bari, store)
         bari.write(b"later", b"than the checkpoint")
         settle(bari)
-        late.write(b"one/1", b"one 1")
+        late.write(b"one/1/2", b"one/1 2")
         late.write(b"mine", b"only here")
         was_killed = _live([bari, late], late, points)
         late.open()
