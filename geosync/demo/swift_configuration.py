@@ -66,23 +66,35 @@ def configuration_path(directory: str, server: str) -> str:
     return os.path.join(configuration_directory(directory), f"{server}.conf")
 
 
+def reader_of(user: str) -> str:
+    """Returns the user of the same account who has no rights but those that containers give."""
+    return f"{user.split(':', maxsplit=1)[0]}:reader"
+
+
 def tempauth_filters(user: str, key: str, fernet_key: str) -> Sections:
     """Swift's own authentication, with one user who may do everything in its account.
+
+    A second one, `reader_of` it, has the same key.
 
     Args:
         user: `account:user`.
         key: its password; no white space, because Swift splits the value there.
         fernet_key: encrypts the tokens.
     """
-    encoded = [base64.b64encode(part.encode()).decode().rstrip("=") for part in user.split(":")]
     return {
         "tempauth": {
             "use": "egg:swift#tempauth",
             "active_fernet_key_id": "1",
             "fernet_key_1": fernet_key,
-            f"user64_{'_'.join(encoded)}": f"{key} .admin",
+            _tempauth_user(user): f"{key} .admin",
+            _tempauth_user(reader_of(user)): key,
         }
     }
+
+
+def _tempauth_user(user: str) -> str:
+    encoded = [base64.b64encode(part.encode()).decode().rstrip("=") for part in user.split(":")]
+    return f"user64_{'_'.join(encoded)}"
 
 
 def keystone_filters(authtoken_options: Options) -> Sections:

@@ -19,6 +19,7 @@ from geosync.demo.server_process import ServerProcess, ServerStartError, child_e
 from geosync.demo.swift_configuration import (
     SwiftLayout,
     keystone_filters,
+    reader_of,
     server_names,
     tempauth_filters,
     write_configuration,
@@ -50,7 +51,6 @@ class SwiftServer:
         region_count: int = 1,
         user: str = "demo:geosync",
         key: str = "geosync-demo-key",
-        others: Mapping[str, str] | None = None,
         keystone_options: Mapping[str, str] | None = None,
         processes: Literal["one", "region", "each"] = "one",
     ) -> None:
@@ -61,7 +61,6 @@ class SwiftServer:
             region_count: the number of regions. The first start on a directory decides it.
             user: `account:user` of the one tempauth user.
             key: its password, without white space.
-            others: further users, who may do what containers allow them: user -> password.
             keystone_options: options of Swift's authtoken filter; they replace tempauth, and
                 `auth_url`, `storage_url`, `user` and `key` then mean nothing.
             processes: all servers in one process, those of each region in one, or each server in a
@@ -71,7 +70,6 @@ class SwiftServer:
         self.user = user
         self.key = key
         self._region_count = region_count
-        self._others = others
         self._keystone_options = keystone_options
         self._processes = processes
         self._layout: SwiftLayout | None = None
@@ -159,6 +157,11 @@ class SwiftServer:
         return self.auth_url_of(1)
 
     @property
+    def reader(self) -> str:
+        """Another tempauth user of the same account, who may do what containers allow."""
+        return reader_of(self.user)
+
+    @property
     def storage_url(self) -> str:
         """The user's account at the first region's proxy."""
         return f"{self.url_of(1)}/v1/AUTH_{self.user.split(':')[0]}"
@@ -182,9 +185,7 @@ class SwiftServer:
             layout = SwiftLayout.new(self._region_count, ports)
             layout.save(self.directory)
         if self._keystone_options is None:
-            auth_filters = tempauth_filters(
-                self.user, self.key, layout.fernet_key, self._others
-            )
+            auth_filters = tempauth_filters(self.user, self.key, layout.fernet_key)
         else:
             auth_filters = keystone_filters(self._keystone_options)
         write_configuration(self.directory, layout, auth_filters)

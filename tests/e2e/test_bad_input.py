@@ -63,16 +63,6 @@ def test_an_unknown_configuration_key_is_named_and_nothing_is_done(site, command
     assert _everything(tmp_path) == before
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_mode_that_is_not_there_yet_is_refused_and_nothing_is_done(
-    site, command, tmp_path
-) -> None:
-    _replace(site, 'site = "bari"', 'site = "bari"\nmode = "replica"')
-    before = _everything(tmp_path)
-    _check(site.run(*command), 2, "'replica'", "does not have yet", "multi-master")
-    assert _everything(tmp_path) == before
-
-
 def test_a_configuration_file_that_is_not_there_is_named() -> None:
     done = run_geosync("run", "--config", "/no/such/geosync.toml")
     _check(done, 2, "/no/such/geosync.toml", "geosync init")
