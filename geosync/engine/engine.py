@@ -426,12 +426,16 @@ class Engine:
         self._braking.reload()
         self._applier.mark_everything()
 
-    def _on_store(self, cycle: Cycle, part: Callable[[], None]) -> None:
+    def _on_store(
+        self, cycle: Cycle, part: Callable[[], None], *, despite_failure: bool = False
+    ) -> None:
         """Runs what needs the store; without it the rest goes on.
 
-        A store that refuses one thing, such as writing, is still asked for the others.
+        A store that refuses one thing, such as writing, is still asked for the others. So is one
+        that can't write at present, or still does, for what only reads (`despite_failure`): most
+        of a cluster may be down, and a large upload may take an hour.
         """
-        if isinstance(cycle.store_error, StoreUnavailable):
+        if isinstance(cycle.store_error, StoreUnavailable) and not despite_failure:
             return
         try:
             part()
@@ -550,7 +554,7 @@ class Engine:
         if self._has_read and self._superseded is None:
             self._on_store(cycle, lambda: self._publish(cycle))
         if self._superseded is None:
-            self._on_store(cycle, lambda: self._receive(cycle))
+            self._on_store(cycle, lambda: self._receive(cycle), despite_failure=True)
 
     def _read_first(self, cycle: Cycle) -> None:
         """Reads the others' logs before anything is published: we may have been retired."""

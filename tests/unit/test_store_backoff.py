@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from conflict.errors import GeosyncError
-from geosync.assembly.store_backoff import FIRST_PAUSE_S, PAUSE_S_MAX, BackoffStore
+from geosync.assembly.store_backoff import (
+    ASKED_PAUSE_S_MAX,
+    FIRST_PAUSE_S,
+    PAUSE_S_MAX,
+    BackoffStore,
+)
 from transport.errors import ObjectNotVisible, StoreRefused, StoreUnavailable
 from transport.memory_store import MemoryStore
 
@@ -16,7 +21,13 @@ class FailingStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.failure: Exception | None = None
+        self.refuse_to_write: Exception | None = None
         self.asked = 0
+
+    def put_once(self, name: str, body: bytes) -> None:
+        if self.refuse_to_write is not None:
+            raise self.refuse_to_write
+        super().put_once(name, body)
 
     def get(self, name: str, *, size_bytes_max: int) -> bytes:
         self.asked += 1
@@ -79,6 +90,33 @@ def test_an_answer_ends_the_pauses_also_when_it_is_that_nothing_is_there() -> No
     rig.inner.failure = StoreUnavailable("gone again")
     rig.ask()
     assert rig.store.retry_in_s() == pytest.approx(FIRST_PAUSE_S)
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("full"), StoreRefused("over the quota")])
+def test_what_can_not_be_written_does_not_keep_others_from_being_read(failure) -> None:
+    rig = Rig()
+    rig.inner.refuse_to_write = failure
+    for _ in range(5):
+        with pytest.raises(type(failure)):
+            rig.store.put_once("packs/a", b"a")
+        assert rig.ask() == ObjectNotVisible.__name__
+    assert rig.inner.asked == 5
+    assert rig.store.retry_in_s() == pytest.approx(FIRST_PAUSE_S)
+
+
+@pytest.mark.parametrize(("asked_s", "pause_s"), [(40.0, 40.0), (7200.0, ASKED_PAUSE_S_MAX)])
+def test_a_store_that_asks_to_be_left_alone_is(asked_s: float, pause_s: float) -> None:
+    rig = Rig()
+    rig.inner.failure = StoreUnavailable("slow down", retry_after_s=asked_s)
+    rig.ask()
+    assert rig.store.retry_in_s() == pause_s
+    rig.now_s += pause_s - 1
+    rig.ask()
+    assert rig.inner.asked == 1
+    rig.inner.failure = None
+    rig.now_s += 2
+    rig.ask()
+    assert rig.store.retry_in_s() is None
 
 
 def test_all_else_goes_through() -> None:
