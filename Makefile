@@ -11,12 +11,13 @@ CRASHES ?=
 MINUTES ?= 5
 WORKERS ?= 4
 
-.PHONY: help demo test check crash sim soak torture bench environment keystone-environment lock clean
+.PHONY: help demo test check docs crash sim soak torture bench environment keystone-environment lock clean
 
 help:
 	@echo "make demo    three sites on this machine, through a real OpenStack Swift: what happens, in plain words"
 	@echo "make test    all tests, with a real Swift, and a real Keystone where it can be set up: WORKERS=n TESTS=path"
 	@echo "make check   lint, types, layers between packages"
+	@echo "make docs    the documentation as a site, man pages and completions of shells, in build/"
 	@echo "make crash   kills at every system call, power cuts on ext4, xfs and btrfs (as root): CRASHES=\"--every 10\""
 	@echo "make sim     deterministic simulation: SEED=n RUNS=n (RUNS=$(RUNS))"
 	@echo "make torture real daemons, programs of all kinds and faults: SEED=n MINUTES=n (MINUTES=$(MINUTES))"
@@ -34,6 +35,21 @@ check: environment
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+docs: .venv-docs/complete
+	.venv-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going -b html docs build/site
+	mkdir -p build/man build/completion
+	PYTHONPATH=. .venv-docs/bin/argparse-manpage --module geosync.commands.command_parser --function command_parser \
+	  --prog geosync --project-name geosync --manual-title "geosync" \
+	  --description "one directory, the same on several sites" --output build/man/geosync.1
+	for shell in bash zsh; do \
+	  PYTHONPATH=. .venv-docs/bin/shtab --shell $$shell geosync.commands.command_parser.command_parser \
+	    > build/completion/geosync.$$shell || exit 1; done
+	@echo "build/site/index.html, build/man/geosync.1, build/completion/geosync.bash and .zsh"
+
+.venv-docs/complete: requirements/docs.lock .ci/make-environment
+	bash .ci/make-environment $(PYTHON) .venv-docs requirements/docs.lock
+	touch $@
 
 crash: environment
 	$(RUN) -m tests.crash.run $(CRASHES)
@@ -69,6 +85,8 @@ lock:
 	  --output-file requirements/development.lock --custom-compile-command "make lock"
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 requirements/keystone.in \
 	  --output-file requirements/keystone.lock --custom-compile-command "make lock"
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 requirements/docs.in \
+	  --output-file requirements/docs.lock --custom-compile-command "make lock"
 
 clean:
-	rm -rf $(VENV) .venv-keystone build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-keystone .venv-docs build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
