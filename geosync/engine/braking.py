@@ -11,13 +11,21 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from conflict.author import Author
-from conflict.brakes import Amount, BrakeKind, reason_of_empty_root, reason_to_brake
+from conflict.brakes import (
+    Amount,
+    BrakeKind,
+    OnEncryption,
+    reason_of_empty_root,
+    reason_to_brake,
+)
 from conflict.observation import DiskEntry, DiskKind, Fingerprint
 from conflict.operations import Topic
 from conflict.prospect import Prospect, prospect
 from conflict.scan import Scan, StableContent, directory_entry, is_unchanged, keeps_name
 from conflict.synced import EntryId, Path, SyncedEntry, path_of_entry
+from geosync.engine.encryption_alarm import EncryptionAlarm, Suspects
 from geosync.engine.groups import Group
+from geosync.engine.intake import Intake
 from geosync.engine.reading import Read
 from geosync.engine.site import Site, joined
 from geosync.engine.veil import veiled
@@ -64,6 +72,8 @@ class Parked:
         engaging: the brakes that are not there yet.
         deferred: deletions that wait until it is certain how many they are.
         again: directories that are to be looked at again.
+        suspects: files that look encrypted, and the suffix that their names got.
+        alarm: why these are too many.
     """
 
     scan: Scan
@@ -76,6 +86,8 @@ class Parked:
     engaging: list[Engaging] = field(default_factory=list)
     deferred: set[EntryId] = field(default_factory=set)
     again: set[Path] = field(default_factory=set)
+    suspects: Suspects = field(default_factory=dict)
+    alarm: str | None = None
 
 
 class Braking:
@@ -87,6 +99,7 @@ class Braking:
         self._held: dict[EntryId, HeldEntry] = {}
         self._brakes: dict[int, Brake] = {}
         self._seen: dict[EntryId, tuple[bytes, Fingerprint]] = {}  # changed files, when read
+        self._alarm = EncryptionAlarm(site)
         self.reload()
 
     def reload(self) -> None:
@@ -142,7 +155,12 @@ class Braking:
     # Before the capture
 
     def park(
-        self, asked: Scan, read: Read, confirmed: set[EntryId], missing_s: Mapping[EntryId, float]
+        self,
+        asked: Scan,
+        read: Read,
+        confirmed: set[EntryId],
+        missing_s: Mapping[EntryId, float],
+        intake: Intake,
     ) -> Parked:
         """Decides what of a scan is captured now.
 
@@ -151,6 +169,7 @@ class Braking:
             read: what was read of it.
             confirmed: entries that are certainly gone, if they are missing; with all that is held.
             missing_s: entries that are missing, also elsewhere, and for how long.
+            intake: which has the contents.
         """
         parked = Parked(read.scan, read.contents)
         may_go = bool(read.contents or confirmed) and self._site.brake_limits.is_on
@@ -168,11 +187,29 @@ class Braking:
             self._seen[entry] = (seen.handle, seen.fingerprint)
         fresh = going - self._held.keys()
         deletions, changes = fresh & found.deleted.keys(), fresh & found.replaced.keys()
+        encrypted = self._look_for_encryption(changes, intake, parked)
+        changes -= encrypted
+        held |= encrypted
         held |= self._judge(BrakeKind.DELETION, deletions, missing_s, parked)
         held |= self._judge(BrakeKind.CHANGE, changes, {}, parked)
         if held:
             self._veil(held, read.groups, parked)
         return parked
+
+    def _look_for_encryption(
+        self, changes: set[EntryId], intake: Intake, parked: Parked
+    ) -> set[EntryId]:
+        """Raises the alarm if need be; returns what of the changes it holds, if it does."""
+        limits = self._site.brake_limits
+        self._alarm.tend()
+        if not limits.is_on or limits.on_encryption is OnEncryption.OFF:
+            return set()
+        parked.suspects = self._alarm.suspects(parked.prospect, changes, intake)
+        parked.alarm = self._alarm.reason(parked.suspects)
+        if parked.alarm is None or limits.on_encryption is not OnEncryption.BRAKE:
+            return set()
+        encrypted = changes & parked.suspects.keys()
+        return self._hold(BrakeKind.ENCRYPTION, encrypted, parked.alarm, parked)
 
     def _returned(self, asked: Scan, read: Read, going: set[EntryId]) -> set[EntryId]:
         """Returns what was held and is as it is known again."""
@@ -229,6 +266,13 @@ class Braking:
         if reason is None:
             parked.passes[kind] = fresh
             return set()
+        return self._hold(kind, fresh, reason, parked)
+
+    def _hold(
+        self, kind: BrakeKind, fresh: set[EntryId], reason: str, parked: Parked
+    ) -> set[EntryId]:
+        if not fresh:
+            return fresh
         parked.joins[kind] = fresh
         if self._undecided_brake(kind) is None:
             paths = sorted(parked.prospect.paths[e] for e in fresh if e in parked.prospect.paths)
@@ -318,6 +362,9 @@ class Braking:
         for kind, entries in parked.passes.items():
             sizes = {entry: parked.prospect.size_of(entry) for entry in entries}
             brakes.note_passed(kind, sizes, now_ms)
+        if parked.suspects:
+            suspects = dict.fromkeys(parked.suspects, 0)
+            brakes.note_passed(BrakeKind.ENCRYPTION, suspects, now_ms)
         if parked.passes:
             brakes.forget_passed(now_ms - max(HOUR_MS, self._site.brake_limits.window_s * 1000))
         if parked.approved:
@@ -354,6 +401,8 @@ class Braking:
 
     def note_kept(self, parked: Parked) -> None:
         """Sees what the transaction has kept, and tells of it, once it is durable."""
+        if parked.alarm is not None:
+            self._alarm.tell(parked.alarm)
         if not (self._brakes or parked.engaging):
             return
         before = self._brakes

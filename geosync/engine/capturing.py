@@ -22,6 +22,7 @@ from geosync.engine.authoring import author_of, save_written
 from geosync.engine.braking import Braking, Parked
 from geosync.engine.drifting import Drifting
 from geosync.engine.exclusion import Exclusion
+from geosync.engine.generation import begin_generation
 from geosync.engine.group_problems import GroupProblems
 from geosync.engine.intake import Intake
 from geosync.engine.pending_directories import PendingDirectories
@@ -214,7 +215,7 @@ class Capturer:
         intake = Intake(site, self._spool)
         confirmed = self._confirmed() | self._braking.held()
         read = self._reading.read(self._braking.unread(scan), intake, confirmed)
-        parked = self._braking.park(scan, read, confirmed, self._missing_s())
+        parked = self._braking.park(scan, read, confirmed, self._missing_s(), intake)
         contents = parked.contents
         intake.finish_packs()
         with journal.transaction():
@@ -228,6 +229,7 @@ class Capturer:
             if transaction is not None or contents:
                 intake.commit()
             if transaction is not None:
+                begin_generation(site)
                 site.disk.sync_everything()
         self._braking.note_kept(parked)
         self._remember(left, read, parked)

@@ -20,6 +20,8 @@ from transport.segment import INLINE_CHUNK_SIZE_BYTES_MAX, INLINE_SIZE_BYTES_MAX
 from transport.sparse_chunker import cut_sparse
 
 BLOCK_SIZE_BYTES: Final = 1024 * 1024
+JUDGED_SIZE_BYTES_MIN: Final = 256  # smaller contents compress too little to tell anything
+JUDGED_CHUNKS_MAX: Final = 4
 
 
 class Intake:
@@ -85,6 +87,30 @@ class Intake:
             reason = "it was written a moment ago"
             raise EntryBusy(f"can't capture a displaced file yet: {reason}", reason)
         return self._regular(reader)
+
+    def stored_share(self, content: Content) -> float | None:
+        """Returns how much of a content's size is left when it is compressed.
+
+        Judged by its first chunks. None where nobody can tell: of small contents, of such as were
+        never stored, and of what is no regular file.
+        """
+        if content.size_bytes < JUDGED_SIZE_BYTES_MIN:
+            return None
+        size_bytes = stored_size_bytes = 0
+        for chunk in content.chunks[:JUDGED_CHUNKS_MAX]:
+            stored = self._stored_size_bytes(chunk.digest)
+            if stored is not None:
+                size_bytes += chunk.size_bytes
+                stored_size_bytes += stored
+        return stored_size_bytes / size_bytes if size_bytes else None
+
+    def _stored_size_bytes(self, digest: bytes) -> int | None:
+        chunks = self._site.journal.chunks
+        inline = self._inline.get(digest) or chunks.inline_chunk(digest)
+        if inline is not None:
+            return len(store_chunk(inline))
+        location = self._locations.get(digest) or chunks.location(digest)
+        return location.stored_size_bytes if location is not None else None
 
     @property
     def has_news(self) -> bool:

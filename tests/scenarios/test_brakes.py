@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from conflict.brakes import BrakeKind, BrakeLimits, Limit
+from conflict.brakes import BrakeKind, BrakeLimits, Limit, OnEncryption
 from conflict.operations import Delete, Put
 from geosync.engine.brake_verdicts import KnownBrake
+from geosync.engine.encryption_alarm import TOLD_FOR_S
 from geosync.errors import OperatorError
 from tests.support.disk_tree import disk_tree
 from tests.support.local_sites import LocalSite, local_sites, operations_of, run, settle
@@ -336,6 +337,69 @@ def test_limits_by_size_and_by_the_hour_hold_as_well(store: MemoryStore) -> None
                 os.unlink(bari.path(b"%d" % number))
             run(bari, cnaf)
             assert expected in _only_brake(bari).reason
+
+
+# What looks like encryption
+
+
+@pytest.mark.parametrize("way", ["over", "renamed", "beside"])
+def test_files_that_stop_to_compress_raise_an_alarm(way: str) -> None:
+    with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
+        for number in range(30):
+            bari.write(b"%d" % number, b"a text as people write it, %d\n" % number * 50)
+        settle(bari, cnaf)
+        for number in range(30):
+            _encrypt(bari, b"%d" % number, way)
+        settle(bari, cnaf)
+        told = bari.problems()["encryption"]
+        assert "30 files were replaced within 10 minutes by contents that do not compress" in told
+        assert (way == "over") == (".locked" not in told)
+        assert bari.engine.brakes() == []
+        assert disk_tree(cnaf.root) == disk_tree(bari.root)
+        bari.time.advance(TOLD_FOR_S)
+        bari.write(b"later", b"content")
+        settle(bari, cnaf)
+        assert "encryption" not in bari.problems()
+
+
+def test_what_looks_encrypted_is_held_if_the_configuration_says_so() -> None:
+    with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
+        bari.engine.site.brake_limits = BrakeLimits(on_encryption=OnEncryption.BRAKE)
+        for number in range(30):
+            bari.write(b"%d" % number, b"a text as people write it, %d\n" % number * 50)
+        settle(bari, cnaf)
+        before = _files(cnaf)
+        for number in range(30):
+            _encrypt(bari, b"%d" % number, "over")
+        run(bari, cnaf)
+        assert _files(cnaf) == before
+        assert _only_brake(bari).kind is BrakeKind.ENCRYPTION
+        bari.engine.decide_brake(_only_brake(bari).name, Verdict.REJECTED)
+        settle(bari, cnaf)
+        assert _files(bari) == _files(cnaf) == before
+
+
+@pytest.mark.parametrize("suffix", [b".gz", b".new"])
+def test_compressing_files_or_replacing_texts_by_texts_raises_no_alarm(suffix: bytes) -> None:
+    with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
+        for number in range(30):
+            bari.write(b"%d" % number, b"a text as people write it, %d\n" % number * 50)
+        settle(bari, cnaf)
+        for number in range(30):
+            content = os.urandom(1000) if suffix == b".gz" else b"another text, %d\n" % number * 90
+            bari.write(b"%d%s" % (number, suffix), content)
+            os.unlink(bari.path(b"%d" % number))
+        settle(bari, cnaf)
+        assert bari.problems() == {}
+
+
+def _encrypt(site: LocalSite, name: bytes, way: str) -> None:
+    target = name + (b"" if way == "over" else b".locked")
+    if way == "renamed":
+        os.rename(site.path(name), site.path(target))
+    site.write(target, os.urandom(2000))
+    if way == "beside":
+        os.unlink(site.path(name))
 
 
 # Decisions
