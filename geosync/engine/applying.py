@@ -8,6 +8,7 @@ from conflict.actions import Action, ApplyAttributes, entries_of
 from conflict.merged_tree import ROOT_LOCATION
 from conflict.node import Location
 from conflict.operations import ROOT, NodeId
+from conflict.ordering import in_order_of_writing
 from conflict.planner import plan
 from conflict.policy import policy_of
 from conflict.report import contended_paths
@@ -104,7 +105,7 @@ class Applier:
         self._dirty = DirtyNames(journal)
         self._dirty.update(asked)
         self._note(planned.actions)  # an exception must not lose what the planner found
-        for batch in batches(planned.actions):
+        for batch in batches(in_order_of_writing(planned.actions, journal.nodes)):
             runner.run(batch, result)
         # Names below a directory that was moved, or should have been, were not planned.
         self._dirty = asked.displaced(paths - planned.deferred)

@@ -348,7 +348,8 @@ class Engine:
 
     def _tend_role(self, cycle: Cycle) -> None:
         """Ends our epoch when all is captured, and begins the first one of the volume."""
-        has_uncaptured = self.has_uncaptured() or cycle.disk_error is not None
+        is_held = bool(self._braking.waiting())  # until somebody decides about it
+        has_uncaptured = self.has_uncaptured() or is_held or cycle.disk_error is not None
         if self._failover.tend(has_uncaptured=has_uncaptured):
             self._capturer.look_at({(): True})
         if self._has_read:

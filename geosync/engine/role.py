@@ -39,7 +39,7 @@ REPLICA: Final = Role(
     "replica", may_capture=False, may_publish=False, may_decide=False, takes_writes=False
 )
 PRIMARY: Final = Role("primary")
-DEMOTING: Final = Role("primary, about to be a standby", may_decide=False, takes_writes=False)
+DEMOTING: Final = Role("primary, about to be a standby", takes_writes=False)
 """It still captures what was written before, and is no place for new writes any more."""
 YIELDING: Final = Role("former primary", may_apply=False, may_decide=False, takes_writes=False)
 """Another site is the primary now; what was written here late is still captured and published."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
 
 import pytest
 
 from geosync.configuration import DriftPolicy, Mode
+from geosync.disk.interface import Disk, Expected, Outcome, RelativePath, Staged
 from geosync.engine.resolving import Choice
 from geosync.errors import OperatorError
 from tests.support.local_sites import LocalSite, local_sites, run, settle
@@ -60,6 +63,7 @@ def test_a_replica_applies_and_writes_nothing_to_the_store(sites: Two) -> None:
     replica.write(b"docs/of the replica", b"drift")
     run(replica)
     assert {method for method, _ in replica.link.calls} == {"get", "list_names"}
+    assert replica.journal.log.outbox_counts() == (0, 0)
     assert sorted(writer.store.list_names("log/")) == before
 
 
@@ -228,6 +232,39 @@ def test_what_a_program_writes_to_a_replaced_file_is_kept(sites: Two) -> None:
     assert replica.read(b"docs/a") == b"news"
     assert _aside(replica) == {b"docs/a": b"to the old one"}
     assert os.listdir(replica.path(b".geosync/trash")) == []
+
+
+@dataclass(slots=True)
+class _WatchedDisk:
+    """Notes in which order files appear."""
+
+    disk: Disk
+    appeared: list[bytes]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.disk, name)
+
+    def place_new(self, staged: Staged, path: RelativePath) -> Outcome:
+        self.appeared.append(path)
+        return self.disk.place_new(staged, path)
+
+    def replace(self, staged: Staged, path: RelativePath, expected: Expected) -> Outcome:
+        self.appeared.append(path)
+        return self.disk.replace(staged, path, expected)
+
+
+def test_files_appear_in_the_order_in_which_they_were_published(sites: Two) -> None:
+    """Also when all of it arrives at once; names and directories do not count."""
+    writer, replica = sites
+    replica.close()
+    appeared: list[bytes] = []
+    replica.wrap_disk = lambda disk: cast("Disk", _WatchedDisk(disk, appeared))
+    published = [b"z/data", b"docs/b", b"m/more", b"a/index", b"docs/a"]
+    for path in published:
+        writer.write(path, b"published: " + path)
+        settle(writer)
+    settle(writer, replica.open())
+    assert appeared == published
 
 
 def test_a_replica_that_becomes_a_writer_captures_its_drift(sites: Two) -> None:
