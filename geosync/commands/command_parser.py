@@ -141,6 +141,9 @@ def _add_status(
     )
     _add_json(parser)
     parser.add_argument("--watch", action="store_true", help="show it again every two seconds")
+    parser.add_argument(
+        "--http", action="store_true", help="show the address of the status page, and its token"
+    )
 
 
 def _add_wait(

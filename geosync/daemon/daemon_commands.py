@@ -63,6 +63,7 @@ class DaemonCommands:
             "path_live": self._path_live,
             "sync": self._sync,
             "wait": self._wait,
+            "wait_here": self._wait_here,
             "demote": self._demote,
             "promote": self._promote,
             "failover_report": lambda _arguments: self._ask(failover_report),
@@ -245,6 +246,19 @@ class DaemonCommands:
                 answer = self._ask(again)
         self._state.hurry()
         return answer
+
+    def _wait_here(self, arguments: JsonObject) -> JsonObject:
+        """Waits until this site has applied what a barrier names, at most for a slice of time."""
+        barrier = _barrier(arguments)
+        deadline_s = self._clock.monotonic_s() + _slice_s(arguments)
+        with self._state.client_waiting():
+            while True:
+                cycles = self._state.cycles()
+                is_done = self._ask(lambda loop: loop.engine.site.applied().covers(barrier))
+                left_s = deadline_s - self._clock.monotonic_s()
+                if is_done or left_s <= 0:
+                    return {"is_done": is_done}
+                self._state.wait_for_cycle(cycles, left_s)
 
     def _ask(self, function: Callable[[ControlLoop], _Result]) -> _Result:
         try:

@@ -58,8 +58,9 @@ def _made(
     # Imported here: who turns HTTP off pays nothing for it.
     from geosync.http.access import Gate, load_token, server_names  # noqa: PLC0415
     from geosync.http.application import make_application  # noqa: PLC0415
-    from geosync.http.routes import ROUTES, Site  # noqa: PLC0415
+    from geosync.http.routes import ROUTES  # noqa: PLC0415
     from geosync.http.server import HttpServer  # noqa: PLC0415
+    from geosync.http.site import Site  # noqa: PLC0415
 
     token = load_token(configuration.state_dir)
     site = Site(

@@ -18,7 +18,8 @@ from geosync.exit_codes import ExitCode
 from geosync.http.access import SECURITY_HEADERS
 from geosync.http.events import Events, encode_event, heartbeat
 from geosync.http.exchange import Answer, Request, RequestRefused, error_answer
-from geosync.http.routes import Kind, Route, Site
+from geosync.http.routes import Kind, Route
+from geosync.http.site import Site
 
 BODY_BYTES_MAX: Final = 65536
 COMMANDS_MAX: Final = 8

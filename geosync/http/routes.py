@@ -9,40 +9,16 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from geosync.clock import Clock
-from geosync.http.access import Gate
-from geosync.http.exchange import Answer, Request, RequestRefused, json_answer, text_answer
+from geosync.http import actions
+from geosync.http.exchange import HTML, Answer, Request, RequestRefused, json_answer, text_answer
 from geosync.http.metrics import CONTENT_TYPE, MetricsInput, metrics_text
+from geosync.http.openapi import openapi
+from geosync.http.page import STATIC_TYPES, message_html, page_html, static_file
+from geosync.http.page_view import page_view
+from geosync.http.site import Site
 from geosync.reporting.readiness import MAX_LAG_S, readiness, readiness_json, readiness_text
 from geosync.reporting.status import Status
 from geosync.reporting.status_text import status_json
-
-JsonObject = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """The daemon as the HTTP server sees it.
-
-    Attributes:
-        status: returns the last status, None while the daemon starts; never waits.
-        command: gives the daemon a command, as its control socket does; waits for the answer.
-        clock: of the daemon.
-        state_dir: where the journal is.
-        version: of geosync.
-        gate: who may ask what.
-    """
-
-    status: Callable[[], Status | None]
-    command: Callable[[str, JsonObject], JsonObject]
-    clock: Clock
-    state_dir: bytes
-    version: str
-    gate: Gate
-
-    def now_ms(self) -> int:
-        """Returns the time by this site's clock."""
-        return self.clock.wall_ns() // 1_000_000
 
 
 class Kind(Enum):
@@ -86,9 +62,35 @@ def metrics(site: Site, _request: Request) -> Answer:
     return Answer(metrics_text(found), CONTENT_TYPE)
 
 
-def status(site: Site, _request: Request) -> Answer:
+def last_status(site: Site, _request: Request) -> Answer:
     """Returns what `geosync status --json` prints, as it was last."""
     return json_answer(status_json(_known(site), now_ms=site.now_ms()))
+
+
+def page(site: Site, _request: Request) -> Answer:
+    """Returns the status page, for people."""
+    known = site.status()
+    if known is None:
+        text = "The daemon is starting, and has not looked at everything yet. Load this page again."
+        return Answer(message_html("Starting", text).encode(), HTML, 503)
+    view = page_view(known, now_ms=site.now_ms(), version=site.version)
+    return Answer(page_html(view).encode(), HTML)
+
+
+def static(_site: Site, request: Request) -> Answer:
+    """Returns the stylesheet or the script of the page."""
+    name = request.path.rpartition("/")[2]
+    return Answer(static_file(name), STATIC_TYPES[name])
+
+
+def description(site: Site, _request: Request) -> Answer:
+    """Returns the description of this interface."""
+    return json_answer(openapi(site.version))
+
+
+def events(_site: Site, _request: Request) -> Answer:
+    """Tells of changes as they come: `status`, `conflicts`, `problems`."""
+    raise AssertionError("a stream is no single answer")
 
 
 def _known(site: Site) -> Status:
@@ -124,8 +126,21 @@ def _size_bytes(path: bytes) -> int:
 
 
 ROUTES: Final = (
+    Route("GET", "/", page),
+    *(Route("GET", f"/static/{name}", static) for name in STATIC_TYPES),
+    Route("POST", "/act", actions.act, Kind.COMMAND),
     Route("GET", "/live", live),
     Route("GET", "/ready", ready),
     Route("GET", "/metrics", metrics),
-    Route("GET", "/v1/status", status),
+    Route("GET", "/v1/openapi.json", description),
+    Route("GET", "/v1/status", last_status),
+    Route("GET", "/v1/events", events, Kind.STREAM),
+    Route("GET", "/v1/conflicts", actions.conflicts, Kind.COMMAND),
+    Route("POST", "/v1/conflicts/resolve", actions.resolve_conflict, Kind.COMMAND),
+    Route("GET", "/v1/brakes", actions.brakes, Kind.COMMAND),
+    Route("POST", "/v1/brakes/decide", actions.decide_brake, Kind.COMMAND),
+    Route("POST", "/v1/sync", actions.sync, Kind.COMMAND),
+    Route("POST", "/v1/token", actions.token, Kind.COMMAND),
+    Route("GET", "/v1/wait", actions.wait_for_token, Kind.COMMAND),
+    Route("POST", "/v1/wait", actions.wait_for_sites, Kind.COMMAND),
 )

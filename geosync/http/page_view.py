@@ -1,0 +1,237 @@
+"""What the status page shows, as plain values: the template only arranges them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from geosync.reporting.brake_text import brake_json
+from geosync.reporting.readiness import MAX_LAG_S, Readiness, readiness
+from geosync.reporting.status import DaemonStatus, OtherSite, Status
+from geosync.reporting.status_text import summary
+from geosync.terminal import human_duration, human_size
+
+SITES_ON_MAP_MAX: Final = 12
+MAP_WIDTH: Final = 640
+MAP_HEIGHT: Final = 300
+
+GOOD, BUSY, BAD = "good", "busy", "bad"
+
+Words = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A site on the map, with its middle in the map's own units."""
+
+    name: str
+    state: str
+    note: str
+    x: int
+    y: int
+    is_here: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """Everything on the page. Text is as people read it, and is escaped by the template."""
+
+    site: str
+    volume: str
+    mode: str
+    root: str
+    state: str
+    summary: str
+    readiness: Readiness
+    facts: tuple[tuple[str, str], ...]
+    places: tuple[Place, ...]
+    sites: tuple[Words, ...]
+    brakes: tuple[dict[str, Any], ...]
+    conflicts: tuple[Words, ...]
+    conflict_count: int
+    problems: tuple[Words, ...]
+    problem_count: int
+    waiting: tuple[Words, ...]
+    waiting_count: int
+    taken_at: str
+    version: str
+
+
+def page_view(status: Status, *, now_ms: int, version: str) -> PageView:
+    """Returns what is shown of a status."""
+    daemon = status.daemon
+    found = readiness(status, now_ms=now_ms, max_lag_s=MAX_LAG_S)
+    return PageView(
+        site=status.site,
+        volume=status.volume,
+        mode=status.mode,
+        root=status.root,
+        state=_state(status, found),
+        summary=summary(status),
+        readiness=found,
+        facts=tuple(_facts(status, found)),
+        places=_places(status),
+        sites=tuple(_site_words(site, now_ms) for site in status.sites),
+        brakes=tuple(_brake(brake_json(brake, now_ms=now_ms)) for brake in status.brakes),
+        conflicts=tuple(map(_conflict_words, () if daemon is None else daemon.conflicts_shown)),
+        conflict_count=status.conflicts,
+        problems=tuple(
+            {
+                "subject": each.subject,
+                "since": _ago(now_ms - each.since_ms),
+                "text": each.text,
+            }
+            for each in status.problems
+        ),
+        problem_count=status.problem_count,
+        waiting=tuple(
+            {"path": each.path, "reason": each.reason}
+            for each in (() if daemon is None else daemon.waiting)
+        ),
+        waiting_count=0 if daemon is None else daemon.waiting_count,
+        taken_at=_moment(status.taken_at_ms),
+        version=version,
+    )
+
+
+def _state(status: Status, found: Readiness) -> str:
+    if status.problem_count or not found.is_ready:
+        return BAD
+    is_settled = status.daemon is not None and status.daemon.is_settled
+    return GOOD if is_settled and not status.conflicts else BUSY
+
+
+def _facts(status: Status, found: Readiness) -> list[tuple[str, str]]:
+    waiting = status.to_publish
+    to_publish = "nothing"
+    if waiting.operations or waiting.packs or waiting.segments:
+        to_publish = f"{waiting.operations} changes, {human_size(waiting.size_bytes)}"
+    lag = "not up to date yet" if found.lag_s is None else human_duration(found.lag_s)
+    facts = [
+        ("Behind the others", f"at most {lag}" if found.lag_s is not None else lag),
+        ("Still to publish", to_publish),
+        ("Files and directories", f"{status.entries:,}"),
+    ]
+    if status.daemon is not None:
+        facts += _daemon_facts(status.daemon)
+    return facts
+
+
+def _daemon_facts(daemon: DaemonStatus) -> list[tuple[str, str]]:
+    store, watcher = daemon.store, daemon.watcher
+    plural = "directory" if watcher.watch_count == 1 else "directories"
+    watching = watcher.problem or f"{watcher.watch_count:,} {plural}"
+    if watcher.unwatched_count:
+        watching += f", {watcher.unwatched_count:,} more polled"
+    traffic = f"{human_size(store.upload_bytes)} sent, {human_size(store.download_bytes)} received"
+    return [("Watching", watching), ("Store, since the start", traffic)]
+
+
+def _site_words(site: OtherSite, now_ms: int) -> Words:
+    behind = _ago(now_ms - site.behind_since_ms) if site.behind_since_ms else "nothing"
+    return {
+        "name": _name(site),
+        "state": _site_state(site),
+        "note": _site_note(site),
+        "heard": f"{_ago(now_ms - site.last_heard_at_ms)} ago"
+        if site.last_heard_at_ms
+        else "never",
+        "behind": behind,
+        "it_lacks": f"{site.operations_it_lacks:,}",
+        "we_lack": f"{site.operations_we_lack:,}",
+        "problem": site.problem,
+    }
+
+
+def _site_state(site: OtherSite) -> str:
+    if site.problem:
+        return BAD
+    return BUSY if site.operations_it_lacks or site.operations_we_lack else GOOD
+
+
+def _site_note(site: OtherSite) -> str:
+    if site.problem:
+        return "log not read further"
+    if site.operations_it_lacks and site.operations_we_lack:
+        return "changes on both ways"
+    if site.operations_it_lacks:
+        return f"has yet to apply {site.operations_it_lacks:,}"
+    if site.operations_we_lack:
+        return f"{site.operations_we_lack:,} on the way here"
+    return "in sync"
+
+
+def _places(status: Status) -> tuple[Place, ...]:
+    """Returns the sites around the store, this one at the left; none when there are too many."""
+    count = len(status.sites) + 1
+    if not status.sites or count > SITES_ON_MAP_MAX:
+        return ()
+    is_settled = status.daemon is not None and status.daemon.is_settled
+    here = (status.site, GOOD if is_settled else BUSY, "this site")
+    others = [(_name(site), _site_state(site), _site_note(site)) for site in status.sites]
+    return tuple(
+        Place(name, state, note, *_spot(number, count), is_here=number == 0)
+        for number, (name, state, note) in enumerate([here, *others])
+    )
+
+
+def _spot(number: int, count: int) -> tuple[int, int]:
+    """Returns where a site lies on an ellipse around the middle of the map."""
+    angle = math.pi + 2 * math.pi * number / count
+    x = MAP_WIDTH / 2 + 0.38 * MAP_WIDTH * math.cos(angle)
+    y = MAP_HEIGHT / 2 + 0.32 * MAP_HEIGHT * math.sin(angle)
+    return round(x), round(y)
+
+
+def _name(site: OtherSite) -> str:
+    return site.site or f"(unknown, {site.actor[:8]})"
+
+
+def _brake(brake: dict[str, Any]) -> dict[str, Any]:
+    more = brake["count"] - len(brake["paths"])
+    return brake | {
+        "size": human_size(brake["size_bytes"]),
+        "since": human_duration(brake["age_s"]),
+        "more": more,
+    }
+
+
+_KINDS: Final = {
+    "content": "Two sites changed this file at the same time.",
+    "name": "Two sites made a file of this name at the same time.",
+    "directory": "Another site made a directory of this name.",
+    "deleted": "The file was deleted while this version waited.",
+}
+
+
+def _conflict_words(conflict: dict[str, Any]) -> Words:
+    winner, loser = conflict["winner"], conflict["loser"]
+    return {
+        "id": conflict["id"],
+        "path": conflict["path"],
+        "what": _KINDS.get(conflict["kind"], conflict["kind"]),
+        "winner": _version(winner) if winner else "",
+        "winner_site": (winner["site"] or "unknown") if winner else "",
+        "loser": _version(loser),
+        "loser_site": loser["site"] or "unknown",
+        "kept_at": conflict["kept_at"] or "",
+        "policy": conflict["policy"],
+    }
+
+
+def _version(version: dict[str, Any]) -> str:
+    size = human_size(version["size_bytes"])
+    return f"{_moment(version['written_at_ms'])}, {size}"
+
+
+def _moment(time_ms: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):  # a clock that was millennia off
+        return f"{time_ms} ms after 1970"
+
+
+def _ago(duration_ms: int) -> str:
+    return human_duration(max(0, duration_ms) / 1000)
