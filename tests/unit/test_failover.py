@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
 
+from conflict.brakes import BrakeLimits, Limit
 from geosync.configuration import DriftPolicy, Mode
 from geosync.engine.promoting import Promotion, PromotionState
 from geosync.engine.resolving import Choice
@@ -14,6 +16,7 @@ from geosync.errors import OperatorError
 from tests.simulation.simulated_clock import SimulatedTime
 from tests.support.disk_tree import contents_of
 from tests.support.local_sites import LocalSite, local_sites, quick_directory, run, settle
+from transport.brake_record import Verdict
 from transport.errors import StoreUnavailable
 from transport.memory_store import MemoryStore
 
@@ -81,7 +84,7 @@ def _cut_off(site: LocalSite, rounds: int = 4) -> None:
 
 
 def test_the_configured_primary_claims_the_first_epoch_and_its_files_arrive(three: Three) -> None:
-    bari, cnaf, paris = three
+    _, cnaf, paris = three
     assert [_role(site) for site in three] == ["primary", "standby", "standby"]
     for site in (cnaf, paris):
         assert site.read(b"dir/b") == b"of the first epoch, too"
@@ -140,7 +143,7 @@ def test_roles_outlive_a_restart_and_the_log_decides_not_the_configuration(two: 
 
 
 def test_a_primary_that_is_not_demoted_is_not_replaced_without_force(two: Two) -> None:
-    bari, cnaf = two
+    _, cnaf = two
     assert _promote(cnaf).state is PromotionState.HELD
     assert _role(cnaf) == "standby"
 
@@ -166,6 +169,27 @@ def test_a_promotion_waits_for_all_that_was_written_before(two: Two) -> None:
 def _no_packs(method: str, name: str) -> None:
     if name.startswith("pack"):
         raise StoreUnavailable(f"{method} {name}: not now")
+
+
+def test_a_primary_is_not_demoted_before_what_a_brake_holds_is_decided(two: Two) -> None:
+    """Else what was done there would be part of nothing."""
+    bari, cnaf = two
+    for number in range(30):
+        bari.write(b"much/%d" % number, b"content %d" % number)
+    settle(*two)
+    bari.close()
+    bari.brake_limits = BrakeLimits(deletions=Limit(10, 10, 20_480, 10_000))
+    bari.open()
+    shutil.rmtree(bari.path(b"much"))
+    run(*two)
+    bari.engine.demote()
+    run(*two)
+    assert _role(bari) == "primary, about to be a standby"
+    (brake,) = bari.engine.brakes()
+    bari.engine.decide_brake(brake.name, Verdict.APPROVED)
+    settle(*two)
+    assert _role(bari) == "standby"
+    assert not os.path.exists(cnaf.path(b"much"))
 
 
 def test_an_operator_decides_nothing_at_a_standby(two: Two) -> None:
@@ -316,7 +340,7 @@ def test_failback_after_a_forced_switch(two: Two) -> None:
 
 
 def test_a_standby_that_reverts_drift_keeps_what_was_there(two: Two) -> None:
-    bari, cnaf = two
+    _, cnaf = two
     cnaf.close()
     cnaf.drift = DriftPolicy.REVERT
     cnaf.open()
