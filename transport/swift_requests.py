@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from requests.exceptions import ConnectionError as RequestsConnectionError
 from swiftclient import client  # noqa: TID251 - its home
 from swiftclient.exceptions import ClientException  # noqa: TID251 - its home
 from urllib3.connection import HTTPConnection
@@ -107,6 +108,11 @@ def perform(line: Line, question: Question, request: Callable[[Line], _T]) -> _T
         raise StoreUnavailable(
             f"{question} at {line.storage_url}: no usable answer: {type(error).__name__}: {error}"
         ) from error
+
+
+def is_cut(error: StoreUnavailable) -> bool:
+    """Tells whether a request failed because the other end hung up, without any answer."""
+    return isinstance(error.__cause__, (RequestsConnectionError, ConnectionError))
 
 
 def connect(access: SwiftAccess, timeout_s: float) -> Line:
@@ -350,6 +356,11 @@ def _failure(line: Line, question: Question, error: ClientException) -> GeosyncE
         return StoreUnavailable(
             f"{found}; the store cannot tell or cannot do it now",
             retry_after_s=_retry_after_s(error),
+        )
+    if status == 413:
+        return StoreRefused(
+            f"{found}; the container or the account is over its quota, or the object is larger"
+            " than this store takes: raise the quota, or make room"
         )
     return StoreRefused(f"{found}; check what this user may do, and the store's limits")
 

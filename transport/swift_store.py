@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from conflict.errors import MalformedValueError
+from conflict.errors import GeosyncError, MalformedValueError
 from transport import swift_requests
 from transport.errors import (
     CorruptObject,
@@ -110,9 +111,14 @@ class SwiftStore:
     def put_once(self, name: str, body: bytes) -> None:
         """Stores the bytes; see `ObjectStore.put_once`."""
         question = self._question("PUT", name)
-        status = self._ask(
-            question, lambda line: swift_requests.upload(line, question, body), len(body)
-        )
+        try:
+            status = self._ask(
+                question, lambda line: swift_requests.upload(line, question, body), len(body)
+            )
+        except StoreUnavailable as error:
+            if swift_requests.is_cut(error):
+                self._renew_refused_token(question.container)
+            raise
         if status == 201:
             return
         # 412: the name is taken. 202: Swift kept what it has because that seems newer, and
@@ -202,6 +208,16 @@ class SwiftStore:
                     f"{error}; nor is the container there: let a site that may write create it, "
                     f"and grant {self._user} to read it"
                 ) from error
+
+    def _renew_refused_token(self, container: str) -> None:
+        """Finds out whether the token has expired.
+
+        What stands before Swift may hang up on an upload with such a token before the client gets
+        to read the 401: so it would hang up on each repetition.
+        """
+        look = Question("HEAD", container)
+        with suppress(GeosyncError):
+            self._ask(look, lambda line: swift_requests.has_container(line, look))
 
     def _ask(self, question: Question, request: Callable[[Line], _T], upload_bytes: int = 0) -> _T:
         """Asks with the current token, and once more with a new one if that was refused."""

@@ -132,7 +132,7 @@ def _layout_path(directory: str) -> str:
 
 def _proxy_sections(directory: str, auth_filters: Sections) -> Sections:
     before = ["catch_errors", "gatekeeper", "healthcheck", "cache", "listing_formats", "bulk"]
-    after = ["copy", "slo"]
+    after = ["copy", "container_quotas", "account_quotas", "slo"]
     filters: Sections = {
         **{name: {"use": f"egg:swift#{name}"} for name in before + after},
         **auth_filters,

@@ -1,0 +1,149 @@
+"""A real Swift with quotas, and one in front of which somebody hangs up on expired tokens."""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from geosync.demo.swift_server import SwiftServer
+from tests.support.canned_server import Answer, CannedServer
+from tests.support.swift_account import SwiftAccount
+from transport.errors import StoreRefused
+from transport.retrying_store import RetryingStore
+from transport.swift_credentials import resolve_credentials
+from transport.swift_session import SwiftAccess, SwiftSession
+from transport.swift_store import SwiftStore, open_swift_store
+
+LARGE = bytes(20_000_000)
+
+
+@pytest.fixture
+def store(swift_server: SwiftServer, fresh_swift_volume_name: str) -> Iterator[SwiftStore]:
+    table = {
+        "auth_url": swift_server.auth_url,
+        "user": swift_server.user,
+        "key": swift_server.key,
+    }
+    opened = open_swift_store(resolve_credentials(table, {}), fresh_swift_volume_name)
+    opened.prepare()
+    yield opened
+    opened.close()
+
+
+def set_quota(server: SwiftServer, container: str, size_bytes: str) -> None:
+    account = SwiftAccount.authenticate(server.auth_url, server.user, server.key)
+    headers = {
+        "X-Auth-Token": account.token,
+        "X-Container-Meta-Quota-Bytes": size_bytes,
+    }
+    url = f"{account.storage_url}/{container}"
+    request = urllib.request.Request(url, headers=headers, method="POST")
+    with urllib.request.urlopen(request, timeout=20):
+        pass
+
+
+def test_what_exceeds_a_quota_is_refused_and_told_and_reading_goes_on(
+    swift_server: SwiftServer, store: SwiftStore, fresh_swift_volume_name: str
+) -> None:
+    store.put_once("packs/a", b"before")
+    container = f"geosync-{fresh_swift_volume_name}-packs"
+    set_quota(swift_server, container, "10")
+    with pytest.raises(StoreRefused, match="over its quota") as refusal:
+        store.put_once("packs/b", bytes(1000))
+    assert "413" in str(refusal.value)
+    assert store.get("packs/a", size_bytes_max=100) == b"before"
+    assert list(store.list_names("packs/")) == ["packs/a"]
+    set_quota(swift_server, container, "")
+    store.put_once("packs/b", bytes(1000))
+
+
+class HangingUp:
+    """In front of a Swift: cuts off an upload with the old token in its middle, without answer."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.stored: list[bytes] = []
+        self.cut = 0
+        self._end: socket.socket | None = None
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        if self._end is not None:
+            with suppress(OSError):
+                self._end.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                end, _ = self._listener.accept()
+                self._end = end
+            except OSError:
+                return
+            with end, end.makefile("rb") as reader:
+                while self._answer(end, reader):
+                    pass
+
+    def _answer(self, end: socket.socket, reader) -> bool:
+        words = reader.readline().split()
+        if not words:
+            return False
+        headers = {}
+        while (line := reader.readline().strip()) != b"":
+            name, _, value = line.partition(b":")
+            headers[name.lower()] = value.strip()
+        is_good = headers[b"x-auth-token"] == b"new"
+        if words[0] == b"PUT" and not is_good:
+            reader.read(100_000)
+            self.cut += 1
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return False
+        body = reader.read(int(headers.get(b"content-length", 0)))
+        if not is_good:
+            end.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+        elif words[0] == b"PUT":
+            self.stored.append(body)
+            end.sendall(
+                b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\nETag: %s\r\n\r\n" % headers[b"etag"]
+            )
+        else:
+            end.sendall(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")
+        return True
+
+
+def test_an_expired_token_is_renewed_also_where_uploads_with_it_are_just_cut_off() -> None:
+    front = HangingUp()
+    accesses = [SwiftAccess(f"{front.url}/v1/AUTH_a", token) for token in ("new", "expired")]
+    store = SwiftStore(SwiftSession(accesses.pop), "any", user="ann")
+    patient = RetryingStore(
+        store, budget_s=60, sleep=lambda _: None, monotonic=lambda: 0.0, random=random.Random(0)
+    )
+    patient.put_once("packs/a", LARGE)
+    assert front.stored == [LARGE]
+    assert front.cut >= 1
+    assert accesses == []
+    store.close()
+    front.close()
+
+
+def test_a_missing_right_and_wrong_credentials_are_told_apart() -> None:
+    access_of = {"X-Auth-Token": "token"}
+    for status, text in ((403, "what this user may do"), (401, "correct the credentials")):
+        with CannedServer(Answer(status, access_of)) as server:
+            access = SwiftAccess(f"{server.url}/v1/AUTH_a", "token")
+            store = SwiftStore(SwiftSession(lambda a=access: a), "any", user="ann")
+            with pytest.raises(StoreRefused, match=text) as refusal:
+                store.get("log/a", size_bytes_max=10)
+            assert str(status) in str(refusal.value)
+            store.close()
