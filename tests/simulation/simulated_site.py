@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from conflict.brakes import NO_BRAKES
 from conflict.observation import DiskKind
 from conflict.operations import Transaction
 from conflict.synced import Path
@@ -84,6 +85,7 @@ class SimulatedSite:
         actor: of the last start.
         backups: of this machine.
         is_root_refused: whether the journal says that the root is another one.
+        brake_limits: from the next start on.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class SimulatedSite:
         self.backups: list[Backup] = []
         self._backup_count = 0
         self.is_root_refused = False
+        self.brake_limits = NO_BRAKES
         self._shared = shared
         self._journal: MortalJournal | None = None
         self._disk: SimulatedDisk | None = None
@@ -113,7 +116,6 @@ class SimulatedSite:
         self.death = Death(self.stream("death"), self._die)
         self.death_at_start = Death(self.stream("death at start"), self._die)
         self._identity = self.stream("identity")
-        self._tokens = self.stream("tokens")
         self.user = RandomUser(machine, self.stream("user"), shared.weather.features)
         self._power = self.stream("power")
         self._races = self.stream("races")
@@ -151,14 +153,13 @@ class SimulatedSite:
         client = shared.store.client(self.name)
         store = MortalStore(client, self.death, shared.note_acknowledged)
         self._disk = SimulatedDisk(self.machine.file_system, self.dice)
-        self._disk.window = self._window_at_start
+        self._disk.generation_window = self._generation_window
         journal = open_journal(
             self._state_dir,
             self._disk,
             names,
             self.clock,
             opening=self._open_journal,
-            fresh_token=lambda: self._tokens.randbytes(16).hex(),
         )
         assert isinstance(journal, MortalJournal)
         self._journal = journal
@@ -177,6 +178,7 @@ class SimulatedSite:
                 clock=self.clock,
                 hasher=VolumeHasher(identity.volume_key),
                 state_dir=self._state_dir,
+                brake_limits=self.brake_limits,
             )
         )
 
@@ -333,7 +335,7 @@ class SimulatedSite:
 
     # What happens while the daemon works
 
-    def _window_at_start(self, operation: str, _path: bytes) -> None:
+    def _generation_window(self, operation: str, _path: bytes) -> None:
         self.death_at_start.may_strike(f"in {operation}")
 
     def _window(self, operation: str, path: bytes) -> None:
