@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -76,6 +76,7 @@ def json_answer(value: object, status: int = 200) -> Answer:
 
 def error_answer(request: Request, status: int, text: str) -> Answer:
     """Returns an error as whoever asks reads it best."""
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     if request.wants_json() or request.path.startswith("/v1/"):
-        return json_answer({"error": text}, status)
-    return text_answer(text, status)
+        return replace(json_answer({"error": text}, status), headers=headers)
+    return replace(text_answer(text, status), headers=headers)
