@@ -1,21 +1,25 @@
 """The journal of a root: whether the two belong together, and what becomes of one that does not.
 
-Each start leaves a new token in both. When one of them was restored from a backup, or both from
-different ones, the tokens differ, and nothing may be inferred from the comparison: an old file
-would look like an edit, a missing one like a deletion. Then the site joins anew.
+Each start and each change leaves a new token in both. When one of them was restored from a backup,
+or both from different ones, the tokens differ, and nothing may be inferred from the comparison: an
+old file would look like an edit, a missing one like a deletion. Then the site joins anew.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from glob import glob
 from typing import Final, Protocol
 
+from conflict.errors import MalformedValueError
 from geosync.clock import Clock
 from geosync.engine.membership import check_names
 from geosync.event_log import event_logger
+from geosync.engine.retiring import bequest, inherit
+from geosync.errors import OperatorError
 from geosync.journal.database import FILE_NAME
 from geosync.journal.journal import Journal
 
@@ -24,6 +28,7 @@ ROOT_MARKER: Final = "root_marker"
 
 _GENERATION: Final = "generation"  # token in the directory
 _NEXT_GENERATION: Final = "next_generation"  # the same, or what it is just being replaced by
+_MEMBERSHIP: Final = b"retired-actors"  # a file in the state directory
 _REASON: Final = b".reason"
 _INCARNATION: Final = b"incarnation"  # subject of a problem
 _SUFFIXES: Final = (b"", b"-wal", b"-shm")
@@ -62,9 +67,7 @@ def open_journal(
         disk: of the root; it is initialised here.
         names: of the volume and of the site.
         clock: of this machine.
-        opening: opens what is in a state directory: an argument, as is the next one, so that
-            simulation can choose.
-        fresh_token: returns a token that nobody has.
+        opening: opens what is in a state directory: an argument, so that simulation can choose.
 
     Raises:
         RootLost: the directory is not the one that the journal knows; mount that.
@@ -83,7 +86,8 @@ def open_journal(
             )
             journal = opening(state_dir)
         _tell(journal, state_dir, clock)
-        _begin_generation(journal, disk, marker, fresh_token().encode())
+        _inherit(journal, state_dir)
+        _begin_generation(journal, disk, marker)
     except BaseException:
         journal.close()
         raise
@@ -97,6 +101,7 @@ def set_journal_aside(state_dir: bytes, reason: str) -> None:
     """
     number = 1
     while os.path.exists(_aside(state_dir, number)):
+    _bequeath(state_dir)
         number += 1
     for suffix in reversed(_SUFFIXES):
         path = os.path.join(state_dir, FILE_NAME + suffix)
@@ -114,6 +119,32 @@ def set_journal_aside(state_dir: bytes, reason: str) -> None:
 
 def _aside(state_dir: bytes, number: int) -> bytes:
     return os.path.join(state_dir, b"superseded-%d-" % number + FILE_NAME)
+def _bequeath(state_dir: bytes) -> None:
+    """Keeps who was retired: the next journal must know that before it reads any log.
+
+    CRASH: a part of it is never taken for the whole, and the next attempt writes it anew.
+    """
+    path = os.path.join(state_dir, _MEMBERSHIP)
+    try:
+        with closing(Journal(state_dir, is_read_only=True)) as journal:
+            value = bequest(journal)
+    except (OperatorError, sqlite3.Error, MalformedValueError) as error:
+        _log.warning("earlier_journal_not_read", reason=str(error))
+        return
+    with open(path + b".new", "wb") as file:
+        file.write(value)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + b".new", path)
+
+
+def _inherit(journal: Journal, state_dir: bytes) -> None:
+    path = os.path.join(state_dir, _MEMBERSHIP)
+    if journal.setting("actor") is None and os.path.exists(path):
+        with open(path, "rb") as file:
+            inherit(journal, file.read())
+
+
 
 
 def _tell(journal: Journal, state_dir: bytes, clock: Clock) -> None:
@@ -125,9 +156,9 @@ def _tell(journal: Journal, state_dir: bytes, clock: Clock) -> None:
     with open(max(reasons, key=os.path.getmtime), encoding="utf-8") as file:
         reason = file.read()
     text = (
-        f"{reason}. This machine or a part of it was restored or cloned, so the site has joined"
-        " anew: what lay on its disk was compared with the volume, and what nobody else had is"
-        " kept. Look at the conflicts; nothing else is to be done."
+        f"{reason}. Where this machine or a part of it was restored or cloned, or the site was"
+        " retired, it joins anew: what lay on its disk was compared with the volume, and what"
+        " nobody else had is kept. Look at the conflicts; nothing else is to be done."
     )
     journal.set_problem(_INCARNATION, text, clock.wall_ns() // 1_000_000)
 

@@ -53,6 +53,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_conflicts(commands, common)
     _add_path_commands(commands, common)
     _add_brake(commands, common)
+    _add_site(commands, common)
     _add_verify(commands, common)
     _add_check(commands, common)
     _add_doctor(commands, common)
@@ -218,6 +219,22 @@ def _add_verify(
 ) -> None:
     parser = commands.add_parser(
         "verify",
+    choice.add_argument(
+        "--take-site", metavar="SITE", help="the version that this site wrote keeps the name"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show what would be settled")
+
+
+def _add_filter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--path", metavar="GLOB", help="only these: as in a conflict policy")
+    parser.add_argument("--site", metavar="NAME", help="only those with a version of this site")
+    parser.add_argument(
+        "--kind", choices=("content", "name", "directory", "deleted", "drift"), help="only these"
+    )
+    for option in ("--older-than", "--newer-than"):
+        parser.add_argument(
+            option, metavar="SECONDS", type=_seconds, help="by when the loser was written"
+        )
         parents=[common],
         help="compare disk, journal and store, and repair what can be repaired",
         description="Reads every file, the journal, and what the store should hold of them, with or"
@@ -291,6 +308,25 @@ def _add_check(
         default=10.0,
         help="CRITICAL when the daemon does not answer within so long (10)",
     )
+
+def _add_site(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "site",
+        help="show the sites of the volume, and retire one that is lost",
+        description="Shows who takes part in the volume, and takes out who is lost for good.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_json(
+        actions.add_parser("list", parents=[common], help="all sites, and what waits for them")
+    )
+    retiring = actions.add_parser(
+        "retire", parents=[common], help="take a lost site out of the volume; it may come back"
+    )
+    retiring.add_argument("name", metavar="NAME", help="of the site, or an actor in full")
+    retiring.add_argument("--yes", action="store_true", help="do not ask")
+
 
 
 def _add_doctor(

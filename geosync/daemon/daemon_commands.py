@@ -16,6 +16,7 @@ from geosync.daemon.failover_request import demotion, failover_report, promotion
 from geosync.daemon.mending_request import mending_of, progress_json
 from geosync.engine.brake_verdicts import plan_of
 from geosync.engine.resolving import Choice, find_conflict
+from geosync.engine.retiring import retire
 from geosync.engine.site import split
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
@@ -59,6 +60,7 @@ class DaemonCommands:
             "conflicts_show": self._conflicts_show,
             "conflicts_resolve": self._conflicts_resolve,
             "brake_list": self._brake_list,
+            "site_retire": self._site_retire,
             "brake_decide": self._brake_decide,
             "path_live": self._path_live,
             "sync": self._sync,
@@ -115,6 +117,16 @@ class DaemonCommands:
             return found
 
         return self._ask(settle)
+
+    def _site_retire(self, arguments: JsonObject) -> JsonObject:
+        name = _text(arguments, "site")
+
+        def begin(loop: ControlLoop) -> JsonObject:
+            actors = retire(loop.engine.site, name)
+            self._state.hurry()
+            return {"actors": [actor.hex() for actor in actors]}
+
+        return self._ask(begin)
 
     def _brake_list(self, arguments: JsonObject) -> JsonObject:
         with_plan = arguments.get("with_plan") is True

@@ -48,6 +48,7 @@ from geosync.engine.resolving import Choice, find_conflict, resolve
 from geosync.engine.retiring import keep_membership
 from geosync.engine.retry_pace import RetryPace
 from geosync.engine.role import require_deciding
+from geosync.engine.silence import Silence
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
@@ -115,6 +116,7 @@ class Engine:
         self._publisher = Publisher(site, spool)
         self._foreign = ForeignBrakes(site)
         self._receiver = Receiver(site, self._foreign)
+        self._silence = Silence(site)
         self._applier = Applier(site, fetcher)
         self._mirror = Mirror(site, fetcher)
         self._sweeper = Sweeper(site, spool)
@@ -536,13 +538,12 @@ class Engine:
             self._capturer.look_at({(): True})
         if received.operations:
             self._heed_verdicts()
-        if self.site.role.may_publish:
-            keep_membership(self.site)
+        unavailable = received.unavailable or unavailable
+        self._keep_membership(is_reading=unavailable is None)
         if not self._joining.is_receiving:
             self._cuts.check_others()
             if self.site.role.may_publish:
                 self._cuts.check_own()
-        unavailable = received.unavailable or unavailable
         if unavailable is not None:
             raise unavailable
         if cycle.store_error is None and self._superseded is None:
@@ -594,6 +595,12 @@ class Engine:
         wanted = self._wants.want(self._fetcher.lost.long_lost(self._now_s()))
         supplied = self._wants.answer()
         cycle.has_more = cycle.has_more or wanted or bool(supplied)
+
+    def _keep_membership(self, *, is_reading: bool) -> None:
+        if self.site.role.may_publish:
+            keep_membership(self.site)
+            if is_reading:
+                self._silence.observe()
 
     def _may_apply(self, cycle: Cycle) -> bool:
         """What is blocked is not tried in every cycle, unless something new came.

@@ -30,12 +30,16 @@ def membership(journal: Journal) -> Membership:
     return Membership(stated, _inherited(journal))
 
 
-def inherit(journal: Journal, earlier: Journal) -> None:
+def bequest(journal: Journal) -> bytes:
+    """Returns, for `inherit`, what the next journal of this site must know."""
+    known = membership(journal).to_inherit()
+    return encode((tuple(sorted(known.suspected)), tuple(sorted(known.fences.items()))))
+
+
+def inherit(journal: Journal, bequest: bytes) -> None:
     """Lets a fresh journal know who was retired, before it reads any log."""
-    known = membership(earlier).to_inherit()
-    value = (tuple(sorted(known.suspected)), tuple(sorted(known.fences.items())))
     with journal.transaction():
-        journal.set_setting(INHERITED, encode(value))
+        journal.set_setting(INHERITED, bequest)
 
 
 def _inherited(journal: Journal) -> Inherited:

@@ -11,6 +11,7 @@ from conflict.observation import Fingerprint
 from conflict.synced import EntryId, SyncedEntry
 from geosync.journal.brakes import JournalBrakes
 from geosync.journal.chunks import JournalChunks
+from geosync.journal.collection import JournalCollection
 from geosync.journal.database import (
     explaining,
     open_database,
@@ -74,6 +75,7 @@ class Journal:
         self.synced = JournalSynced(self._connection)
         self.log = JournalLog(self._connection)
         self.chunks = JournalChunks(self._connection)
+        self.collection = JournalCollection(self._connection)
         self.declarations = JournalDeclarations(self._connection)
         self.history = JournalHistory(self._connection)
         self.brakes = JournalBrakes(self._connection)

@@ -44,7 +44,7 @@ class JournalNodes:
         for node, is_contested in self._changed.items():
             state = self._cache.get(node)
             if state is not None and not state.is_directory:
-                self._note_shown(state)
+                self._note_marked(state)
             record = pack_node(state) if state is not None else None
             if is_contested is None:
                 self._connection.execute(
@@ -119,14 +119,10 @@ class JournalNodes:
         if self.while_looking is not None:
             self.while_looking(state)
 
-    def _note_shown(self, state: NodeState) -> None:
-        """Keeps in mind which versions of a file nobody sees, until somebody does again."""
-        shown = {version.dot for version in shown_versions(state)}
-        self._keep_replaced((state.node, v) for v in state.versions.values() if v.dot not in shown)
-        self._connection.executemany(
-            "DELETE FROM replaced WHERE node = ? AND version = ?",
-            [(state.node, id_of(dot)) for dot in shown],
-        )
+    def _note_marked(self, state: NodeState) -> None:
+        """Keeps versions in mind that perhaps nobody sees; the collection finds out."""
+        marked = filter(_is_marked, state.versions.values())
+        self._keep_replaced((state.node, version) for version in marked)
 
     def _keep_replaced(self, versions: Iterable[tuple[NodeId, Version]]) -> None:
         self._connection.executemany(
@@ -215,3 +211,7 @@ class JournalNodes:
 def shown_versions(state: NodeState) -> list[Version]:
     """Returns the versions of a file that somebody sees: at a name, or as conflicts."""
     return [*state.visible_versions(), *state.orphaned_versions()]
+
+
+def _is_marked(version: Version) -> bool:
+    return bool(version.is_deleted or version.is_aside or version.is_settled or version.unlinked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -9,7 +10,8 @@ import pytest
 
 from conflict.membership import Fence, Frozen, Inherited, Membership, Stated, Suspect
 from conflict.version import ActorId, Dot, VersionVector
-from geosync.engine.retiring import inherit, retire
+from geosync.engine import silence
+from geosync.engine.retiring import bequest, inherit, retire
 from geosync.engine.stability import live_actors, stable
 from geosync.errors import OperatorError
 from geosync.journal.journal import Journal
@@ -88,6 +90,61 @@ def test_what_is_no_statement_is_refused(body: bytes) -> None:
         decode_statement(body)
 
 
+def test_silence_is_to_owe_ones_word(sites: Three, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a site that is lost; in a volume where nobody writes nobody owes anything."""
+    bari, cnaf, lost = sites
+    monkeypatch.setattr(silence, "SILENT_S_MAX", 600.0)
+    for _ in range(15):
+        run(bari, cnaf, lost, rounds=1)
+        bari.time.advance(60)
+    assert _told_of_silence(bari) == []
+    lost.close()
+    bari.write(b"news", b"of bari")
+    for _ in range(8):
+        run(bari, cnaf, rounds=1)
+        bari.time.advance(60)
+    assert _told_of_silence(bari) == []
+    for _ in range(8):
+        run(bari, cnaf, rounds=1)
+        bari.time.advance(60)
+    (text,) = _told_of_silence(bari)
+    assert "geosync site retire lost" in text
+    lost.open()
+    for _ in range(3):
+        run(bari, cnaf, lost, rounds=1)
+        bari.time.advance(60)
+    assert _told_of_silence(bari) == []
+
+
+def test_an_earlier_incarnation_is_retired_once_it_is_silent_and_a_clone_at_work_is_not(
+    sites: Three, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bari, cnaf, lost = sites
+    monkeypatch.setattr(silence, "SILENT_S_MAX", 600.0)
+    clone = LocalSite(os.path.join(lost.base, b"clone"), "lost", lost.store, lost.time)
+    clone.incarnation = 1
+    clone.open()
+    try:
+        for _ in range(15):
+            run(bari, cnaf, lost, clone, rounds=1)
+            bari.time.advance(60)
+        assert {_actor(lost), _actor(clone)} <= live_actors(bari.engine.site)
+        before = _actor(lost)
+        lost.close()
+        clone.write(b"news", b"of the clone")
+        for _ in range(15):
+            run(bari, cnaf, clone, rounds=1)
+            bari.time.advance(60)
+        assert before not in live_actors(bari.engine.site)
+        assert _actor(clone) in live_actors(bari.engine.site)
+    finally:
+        clone.close()
+
+
+def _told_of_silence(site: LocalSite) -> list[str]:
+    return [text for subject, text in site.problems().items() if subject.startswith("silence")]
+
+
 @pytest.fixture
 def sites() -> Iterator[Three]:
     with local_sites(MemoryStore(), "bari", "cnaf", "lost") as (bari, cnaf, lost):
@@ -110,7 +167,7 @@ def _rejoin(site: LocalSite) -> None:
     site.incarnation += 1
     site.open()
     before = Journal(earlier)
-    inherit(site.journal, before)
+    inherit(site.journal, bequest(before))
     before.close()
 
 
