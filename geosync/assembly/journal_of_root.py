@@ -16,20 +16,19 @@ from typing import Final, Protocol
 
 from conflict.errors import MalformedValueError
 from geosync.clock import Clock
+from geosync.engine.generation import expect_generations, fresh_token, is_same_generation
 from geosync.engine.membership import check_names
-from geosync.event_log import event_logger
 from geosync.engine.retiring import bequest, inherit
 from geosync.errors import OperatorError
+from geosync.event_log import event_logger
 from geosync.journal.database import FILE_NAME
 from geosync.journal.journal import Journal
 
 ROOT_MARKER: Final = "root_marker"
 """The journal's setting with the token of the root: a root without it is not the right one."""
 
-_GENERATION: Final = "generation"  # token in the directory
-_NEXT_GENERATION: Final = "next_generation"  # the same, or what it is just being replaced by
-_MEMBERSHIP: Final = b"retired-actors"  # a file in the state directory
 _REASON: Final = b".reason"
+_MEMBERSHIP: Final = b"retired-actors"  # a file in the state directory
 _INCARNATION: Final = b"incarnation"  # subject of a problem
 _SUFFIXES: Final = (b"", b"-wal", b"-shm")
 _log = event_logger(__name__)
@@ -47,7 +46,11 @@ class Root(Protocol):
         ...
 
     def set_generation(self, token: bytes) -> None:
-        """Leaves a token, durably. Raises OSError."""
+        """Leaves a token. Raises OSError, RootLost."""
+        ...
+
+    def sync_changes(self) -> None:
+        """Makes it durable. Raises OSError."""
         ...
 
 
@@ -58,7 +61,6 @@ def open_journal(
     clock: Clock,
     *,
     opening: Callable[[bytes], Journal] = Journal,
-    fresh_token: Callable[[], str] = lambda: secrets.token_hex(16),
 ) -> Journal:
     """Opens the journal of a root, a fresh one if the one that is there is not of this root.
 
@@ -77,7 +79,7 @@ def open_journal(
     try:
         check_names(journal, names)
         marker = disk.initialise(journal.setting(ROOT_MARKER))
-        if not _is_of_last_run(journal, disk):
+        if not is_same_generation(journal, disk.generation()):
             journal.close()
             set_journal_aside(
                 state_dir,
@@ -99,9 +101,9 @@ def set_journal_aside(state_dir: bytes, reason: str) -> None:
 
     CRASH: the file itself is renamed last; what is renamed before belongs to no other journal.
     """
+    _bequeath(state_dir)
     number = 1
     while os.path.exists(_aside(state_dir, number)):
-    _bequeath(state_dir)
         number += 1
     for suffix in reversed(_SUFFIXES):
         path = os.path.join(state_dir, FILE_NAME + suffix)
@@ -117,8 +119,6 @@ def set_journal_aside(state_dir: bytes, reason: str) -> None:
     _log.warning("journal_set_aside", reason=reason, kept_as=_aside(state_dir, number))
 
 
-def _aside(state_dir: bytes, number: int) -> bytes:
-    return os.path.join(state_dir, b"superseded-%d-" % number + FILE_NAME)
 def _bequeath(state_dir: bytes) -> None:
     """Keeps who was retired: the next journal must know that before it reads any log.
 
@@ -145,6 +145,8 @@ def _inherit(journal: Journal, state_dir: bytes) -> None:
             inherit(journal, file.read())
 
 
+def _aside(state_dir: bytes, number: int) -> bytes:
+    return os.path.join(state_dir, b"superseded-%d-" % number + FILE_NAME)
 
 
 def _tell(journal: Journal, state_dir: bytes, clock: Clock) -> None:
@@ -163,20 +165,16 @@ def _tell(journal: Journal, state_dir: bytes, clock: Clock) -> None:
     journal.set_problem(_INCARNATION, text, clock.wall_ns() // 1_000_000)
 
 
-def _is_of_last_run(journal: Journal, disk: Root) -> bool:
-    known = (journal.setting(_GENERATION), journal.setting(_NEXT_GENERATION))
-    return known[1] is None or disk.generation() in known
-
-
-def _begin_generation(journal: Journal, disk: Root, marker: bytes, token: bytes) -> None:
+def _begin_generation(journal: Journal, disk: Root, marker: bytes) -> None:
     """Leaves a new token in both.
 
     CRASH: while it is left in the directory, the journal knows the old one and the new one.
     """
+    token = fresh_token()
     with journal.transaction():
         journal.set_setting(ROOT_MARKER, marker)
-        journal.set_setting(_GENERATION, disk.generation() or b"")
-        journal.set_setting(_NEXT_GENERATION, token)
+        expect_generations(journal, disk.generation(), token)
     disk.set_generation(token)
+    disk.sync_changes()
     with journal.transaction():
-        journal.set_setting(_GENERATION, token)
+        expect_generations(journal, token, fresh_token())

@@ -280,6 +280,16 @@ class Disk(Protocol):
         """
         ...
 
+    def set_generation(self, token: bytes) -> None:
+        """Leaves a token in the private directory; the next sync makes it durable.
+
+        A power cut leaves it or the one before, whole.
+
+        Raises:
+            OSError, RootLost: it could not be written.
+        """
+        ...
+
     def sync_changes(self) -> None:
         """Makes all changes of names since the last call durable. Raises OSError."""
         ...

@@ -150,8 +150,9 @@ class PosixDisk:
             ) from error
 
     def set_generation(self, token: bytes) -> None:
-        """Leaves a token in the private directory. Raises RootLost."""
+        """See `Disk.set_generation`."""
         try:
+            self._has_unsynced_changes = True
             write_generation(self._parts.private, token)
         except OSError as error:
             raise RootLost(

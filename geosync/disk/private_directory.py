@@ -177,34 +177,26 @@ def create_marker(private: PrivateDirectory) -> bytes:
 
 
 def read_generation(private: int) -> bytes | None:
-    """Returns the token of the last run that used the directory, None when there was none.
+    """Returns the token that was left last, None when there is none.
 
     Raises:
         OSError: it could not be read.
     """
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(_GENERATION, flags, dir_fd=private)
+        return os.readlink(_GENERATION, dir_fd=private)
     except FileNotFoundError:
         return None
-    try:
-        return os.read(descriptor, 64)
-    finally:
-        os.close(descriptor)
 
 
 def write_generation(private: PrivateDirectory, token: bytes) -> None:
-    """Replaces that token, durably. Raises OSError.
+    """Replaces that token; a sync makes it durable. Raises OSError.
 
-    CRASH: the old token or the new one is there; the journal knows both.
+    It is the target of a symlink, as that is never there in part, synced or not.
     """
     name = fresh_unfinished_name()
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-    descriptor = os.open(name, flags, 0o600, dir_fd=private.stage)
+    os.symlink(token, name, dir_fd=private.stage)
     try:
-        os.write(descriptor, token)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.rename(name, _GENERATION, src_dir_fd=private.stage, dst_dir_fd=private.itself)
-    os.fsync(private.itself)
+        os.rename(name, _GENERATION, src_dir_fd=private.stage, dst_dir_fd=private.itself)
+    except OSError:
+        os.unlink(name, dir_fd=private.stage)
+        raise

@@ -27,6 +27,7 @@ from geosync.disk.interface import Applied, Busy, Failed, Mismatch
 from geosync.engine.changing import REMOVALS, Changer
 from geosync.engine.content_stage import NO_ROOM, ContentStage
 from geosync.engine.fetching import ContentUnavailable, Fetcher
+from geosync.engine.generation import begin_generation
 from geosync.engine.intending import intents_of
 from geosync.engine.places import NEVER_SEEN, note_own_times
 from geosync.engine.planned_entries import PlannedEntries
@@ -135,6 +136,7 @@ class BatchRunner:
             self._changer.settle()
             note_own_times(self._site, self._directories_of(steps))
             if intents:
+                begin_generation(self._site)
                 # CRASH: changes that are not durable yet are undone by the file system as a
                 # prefix; the intents are still there and the disk tells what became of them.
                 self._site.disk.sync_changes()

@@ -23,6 +23,7 @@ from geosync.engine.braking import Braking, Parked
 from geosync.engine.drifting import Drifting
 from geosync.engine.exclusion import Exclusion
 from geosync.engine.generation import begin_generation
+from geosync.engine.generation import begin_generation
 from geosync.engine.group_problems import GroupProblems
 from geosync.engine.intake import Intake
 from geosync.engine.pending_directories import PendingDirectories
@@ -229,6 +230,7 @@ class Capturer:
             if transaction is not None or contents:
                 intake.commit()
             if transaction is not None:
+                begin_generation(site)
                 begin_generation(site)
                 site.disk.sync_everything()
         self._braking.note_kept(parked)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from conflict.observation import DiskEntry, DiskKind
 from conflict.synced import PARKED, SyncedEntry
 from geosync.disk.interface import Retired
+from geosync.engine.generation import begin_generation
 from geosync.engine.places import (
     NEVER_SEEN,
     as_seen,
@@ -42,7 +43,9 @@ def recover(site: Site) -> bool:
         return False
     # CRASH: what is found done must be durable before it is recorded as done, or a power cut takes
     # it back, and the next start takes that for a program's work.
-    site.disk.sync_everything()
+    with site.journal.transaction():
+        begin_generation(site)
+        site.disk.sync_everything()
     in_trash = {retired.entry.handle: retired for retired in site.disk.retired()}
     befores = [site.journal.synced.entry(intent.entry) for intent in intents]
     with site.journal.transaction():

@@ -106,6 +106,28 @@ def test_what_was_restored_joins_anew(
     _must_have_all(bari, paris)
 
 
+def test_a_directory_that_was_restored_to_a_moment_of_the_last_run_joins_anew(
+    sites: Pair, tmp_path: Path
+) -> None:
+    """Nobody restarted the daemon between the backup and what happened after it."""
+    bari, paris = sites
+    bari.start()
+    (bari.root / "before the backup").write_text("the backup has it")
+    bari.wait()
+    before = _actor(bari)
+    _copied(bari.root, tmp_path / "backup" / "root")
+    (bari.root / "edited").write_text("second version")
+    (bari.root / "after the backup").write_text("published after the backup")
+    (paris.root / "by paris").write_text("written at the other site")
+    bari.wait()
+    paris.wait()
+    bari.stop()
+    _restore_directory(bari, tmp_path / "backup")
+    bari.start()
+    await_condition(lambda: _actor(bari) != before, f"it notices: {bari.log_text()}")
+    _must_have_all(bari, paris)
+
+
 def test_what_only_a_restored_machine_has_is_kept(sites: Pair, tmp_path: Path) -> None:
     """It was written while the daemon did not run, on the machine that was set back."""
     bari, paris = sites

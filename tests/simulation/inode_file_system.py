@@ -302,11 +302,6 @@ class FileSystem:
             if undo.written is not None:
                 self._unflushed[undo.written] = undo.at_s
 
-    def sync_file(self, number: int) -> None:
-        """As fsync(2) of a file and its directory: with it, all names survive, as on ext4."""
-        self.sync_names()
-        self._unflushed.pop(number, None)
-
     def power_cut(self, fate: random.Random) -> None:
         """Keeps a prefix of the changes since the last sync; unflushed contents may be empty."""
         self._expire()

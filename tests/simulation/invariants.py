@@ -33,6 +33,7 @@ from transport.segment import NO_SEGMENT
 
 if TYPE_CHECKING:
     from tests.simulation.simulated_site import SimulatedSite
+    from tests.simulation.simulated_store import SimulatedStore
     from tests.simulation.world import World
 
 _KINDS = {
@@ -83,7 +84,7 @@ def check_at_rest(world: World) -> None:
     for site in world.sites:
         check_nothing_committed_is_missing(site, log)
         check_site(site, projection, log, actors)
-        check_received(site, world.store.bodies())
+        check_received(site, world.store)
         check_disk(site, projection, hasher)
         check_conflicts(site, projection, hasher)
     check_contents_are_in_the_store(world.store.bodies(), log, hasher)
@@ -107,7 +108,8 @@ def check_names_are_used_once(world: World) -> None:
         require(is_used_once, f"{name} stood for several bodies")
     there = store.bodies()
     for name, bodies in world.acknowledged().items():
-        is_kept = name == VOLUME_RECORD or bodies == {there.get(name)}
+        is_ended = name == VOLUME_RECORD or name in store.deleted
+        is_kept = is_ended or bodies == {there.get(name)}
         require(is_kept, f"{name} is not what the store said it has")
 
 
@@ -224,13 +226,14 @@ def check_nothing_hidden_is_captured(world: World, log: Log, hasher: VolumeHashe
 # One site
 
 
-def check_received(site: SimulatedSite, bodies: dict[str, bytes]) -> None:
+def check_received(site: SimulatedSite, store: SimulatedStore) -> None:
     """What a site once read is what the store holds for ever: no name was used again."""
-    stored = engine_of(site).site.journal.log
+    stored, bodies = engine_of(site).site.journal.log, store.bodies()
     for log in stored.actors():
         for sequence, body in stored.segments(log.actor):
             name = segment_name(log.actor, sequence)
-            require(bodies.get(name) == body, f"{site.name} has read another {name}")
+            is_ended = name not in bodies and name in store.deleted
+            require(is_ended or bodies.get(name) == body, f"{site.name} has read another {name}")
 
 
 def check_site(

@@ -120,12 +120,14 @@ class SimulatedDisk:
         dice: decide about faults.
         window: called with the operation and the path between the compare and the act of every
             change, and between the blocks of a read, so that an application can race there.
+        generation_window: the same where a generation is left.
     """
 
     def __init__(self, file_system: FileSystem, dice: DiskDice) -> None:
         self.file_system = file_system
         self.dice = dice
         self.window: Window = no_window
+        self.generation_window: Window = no_window
         self._stage = SimulatedStage(file_system, dice)
         self._root_handle = file_system.lookup(ROOT_PATH).handle
         self._marker = b""
@@ -154,24 +156,22 @@ class SimulatedDisk:
     def generation(self) -> bytes | None:
         """Returns the token that `set_generation` left last, None when it never did."""
         found = self.file_system.find(GENERATION)
-        return None if found is None else found.content
+        return None if found is None else found.target
 
     def set_generation(self, token: bytes) -> None:
-        """Leaves a token, durably: it is written elsewhere and takes its name whole."""
+        """Leaves a token as the target of a symlink, which takes its name whole."""
         unfinished = STAGE + b"/" + self._stage.free_token(UNFINISHED)
-        made = self.file_system.make(unfinished, DiskKind.REGULAR, PRIVATE_ATTRIBUTES)
-        self.file_system.write(made.number, token)
-        self.window("set_generation", GENERATION)
+        self.file_system.make(unfinished, DiskKind.SYMLINK, PRIVATE_ATTRIBUTES, token)
+        self.generation_window("set_generation", GENERATION)
         self.file_system.rename(unfinished, GENERATION, RenameMode.OVERWRITE)
-        self.file_system.sync_file(made.number)
-        self.window("set_generation", GENERATION)
+        self.generation_window("set_generation", GENERATION)
 
     # Death
 
     def crash(self) -> None:
         """The process dies and the kernel lives on: all is as it is, open files are closed."""
         self._stage.close_all()
-        self.window = no_window
+        self.window = self.generation_window = no_window
 
     def detach(self) -> None:
         """What the dying process still runs changes nothing that anybody else sees."""

@@ -73,6 +73,7 @@ class SimulatedStore:
         cut_off: sites that reach nothing.
         sent: every body that anybody ever sent under each name, for checkers.
         stored: every body that a replica ever took under each name, for checkers.
+        deleted: every name that anybody ever asked to delete, for checkers.
         watcher: called with "before" or "after", the site and the name around each write, so that
             others can act just then.
     """
@@ -89,6 +90,7 @@ class SimulatedStore:
         self.cut_off: set[str] = set()
         self.sent: dict[str, set[bytes]] = defaultdict(set)
         self.stored: dict[str, set[bytes]] = defaultdict(set)
+        self.deleted: set[str] = set()
         self.watcher: Callable[[str, str, str], None] = nobody
         self.lock = threading.RLock()
         self._time = time
@@ -192,6 +194,7 @@ class SimulatedStore:
 
     def delete(self, site: str, name: str) -> None:
         """Deletes on the replicas that are prompt, and on the others later."""
+        self.deleted.add(name)
         prompt = self._prompt_replicas(site)
         present = next((r[name] for r in self._replicas if name in r and _lives(r[name])), None)
         if present is not None:
