@@ -7,7 +7,7 @@ before it. So once all have, nobody reads that part of the log any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from conflict.version import ActorId, Dot, VersionVector
@@ -66,27 +66,21 @@ class CheckpointKnown:
     confirmers: frozenset[ActorId]
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseKnown:
-    """Where a log begins."""
-
-    dot: Dot  # of the operation that says so
-    sequence: int
-
-
 class Checkpointing:
     """What follows from all statements that were received, in any order."""
 
     def __init__(self, stated: Iterable[CheckpointStated]) -> None:
         statements = sorted(stated, key=lambda each: (each.time_ms, each.dot))
         confirmers: dict[tuple[ActorId, int, bytes], set[ActorId]] = {}
-        self.released: dict[ActorId, ReleaseKnown] = {}
+        self._releases: list[tuple[Dot, Released]] = []
+        self._confirmations: list[tuple[Dot, Confirmed]] = []
         for each in statements:
             match each.statement:
                 case Confirmed(writer, number, digest):
                     confirmers.setdefault((writer, number, digest), set()).add(each.dot.actor)
-                case Released(actor, sequence):
-                    self._note_release(actor, ReleaseKnown(each.dot, sequence))
+                    self._confirmations.append((each.dot, each.statement))
+                case Released():
+                    self._releases.append((each.dot, each.statement))
                 case Written():
                     pass
         self.written = [
@@ -106,10 +100,37 @@ class Checkpointing:
             if isinstance(each.statement, Written)
         ]
 
-    def _note_release(self, actor: ActorId, release: ReleaseKnown) -> None:
-        before = self.released.get(actor)
-        if before is None or (before.sequence, release.dot) < (release.sequence, before.dot):
-            self.released[actor] = release
+    def released(self, known: VersionVector | None = None) -> dict[ActorId, int]:
+        """Returns with which segment logs begin, or will.
+
+        Args:
+            known: only what was said by one of these operations counts; None: all of it.
+        """
+        found: dict[ActorId, int] = {}
+        for dot, release in self._releases:
+            if known is None or known.includes(dot):
+                found[release.actor] = max(release.sequence, found.get(release.actor, 0))
+        return found
+
+    def obsolete(
+        self, confirmed: Sequence[CheckpointKnown], certain: VersionVector
+    ) -> Iterator[Dot]:
+        """Yields statements from which nothing follows any more.
+
+        Args:
+            confirmed: the checkpoints that count.
+            certain: what everybody has.
+        """
+        outdated = self.outdated(confirmed)
+        gone = {(each.writer, each.written.number) for each in outdated}
+        yield from (each.dot for each in outdated if certain.includes(each.dot))
+        for dot, confirmation in self._confirmations:
+            if (confirmation.writer, confirmation.number) in gone and certain.includes(dot):
+                yield dot
+        begins = self.released(certain)
+        for dot, release in self._releases:
+            if release.sequence < begins.get(release.actor, 0) and certain.includes(dot):
+                yield dot
 
     def newest(self) -> CheckpointKnown | None:
         """Returns the checkpoint that was written last, by the clocks of its writers."""

@@ -18,7 +18,11 @@ from geosync.engine.checkpoint_confirming import (
     NotYetComparable,
 )
 from geosync.engine.checkpoint_statements import checkpointing
-from geosync.engine.checkpoint_writing import CheckpointWriting, delete_outdated
+from geosync.engine.checkpoint_writing import (
+    CheckpointWriting,
+    delete_others,
+    numbers_to_keep,
+)
 from geosync.engine.history import complete_history
 from geosync.engine.site import Site
 from geosync.engine.stability import live_actors
@@ -48,7 +52,7 @@ class CheckpointKeeping:
         self._due_since_s: float | None = None
         self._confirms_since_s: dict[Dot, float] = {}
         self._is_prepared = False
-        self._has_outdated = True
+        self._kept: frozenset[int] | None = None  # all others of ours were deleted
 
     def step(self, *, is_quiet: bool) -> bool:
         """Does a part of what is to be done; returns whether there is more to do at once.
@@ -89,9 +93,10 @@ class CheckpointKeeping:
             return True
         if self._truncating.step():
             return True
-        if self._has_outdated:
-            delete_outdated(self._site)
-            self._has_outdated = False
+        kept = numbers_to_keep(self._site, known)
+        if kept != self._kept:
+            delete_others(self._site, kept)
+            self._kept = kept
         return False
 
     def _write(self) -> bool:
@@ -104,7 +109,7 @@ class CheckpointKeeping:
         if is_done:
             self._writing.close()
             self._writing = None
-            self._has_outdated = True
+            self._kept = None
         return True
 
     def _confirm(self, confirming: CheckpointConfirming) -> bool:
@@ -120,7 +125,6 @@ class CheckpointKeeping:
             return False
         if is_done:
             self._confirming = None
-            self._has_outdated = True
             self._site.report(_SUBJECT, None)
         return True
 

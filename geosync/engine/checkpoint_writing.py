@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from conflict.checkpointing import Written
+from conflict.checkpointing import Checkpointing, Written
 from conflict.operations import Topic
 from geosync.engine.authoring import declare
 from geosync.engine.checkpoint_records import logs_of, records_of
-from geosync.engine.checkpoint_statements import checkpointing, confirmed_checkpoints
+from geosync.engine.checkpoint_statements import confirmed_checkpoints
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
 from geosync.journal.journal import Journal
@@ -102,17 +102,20 @@ class CheckpointWriting:
         return True
 
 
-def delete_outdated(site: Site) -> None:
-    """Deletes checkpoints of ours that are no longer needed, or were never finished.
+def numbers_to_keep(site: Site, known: Checkpointing) -> frozenset[int]:
+    """Returns which checkpoints of ours are still needed, or may yet come to count."""
+    confirmed = confirmed_checkpoints(site, known)
+    outdated = {each.dot for each in known.outdated(confirmed)}
+    ours = [each for each in known.written if each.writer == site.actor]
+    return frozenset(each.written.number for each in ours if each.dot not in outdated)
+
+
+def delete_others(site: Site, kept: frozenset[int]) -> None:
+    """Deletes all checkpoints of ours but these, also those that were never finished.
 
     Raises:
         StoreUnavailable, StoreRefused: see ObjectStore.
     """
-    known = checkpointing(site)
-    confirmed = confirmed_checkpoints(site, known)
-    outdated = {each.dot for each in known.outdated(confirmed)}
-    ours = [each for each in known.written if each.writer == site.actor]
-    kept = {each.written.number for each in ours if each.dot not in outdated}
     names = list(site.store.list_names(checkpoints_prefix(site.actor)))
     for name in sorted(names, reverse=True):  # manifests first: who finds one may rely on the parts
         found = recognise(name)

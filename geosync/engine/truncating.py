@@ -22,7 +22,7 @@ from transport.cut import encode_cut
 from transport.object_names import cut_name, segment_name
 
 SEGMENTS_AT_ONCE: Final = 50
-CUT_SETTLES_S: Final = 30.0  # an eventually consistent store needs a while to show a cut
+CUT_SETTLES_S: Final = 10.0  # an eventually consistent store needs a while to show a cut
 CUT_SEQUENCE: Final = "cut_sequence"  # up to where the last of them goes
 _CUT_STORED: Final = "cut_stored"  # how many of them are in the store
 _log = event_logger(__name__)
@@ -49,17 +49,20 @@ class Truncating:
         if len(confirmed) >= KEPT_COUNT and self._release(known, confirmed[-KEPT_COUNT]):
             return True  # the log goes back to the older of them, should the other one be lost
         certain = stable(site)
-        gone = {a: r.sequence for a, r in known.released.items() if certain.includes(r.dot)}
+        gone = known.released(certain)
         has_more = self._cut(gone.get(site.actor, 0))
         self._trim(gone)
+        obsolete = list(known.obsolete(confirmed, certain))
+        if obsolete:
+            with site.journal.transaction():
+                site.journal.declarations.forget(obsolete)
         return has_more
 
     def _release(self, known: Checkpointing, checkpoint: CheckpointKnown) -> bool:
         """Says that the segments go which the checkpoint covers, if there are any."""
         actor = self._site.actor
         sequence = checkpoint.written.covered.get(actor, 0)
-        before = known.released.get(actor)
-        if sequence == 0 or (before is not None and before.sequence >= sequence):
+        if sequence <= known.released().get(actor, 0):
             return False
         log = self._site.journal.log.actor(actor)
         if log is None or log.next_sequence < sequence:
@@ -86,21 +89,20 @@ class Truncating:
                 journal.set_setting(_CUT_STORED, number)
             self._deletes_from_s = site.clock.monotonic_s() + CUT_SETTLES_S
             return False
-        if cut < sequence:
-            with journal.transaction():
-                journal.set_setting(NEXT_CUT, number + 1)
-                journal.set_setting(CUT_SEQUENCE, sequence)
-            return True
-        if site.clock.monotonic_s() < self._deletes_from_s:
-            return False
         kept = [each for each, is_stored in journal.log.sequences(site.actor) if is_stored]
         going = [each for each in kept if each < cut]
+        if going and site.clock.monotonic_s() < self._deletes_from_s:
+            return False
         for each in going[:SEGMENTS_AT_ONCE]:
             site.store.delete(segment_name(site.actor, each))
             with journal.transaction():
                 journal.log.forget_segments(site.actor, each + 1)
             _log.info("segment_deleted", name=segment_name(site.actor, each))
-        return len(going) > SEGMENTS_AT_ONCE
+        if not going and cut < sequence:
+            with journal.transaction():
+                journal.set_setting(NEXT_CUT, number + 1)
+                journal.set_setting(CUT_SEQUENCE, sequence)
+        return bool(going) or cut < sequence
 
     def _trim(self, gone: dict[ActorId, int]) -> None:
         """Forgets the segments of others that are gone, or about to go."""

@@ -112,7 +112,7 @@ def test_what_is_not_intact_is_not_confirmed(
         cnaf.cycle()
     known = checkpointing(cnaf.engine.site)
     assert [each.confirmers for each in known.written] == [frozenset()]
-    assert not known.released
+    assert not known.released()
     _assert_log_is_whole(bari, store)
     if harm is not _lose_part:  # which may yet become visible
         assert "can't be relied on" in cnaf.problems()["checkpoint"]
@@ -216,5 +216,5 @@ def test_a_checkpoint_of_another_tree_is_not_confirmed(
         bari.cycle()
         cnaf.cycle()
     assert "is another one here" in cnaf.problems()["checkpoint"]
-    assert not checkpointing(bari.engine.site).released
+    assert not checkpointing(bari.engine.site).released()
     _assert_log_is_whole(bari, store)
