@@ -163,8 +163,10 @@ class Failover:
         is_over = not has_uncaptured or (role is YIELDING and waited_s >= YIELDS_S_MAX)
         if role not in (YIELDING, DEMOTING) or not is_over:
             return False
-        own = succession_of(self._site.journal).own(self._site.actor)
+        known = succession_of(self._site.journal)
+        own = known.own(self._site.actor)
         assert own is not None
+        note_late_writes(self._site, known)  # what was captured since we heard of it
         declare(self._site, Topic.EPOCH, encode_epoch_statement(Release(own.epoch)))
         with self._site.journal.transaction():
             self._site.journal.set_setting(IS_DEMOTING, 0)

@@ -19,6 +19,7 @@ from tests.support.local_sites import LocalSite, local_sites, quick_directory, r
 from transport.brake_record import Verdict
 from transport.errors import StoreUnavailable
 from transport.memory_store import MemoryStore
+from transport.object_names import log_prefix
 
 Two = tuple[LocalSite, LocalSite]
 Three = tuple[LocalSite, LocalSite, LocalSite]
@@ -302,6 +303,68 @@ def test_a_late_write_is_written_over_as_if_it_had_never_won(two: Two) -> None:
     (conflict,) = cnaf.engine.conflicts()
     assert conflict.loser.content.size_bytes == len(b"late, and later")
     assert bari.read(b"a") == b"goes on"
+
+
+def test_what_is_written_while_a_site_yields_does_not_win_either(two: Two) -> None:
+    """Its author has heard of the new epoch by then, and must write in the old one all the same."""
+    bari, cnaf = two
+    _promote(cnaf, is_forced=True)
+    cnaf.write(b"a", b"by the new primary")
+    run(cnaf)
+    bari.engine.cycle({})
+    assert _role(bari) == "former primary"
+    bari.write(b"a", b"while it yields")
+    run(*two, rounds=8)
+    settle(*two)
+    for site in two:
+        assert site.read(b"a") == b"by the new primary"
+        assert b"while it yields" in contents_of(site.root)
+        assert _late(site) == {b"a": "written"}
+
+
+def test_what_is_written_again_is_what_the_disk_stands_for(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the disk can't be changed in between, or the process dies."""
+    bari, cnaf = two
+    bari.cycle_alone()
+    _promote(cnaf, is_forced=True)
+    run(cnaf)
+    bari.write(b"a", b"late")
+    _cut_off(bari)
+    run(bari, rounds=3)
+    with monkeypatch.context() as patched:
+        patched.setattr(cnaf.engine._applier, "apply", _no_disk)
+        cnaf.cycle()
+    cnaf.write(b"a", b"goes on")
+    settle(*two)
+    assert [conflict.loser.content.size_bytes for conflict in cnaf.engine.conflicts()] == [4]
+    assert bari.read(b"a") == b"goes on"
+
+
+def _no_disk() -> None:
+    raise OSError("the disk can't be changed now")
+
+
+@pytest.mark.parametrize("was_off", [True, False])
+def test_an_old_primary_listens_before_it_publishes(two: Two, was_off: bool) -> None:
+    bari, cnaf = two
+    if was_off:
+        bari.close()
+    bari.write(b"a", b"late")
+    if not was_off:
+        _cut_off(bari)
+    _promote(cnaf, is_forced=True)
+    claim = log_prefix(cnaf.engine.site.actor)
+    run(cnaf)
+    if was_off:
+        bari.open()
+    bari.link.calls.clear()
+    run(bari, rounds=3)
+    calls = bari.link.calls
+    first_put = next(index for index, (method, _) in enumerate(calls) if method == "put_once")
+    assert calls[first_put][1].startswith(log_prefix(bari.engine.site.actor))
+    assert any(name.startswith(claim) for _, name in calls[:first_put])
 
 
 def test_an_old_primary_that_was_off_says_nothing_before_it_has_listened(two: Two) -> None:
