@@ -108,6 +108,13 @@ def login_keystone(credentials: SwiftCredentials, timeout_s: float) -> SwiftAcce
         raise StoreRefused(
             f"{attempt}: Keystone refused ({error.http_status}); correct the credentials"
         ) from error
+    except exceptions.NotFound as error:
+        if "Could not find" in str(error):  # so Keystone says it, and nobody else
+            raise StoreRefused(
+                f"{attempt}: Keystone does not know it ({error.message}): it was revoked, has"
+                " expired, or is another Keystone's; correct the credentials"
+            ) from error
+        raise StoreUnavailable(f"{attempt}: {error}; if it stays so, check auth_url") from error
     except (exceptions.ClientException, ValueError, TypeError, KeyError) as error:
         raise StoreUnavailable(
             f"{attempt}: {type(error).__name__}: {error}; if it stays so, check auth_url"

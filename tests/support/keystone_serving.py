@@ -2,8 +2,8 @@
 
 `tests.support.keystone_server` starts it as a child by path, with the interpreter of that
 environment, where nothing of geosync is installed. Arguments: a directory, the URL, the admin's
-password, and `name:descriptor` of a listening socket. It writes a byte to its standard output
-when it is ready, and ends when its standard input ends.
+password, how many seconds a token lives, and `name:descriptor` of a listening socket. It writes a
+byte to its standard output when it is ready, and ends when its standard input ends.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ default_log_levels = keystone=WARNING,sqlalchemy=WARNING,alembic=WARNING
 [database]
 connection = sqlite:///{directory}/keystone.db
 sqlite_synchronous = false
+[token]
+expiration = {token_life_s}
 [fernet_tokens]
 key_repository = {directory}/keys
 [fernet_receipts]
@@ -56,11 +58,11 @@ class QuietHandler(WSGIRequestHandler):
 
 
 def main() -> None:
-    directory, url, password, listener = sys.argv[1:]
+    directory, url, password, token_life_s, listener = sys.argv[1:]
     # What is left in sys.argv, Keystone would read as options of its own.
     del sys.argv[1:]
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    configuration = write_configuration(directory)
+    configuration = write_configuration(directory, token_life_s)
     # Keystone configures itself once in a process: the setting up needs one of its own.
     run_in_fork(lambda: set_up(configuration, url, password))
     application = core.initialize_application("public", config_files=[configuration])
@@ -76,7 +78,7 @@ def main() -> None:
     sys.stdin.read()
 
 
-def write_configuration(directory: str) -> str:
+def write_configuration(directory: str, token_life_s: str) -> str:
     """Writes keystone.conf and the keys below the directory, and returns the path of the file."""
     keys = os.path.join(directory, "keys")
     os.makedirs(keys, mode=0o700)
@@ -85,7 +87,7 @@ def write_configuration(directory: str) -> str:
             key_file.write(base64.urlsafe_b64encode(secrets.token_bytes(32)))
     path = os.path.join(directory, "keystone.conf")
     with open(path, "w", encoding="utf-8") as file:
-        file.write(CONFIGURATION.format(directory=directory))
+        file.write(CONFIGURATION.format(directory=directory, token_life_s=token_life_s))
     return path
 
 
