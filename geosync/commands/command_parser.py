@@ -176,18 +176,65 @@ def _add_conflicts(
     listing = actions.add_parser(
         "list", parents=[common], help="all open conflicts; exit code 3 when there are any"
     )
+    _add_filter(listing)
     _add_json(listing)
     showing = actions.add_parser("show", parents=[common], help="one conflict in full")
     _add_identity(showing)
     _add_json(showing)
-    settling = actions.add_parser("resolve", parents=[common], help="settle one conflict")
-    _add_identity(settling)
-    settling.add_argument(
+    comparing = actions.add_parser("diff", parents=[common], help="how two versions differ")
+    _add_identity(comparing)
+    for option, default in (("--from", "winner"), ("--to", "loser")):
+        comparing.add_argument(
+            option,
+            dest=option.strip("-") + "_version",
+            choices=("ancestor", "winner", "loser"),
+            default=default,
+            help=f"which version, by default the {default}; ancestor: what both come from",
+        )
+    _add_resolve(actions, common)
+    reporting = actions.add_parser("report", parents=[common], help="all conflicts as a document")
+    _add_filter(reporting)
+    reporting.add_argument("--format", choices=("text", "json", "html"), default="text")
+    reporting.add_argument(
+        "--output", metavar="FILE", help="write it there, in place of what is there"
+    )
+    watching = actions.add_parser(
+        "watch", parents=[common], help="tell of conflicts as they come and go, until interrupted"
+    )
+    _add_filter(watching)
+    _add_json(watching)
+
+
+def _add_resolve(
+    actions: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = actions.add_parser("resolve", parents=[common], help="settle conflicts")
+    _add_identity(parser, nargs="?")
+    parser.add_argument(
+        "--matching", metavar="GLOB", help="settle all conflicts whose paths match, not just one"
+    )
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument(
         "--take",
-        required=True,
         choices=("winner", "loser", "both"),
         help="which version keeps the name; both: the loser becomes a file of its own",
     )
+    choice.add_argument(
+        "--take-site", metavar="SITE", help="the version that this site wrote keeps the name"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show what would be settled")
+
+
+def _add_filter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--path", metavar="GLOB", help="only these: as in a conflict policy")
+    parser.add_argument("--site", metavar="NAME", help="only those with a version of this site")
+    parser.add_argument(
+        "--kind", choices=("content", "name", "directory", "deleted", "drift"), help="only these"
+    )
+    for option in ("--older-than", "--newer-than"):
+        parser.add_argument(
+            option, metavar="SECONDS", type=_seconds, help="by when the loser was written"
+        )
 
 
 def _add_path_commands(
@@ -219,22 +266,6 @@ def _add_verify(
 ) -> None:
     parser = commands.add_parser(
         "verify",
-    choice.add_argument(
-        "--take-site", metavar="SITE", help="the version that this site wrote keeps the name"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="show what would be settled")
-
-
-def _add_filter(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--path", metavar="GLOB", help="only these: as in a conflict policy")
-    parser.add_argument("--site", metavar="NAME", help="only those with a version of this site")
-    parser.add_argument(
-        "--kind", choices=("content", "name", "directory", "deleted", "drift"), help="only these"
-    )
-    for option in ("--older-than", "--newer-than"):
-        parser.add_argument(
-            option, metavar="SECONDS", type=_seconds, help="by when the loser was written"
-        )
         parents=[common],
         help="compare disk, journal and store, and repair what can be repaired",
         description="Reads every file, the journal, and what the store should hold of them, with or"
@@ -278,6 +309,25 @@ def _add_brake(
         deciding.add_argument("identity", metavar="ID", help="as shown by: geosync brake list")
 
 
+def _add_site(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "site",
+        help="show the sites of the volume, and retire one that is lost",
+        description="Shows who takes part in the volume, and takes out who is lost for good.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_json(
+        actions.add_parser("list", parents=[common], help="all sites, and what waits for them")
+    )
+    retiring = actions.add_parser(
+        "retire", parents=[common], help="take a lost site out of the volume; it may come back"
+    )
+    retiring.add_argument("name", metavar="NAME", help="of the site, or an actor in full")
+    retiring.add_argument("--yes", action="store_true", help="do not ask")
+
+
 def _add_check(
     commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
 ) -> None:
@@ -308,25 +358,6 @@ def _add_check(
         default=10.0,
         help="CRITICAL when the daemon does not answer within so long (10)",
     )
-
-def _add_site(
-    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
-) -> None:
-    parser = commands.add_parser(
-        "site",
-        help="show the sites of the volume, and retire one that is lost",
-        description="Shows who takes part in the volume, and takes out who is lost for good.",
-    )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    _add_json(
-        actions.add_parser("list", parents=[common], help="all sites, and what waits for them")
-    )
-    retiring = actions.add_parser(
-        "retire", parents=[common], help="take a lost site out of the volume; it may come back"
-    )
-    retiring.add_argument("name", metavar="NAME", help="of the site, or an actor in full")
-    retiring.add_argument("--yes", action="store_true", help="do not ask")
-
 
 
 def _add_doctor(
@@ -375,8 +406,10 @@ def _add_failover(
     _add_json(demoting)
 
 
-def _add_identity(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("identity", metavar="ID|PATH", help="as shown by: geosync conflicts list")
+def _add_identity(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    parser.add_argument(
+        "identity", metavar="ID|PATH", nargs=nargs, help="as shown by: geosync conflicts list"
+    )
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:

@@ -6,103 +6,175 @@ import argparse
 import json
 import os
 from contextlib import closing
-from typing import Any
+from threading import Event
 
 from conflict.report import conflicts
-from geosync.assembly.assembly import assembled, open_store, retrying
-from geosync.clock import SystemClock
-from geosync.commands.daemon_client import ask_daemon, configured
+from geosync.clock import Clock, SystemClock
+from geosync.commands.conflicts_difference import conflict_difference
+from geosync.commands.conflicts_resolution import resolve_conflicts
+from geosync.commands.daemon_client import ask_daemon, configured, say
 from geosync.configuration import Configuration
-from geosync.daemon.control_socket import DaemonNotRunning
-from geosync.daemon.single_instance import single_instance
-from geosync.engine.resolving import Choice, chosen_conflict, find_conflict
+from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
+from geosync.engine.resolving import chosen_conflict
+from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal
-from geosync.reporting.conflict_text import conflict_json, conflict_table, conflict_text
+from geosync.reporting.conflict_filter import ConflictFilter
+from geosync.reporting.conflict_report import ConflictReport, ReportFormat, written
+from geosync.reporting.conflict_text import (
+    conflict_json,
+    conflict_line,
+    conflict_table,
+    conflict_text,
+)
 from geosync.reporting.drift_text import KIND as DRIFT
 from geosync.reporting.drift_text import drift_json, drift_table
 
-STORE_BUDGET_S = 3.0
-
-_Conflict = dict[str, Any]
+WATCH_EVERY_S = 2.0
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:
     """Does what the action says. Raises OperatorError."""
-    configuration = configured(arguments)
+    configuration, clock = configured(arguments), SystemClock()
     match arguments.action:
         case "list":
-            return _list(configuration, as_json=arguments.json)
+            return _list(configuration, arguments, clock)
         case "show":
-            return _show(configuration, arguments.identity, as_json=arguments.json)
+            return _show(configuration, arguments)
+        case "diff":
+            identity = _without_root(configuration, arguments.identity)
+            versions = (arguments.from_version, arguments.to_version)
+            print(conflict_difference(configuration, identity, *versions))
+            return ExitCode.DONE
+        case "report":
+            return _report(configuration, arguments, clock)
+        case "watch":
+            return _watch(configuration, arguments, clock)
         case _:
-            return _resolve(configuration, arguments.identity, Choice(arguments.take))
+            return _resolve(configuration, arguments, clock)
 
 
-def _list(configuration: Configuration, *, as_json: bool) -> ExitCode:
-    try:
-        found: list[_Conflict] = ask_daemon(configuration, "conflicts_list", {})["conflicts"]  # type: ignore[assignment]
-    except DaemonNotRunning:
-        with closing(Journal(configuration.state_dir, is_read_only=True)) as journal:
-            found = [conflict_json(each, journal) for each in conflicts(journal.nodes)]
-            found += drift_json(configuration, journal)
+def _list(configuration: Configuration, arguments: argparse.Namespace, clock: Clock) -> ExitCode:
+    found = _wanted(configuration, arguments, clock)
     drift = [each for each in found if each["kind"] == DRIFT]
     versions = [each for each in found if each["kind"] != DRIFT]
-    if as_json:
+    if arguments.json:
         print(json.dumps(found))
     elif found:
-        now_ms = SystemClock().wall_ns() // 1_000_000
         tables = [conflict_table(versions)] if versions else []
-        tables += [drift_table(drift, now_ms=now_ms)] if drift else []
+        tables += [drift_table(drift, now_ms=_now_ms(clock))] if drift else []
         print("\n\n".join(tables))
     else:
         print("no conflicts")
     return ExitCode.NEEDS_PERSON if found else ExitCode.DONE
 
 
-def _show(configuration: Configuration, identity: str, *, as_json: bool) -> ExitCode:
-    identity = _without_root(configuration, identity)
+def _show(configuration: Configuration, arguments: argparse.Namespace) -> ExitCode:
+    identity = _without_root(configuration, arguments.identity)
     try:
         found = ask_daemon(configuration, "conflicts_show", {"identity": identity})
     except DaemonNotRunning:
         with closing(Journal(configuration.state_dir, is_read_only=True)) as journal:
             conflict = chosen_conflict(journal, identity)
             found = conflict_json(conflict, journal)
-    print(json.dumps(found) if as_json else conflict_text(found))
+    print(json.dumps(found) if arguments.json else conflict_text(found))
     return ExitCode.DONE
 
 
-def _resolve(configuration: Configuration, identity: str, choice: Choice) -> ExitCode:
-    identity = _without_root(configuration, identity)
+def _report(configuration: Configuration, arguments: argparse.Namespace, clock: Clock) -> ExitCode:
+    found = [each for each in _wanted(configuration, arguments, clock) if each["kind"] != DRIFT]
+    names = (configuration.volume, configuration.site)
+    report = ConflictReport(*names, _now_ms(clock), found)
+    text = written(report, ReportFormat(arguments.format))
+    if arguments.output is None:
+        print(text)
+    else:
+        _write(arguments.output, text)
+        say(f"wrote {len(found)} conflicts to {arguments.output}")
+    return ExitCode.NEEDS_PERSON if found else ExitCode.DONE
+
+
+def _write(path: str, text: str) -> None:
     try:
-        request: dict[str, object] = {"identity": identity, "take": choice.value}
-        found = ask_daemon(configuration, "conflicts_resolve", request)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise OperatorError(f"cannot write the report to {path}: {error.strerror}") from error
+
+
+def _watch(configuration: Configuration, arguments: argparse.Namespace, clock: Clock) -> ExitCode:
+    """Prints a line for each conflict that appears or is over, those that are open first."""
+    known: dict[str, JsonObject] = {}
+    while True:
+        found = {_key(each): each for each in _wanted(configuration, arguments, clock)}
+        for key in sorted(found.keys() - known.keys()):
+            _tell("open", found[key], as_json=arguments.json)
+        for key in sorted(known.keys() - found.keys()):
+            _tell("settled", known[key], as_json=arguments.json)
+        known = found
+        clock.wait(Event(), WATCH_EVERY_S)
+
+
+def _tell(change: str, conflict: JsonObject, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"change": change, "conflict": conflict}), flush=True)
+    else:
+        print(f"{change:8}{conflict_line(conflict)}", flush=True)
+
+
+def _key(conflict: JsonObject) -> str:
+    return f"{conflict['id'] or ''} {conflict['path']}"
+
+
+def _resolve(configuration: Configuration, arguments: argparse.Namespace, clock: Clock) -> ExitCode:
+    if (arguments.identity is None) == (arguments.matching is None):
+        raise OperatorError(
+            "name one conflict, ID or PATH, or all of some paths with --matching GLOB; see: geosync"
+            " conflicts list",
+            ExitCode.BAD_USAGE,
+        )
+    if arguments.matching is not None:
+        wanted = ConflictFilter(glob=arguments.matching)
+        found = [each for each in _all(configuration) if wanted.accepts(each, _now_ms(clock))]
+        chosen = [each for each in found if each["kind"] != DRIFT]
+    else:
+        chosen = [_one(configuration, _without_root(configuration, arguments.identity))]
+    return resolve_conflicts(configuration, arguments, chosen)
+
+
+def _one(configuration: Configuration, identity: str) -> JsonObject:
+    try:
+        return ask_daemon(configuration, "conflicts_show", {"identity": identity})
     except DaemonNotRunning:
-        found = _resolve_without_daemon(configuration, identity, choice)
-    outcome = {
-        Choice.WINNER: "the version that has the name stays, the other one was dropped",
-        Choice.LOSER: "the version that was kept aside takes the name",
-        Choice.BOTH: "both versions stay, the one that was kept aside as a file of its own",
-    }[choice]
-    print(f"settled {found['id']} about {found['path']}: {outcome}, on all sites")
-    return ExitCode.DONE
+        with closing(Journal(configuration.state_dir, is_read_only=True)) as journal:
+            return conflict_json(chosen_conflict(journal, identity), journal)
 
 
-def _resolve_without_daemon(
-    configuration: Configuration, identity: str, choice: Choice
-) -> dict[str, object]:
-    clock = SystemClock()
-    with closing(open_store(configuration, os.environ)) as store:
-        asking = retrying(store, clock, STORE_BUDGET_S)
-        with (
-            single_instance(configuration, clock),
-            assembled(configuration, clock, asking, asking) as engine,
-        ):
-            conflict = find_conflict(engine.site, identity)
-            found = conflict_json(conflict, engine.site.journal)
-            engine.resolve(identity, choice)
-            engine.cycle({})
+def _wanted(
+    configuration: Configuration, arguments: argparse.Namespace, clock: Clock
+) -> list[JsonObject]:
+    wanted = ConflictFilter(
+        glob=arguments.path,
+        site=arguments.site,
+        kind=arguments.kind,
+        older_than_s=arguments.older_than,
+        newer_than_s=arguments.newer_than,
+    )
+    return [each for each in _all(configuration) if wanted.accepts(each, _now_ms(clock))]
+
+
+def _all(configuration: Configuration) -> list[JsonObject]:
+    try:
+        found: list[JsonObject] = ask_daemon(configuration, "conflicts_list", {})["conflicts"]  # type: ignore[assignment]
+    except DaemonNotRunning:
+        with closing(Journal(configuration.state_dir, is_read_only=True)) as journal:
+            found = [conflict_json(each, journal) for each in conflicts(journal.nodes)]
+            found += drift_json(configuration, journal)
     return found
+
+
+def _now_ms(clock: Clock) -> int:
+    return clock.wall_ns() // 1_000_000
 
 
 def _without_root(configuration: Configuration, identity: str) -> str:

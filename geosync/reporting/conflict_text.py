@@ -10,7 +10,7 @@ from conflict.operations import ROOT
 from conflict.policy import ConflictPolicy, policy_of
 from conflict.rendering import ConflictKind
 from conflict.report import Conflict, Decision
-from conflict.version import ActorId
+from conflict.version import ActorId, Dot
 from geosync.engine.mirroring import mirror_path
 from geosync.engine.site import joined
 from geosync.journal.journal import Journal
@@ -53,6 +53,12 @@ def conflict_json(conflict: Conflict, journal: Journal) -> JsonObject:
     }
 
 
+def site_of(journal: Journal, dot: Dot) -> str:
+    """Returns the name of the site that wrote a version."""
+    sites = policy_of(journal.nodes.node(ROOT)).sites
+    return display_name(sites.get(dot.actor, b"")) or "an unknown site"
+
+
 def _version_json(version: Version, sites: Mapping[ActorId, bytes]) -> JsonObject:
     return {
         "site": display_name(sites.get(version.dot.actor, b"")),
@@ -88,6 +94,14 @@ def conflict_table(found: Iterable[Mapping[str, object]]) -> str:
         for each in found
     ]
     return plain_table(("conflict", "path", "has the name", "was kept aside"), rows)
+
+
+def conflict_line(found: Mapping[str, object]) -> str:
+    """Returns one conflict, or drift, as its JSON tells it, on one line."""
+    if found.get("loser") is None:
+        return f"{found['kind']} {found['path']}"
+    loser, winner = _who(found["loser"]), _who(found["winner"])
+    return f"{found['id']} {found['path']}: {loser} was kept aside, {winner} has the name"
 
 
 def conflict_text(found: Mapping[str, object]) -> str:

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from geosync.cli import main
 from geosync.exit_codes import ExitCode
+from tests.support.journal_commands import JournalCommands
 from tests.support.local_sites import LocalSite, local_sites, settle
 from transport.memory_store import MemoryStore
-
-
-class Commands:
-    """Runs commands on the journal of a site that has no daemon."""
-
-    def __init__(
-        self, site: LocalSite, directory: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        self._capsys = capsys
-        self._file = directory / "geosync.toml"
-        self._file.write_text(
-            f'volume = "volume"\nsite = "{site.name}"\nroot = "{os.fsdecode(site.root)}"\n'
-            f'state_dir = "{os.fsdecode(site.state_dir)}"\nstore = "directory"\n'
-            '[directory]\npath = "/nowhere"\n'
-        )
-
-    def run(self, *words: str) -> tuple[int, str]:
-        """Returns exit code and output, errors included."""
-        code = main([*words, "--config", str(self._file)])
-        captured = self._capsys.readouterr()
-        return code, captured.out + captured.err
-
-    def json(self, *words: str) -> Any:
-        return json.loads(self.run(*words, "--json")[1])
 
 
 @pytest.fixture
@@ -50,12 +24,12 @@ def pair() -> Iterator[tuple[LocalSite, LocalSite]]:
 @pytest.fixture
 def commands(
     pair: tuple[LocalSite, LocalSite], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Commands:
-    return Commands(pair[1], tmp_path, capsys)
+) -> JournalCommands:
+    return JournalCommands(pair[1], tmp_path, capsys)
 
 
 def test_a_history_names_sites_versions_and_what_they_replaced(
-    pair: tuple[LocalSite, LocalSite], commands: Commands
+    pair: tuple[LocalSite, LocalSite], commands: JournalCommands
 ) -> None:
     bari, cnaf = pair
     bari.write(b"d/file", b"1")
@@ -81,21 +55,21 @@ def test_a_history_names_sites_versions_and_what_they_replaced(
     assert "renamed from d/file to d/renamed" in text
 
 
-def test_a_path_without_history_says_so(commands: Commands) -> None:
+def test_a_path_without_history_says_so(commands: JournalCommands) -> None:
     code, text = commands.run("log", "never")
     assert code == ExitCode.FAILED
     assert "nothing is known of never" in text
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../up", ".", "a/../b"])
-def test_a_path_outside_of_the_volume_is_refused(commands: Commands, path: str) -> None:
+def test_a_path_outside_of_the_volume_is_refused(commands: JournalCommands, path: str) -> None:
     code, text = commands.run("why", path)
     assert code == ExitCode.BAD_USAGE
     assert "is no path of the volume" in text
 
 
 def test_a_conflict_says_which_rule_decided_it(
-    pair: tuple[LocalSite, LocalSite], commands: Commands
+    pair: tuple[LocalSite, LocalSite], commands: JournalCommands
 ) -> None:
     bari, cnaf = pair
     for site, content in ((bari, b"of bari"), (cnaf, b"of cnaf!")):
@@ -113,7 +87,7 @@ def test_a_conflict_says_which_rule_decided_it(
 
 
 def test_what_the_disk_does_not_have_yet_is_told_apart_from_what_the_volume_has(
-    pair: tuple[LocalSite, LocalSite], commands: Commands
+    pair: tuple[LocalSite, LocalSite], commands: JournalCommands
 ) -> None:
     bari, cnaf = pair
     cnaf.write(b"file", b"1")
@@ -133,7 +107,7 @@ def test_what_the_disk_does_not_have_yet_is_told_apart_from_what_the_volume_has(
 
 
 def test_names_that_could_deceive_a_terminal_are_escaped(
-    pair: tuple[LocalSite, LocalSite], commands: Commands
+    pair: tuple[LocalSite, LocalSite], commands: JournalCommands
 ) -> None:
     bari, cnaf = pair
     bari.write(b"evil\x1b[2J\n", b"1")
