@@ -123,9 +123,7 @@ def _limit(word: str) -> tuple[str, float]:
         value = math.nan
     if name not in MEASURES or not 0 <= value < math.inf:
         known = ", ".join(MEASURES)
-        raise OperatorError(
-            f"{word!r} is no threshold: write NAME=NUMBER,… with names of {known}"
-        )
+        raise OperatorError(f"{word!r} is no threshold: write NAME=NUMBER,… with names of {known}")
     return name, value
 
 

@@ -73,7 +73,7 @@ def readiness_text(found: Readiness) -> str:
 def _reasons(
     status: Status, daemon: DaemonStatus, lag_s: float | None, max_lag_s: float
 ) -> Iterator[str]:
-    if not daemon.takes_writes:
+    if not daemon.takes_writes and status.role != "replica":  # which is there for readers
         yield _why_no_writes(status)
     if daemon.watcher.root_lost:
         yield f"the directory {status.root} is gone"

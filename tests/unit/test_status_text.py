@@ -183,7 +183,7 @@ def test_a_replica_says_that_it_writes_nothing_and_what_drifted() -> None:
     lines = status_text(status, now_ms=NOW_MS).splitlines()
     assert lines[2] == (
         "  daemon       process 42, replica: writes nothing to the store, and captures nothing here;"
-        " not ready: it is a replica, where nothing that programs write is captured"
+        " ready for readers"
     )
     assert "  drift        30 paths changed on this disk, where" in lines
     assert sum(line.startswith("    file ") for line in lines) == 5
