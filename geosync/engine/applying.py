@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from conflict.actions import Action, ApplyAttributes, entries_of
+from conflict.actions import Action, ApplyAttributes, PlaceFile, ReplaceFile, entries_of
 from conflict.merged_tree import ROOT_LOCATION
 from conflict.node import Location
 from conflict.operations import ROOT, NodeId
@@ -18,6 +18,7 @@ from geosync.engine.content_stage import ContentStage
 from geosync.engine.dirty_names import DirtyNames
 from geosync.engine.fetching import Fetcher
 from geosync.engine.planned_entries import PlannedEntries
+from geosync.engine.progress import Stage
 from geosync.engine.site import Site
 
 
@@ -105,8 +106,11 @@ class Applier:
         self._dirty = DirtyNames(journal)
         self._dirty.update(asked)
         self._note(planned.actions)  # an exception must not lose what the planner found
+        self._site.progress.note_planned(*_size(planned.actions), self._site.clock.monotonic_s())
         for batch in batches(in_order_of_writing(planned.actions, journal.nodes)):
             runner.run(batch, result)
+        if not result.blocked:
+            self._site.progress.end(Stage.BRINGING)
         # Names below a directory that was moved, or should have been, were not planned.
         self._dirty = asked.displaced(paths - planned.deferred)
         self._held_names.add_paths(planned.held)
@@ -149,3 +153,9 @@ class Applier:
         if is_all_done and self._site.applied() != received:
             with journal.transaction():
                 self._site.save_applied(received)
+
+
+def _size(actions: Iterable[Action]) -> tuple[int, int]:
+    """Returns how many files have to be brought, and how many bytes."""
+    sizes = [a.content.size_bytes for a in actions if isinstance(a, (PlaceFile, ReplaceFile))]
+    return len(sizes), sum(sizes)

@@ -109,6 +109,7 @@ class BatchRunner:
         for step, action in wanted:
             try:
                 step.staged = self._stage.stage(action.content, action.attributes)
+                self._site.progress.note_brought(1, 0, self._site.clock.monotonic_s())
             except ContentUnavailable as error:
                 step.why_not = f"waits for its content: {error}"
             except OSError as error:

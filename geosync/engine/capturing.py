@@ -23,7 +23,6 @@ from geosync.engine.braking import Braking, Parked
 from geosync.engine.drifting import Drifting
 from geosync.engine.exclusion import Exclusion
 from geosync.engine.generation import begin_generation
-from geosync.engine.generation import begin_generation
 from geosync.engine.group_problems import GroupProblems
 from geosync.engine.intake import Intake
 from geosync.engine.pending_directories import PendingDirectories
@@ -46,6 +45,7 @@ class Captured:
 
     touched: set[Location] = field(default_factory=set)
     operations: int = 0
+    looked_at: int = 0  # names on the disk
     to_apply: set[Path] = field(default_factory=set)  # where nothing is captured
 
 
@@ -115,6 +115,7 @@ class Capturer:
         result = Captured()
         try:
             scan, unknown, new = self._scan()
+            result.looked_at = sum(len(each.entries) for each in scan.listings.values())
             # Checked after the look at the directories: a root that went away in between must not
             # make its files look deleted.
             self._site.disk.check_root()
@@ -230,7 +231,6 @@ class Capturer:
             if transaction is not None or contents:
                 intake.commit()
             if transaction is not None:
-                begin_generation(site)
                 begin_generation(site)
                 site.disk.sync_everything()
         self._braking.note_kept(parked)

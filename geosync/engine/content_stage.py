@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from conflict.content import Content, ContentKind
+from conflict.content import Content, ContentKind, Zeros
 from conflict.observation import Attributes
 from geosync.disk.interface import Staged
 from geosync.engine.fetching import Fetcher
@@ -63,6 +63,9 @@ class ContentStage:
         pace.note_failure(self._site.clock.monotonic_s())
         self._refused[content.digest] = (pace, error.errno or 0, error.strerror or str(error))
 
+    def _note(self, size_bytes: int) -> None:
+        self._site.progress.note_brought(0, size_bytes, self._site.clock.monotonic_s())
+
     def _staged(self, content: Content, attributes: Attributes) -> Staged:
         disk = self._site.disk
         if content.kind is ContentKind.SYMLINK:
@@ -73,6 +76,7 @@ class ContentStage:
         try:
             for block in self._fetcher.blocks(content):
                 file.write(block)
+                self._note(block.size_bytes if isinstance(block, Zeros) else len(block))
             return file.finish(attributes)
         except BaseException:
             file.abandon()

@@ -39,6 +39,7 @@ from geosync.engine.joining import Joining
 from geosync.engine.membership import introduce, write_first_operation
 from geosync.engine.mending import Mender, Mending, MendingProgress
 from geosync.engine.mirroring import Mirror
+from geosync.engine.progress import Stage
 from geosync.engine.promoting import Promotion, promote
 from geosync.engine.publishing import Publisher
 from geosync.engine.receiving import Receiver
@@ -392,11 +393,13 @@ class Engine:
         if self.site.role.may_capture:
             rescue(self.site, self._spool, recognition)
         self._joining.is_receiving = False
+        self.site.progress.end(Stage.READING)
         self._capturer.recognise(recognition)
         self._capturer.look_at({(): True})
 
     def _finish_joining(self) -> None:
         self._joining.finish()
+        self.site.progress.end(Stage.COMPARING)
         self._capturer.recognise(None)
         self._applier.mark_everything()
 
@@ -483,6 +486,8 @@ class Engine:
             self._applier.mark_everything()
         if self._capturer.has_pending():
             captured = self._capturer.capture()
+            if self._joining.is_under_way:
+                self.site.progress.note_comparing(captured.looked_at, self._now_s())
             cycle.has_more = self._capturer.has_pending()
             self._note(captured.touched, captured.operations)
             self._applier.mark_paths(captured.to_apply)
@@ -534,6 +539,7 @@ class Engine:
         cycle.received += received.operations
         cycle.has_more = cycle.has_more or received.has_more
         self._note(received.touched, received.operations)
+        self._note_reading(is_over=not received.has_more)
         if received.operations and self._failover.refresh():
             self._capturer.look_at({(): True})
         if received.operations:
@@ -548,6 +554,16 @@ class Engine:
             raise unavailable
         if cycle.store_error is None and self._superseded is None:
             self._mended(_STORE)
+
+    def _note_reading(self, *, is_over: bool) -> None:
+        progress, logs = self.site.progress, self.site.journal.log
+        if is_over and not self._joining.is_receiving:
+            progress.end(Stage.READING)
+            return
+        received = known = logs.received()
+        for log in logs.actors():
+            known = known.join(log.knows)
+        progress.note_reading(sum(received.values()), sum(known.values()), self._now_s())
 
     def _exchange(self, cycle: Cycle) -> None:
         """Publishes and receives; the first time in the other order."""

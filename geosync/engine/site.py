@@ -15,6 +15,7 @@ from geosync.checkpoint_pace import CheckpointPace
 from geosync.clock import Clock
 from geosync.configuration import DriftPolicy, Mode
 from geosync.disk.interface import Disk, RelativePath
+from geosync.engine.progress import Progress
 from geosync.engine.role import MULTI_MASTER, Role
 from geosync.journal.journal import Journal
 from transport.hashing import VolumeHasher
@@ -57,6 +58,7 @@ class Site:
         drift: what becomes of changes on this disk where nothing is captured.
         checkpoint_pace: when checkpoints are due.
         role: what the site does now; see geosync.engine.roles.
+        progress: how far it is with what takes long.
     """
 
     volume: str
@@ -76,6 +78,7 @@ class Site:
     drift: DriftPolicy = DriftPolicy.KEEP
     checkpoint_pace: CheckpointPace = field(default_factory=CheckpointPace)
     role: Role = MULTI_MASTER
+    progress: Progress = field(default_factory=Progress)
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 by this machine's clock."""

@@ -175,7 +175,7 @@ def test_the_operator_is_told_why_a_site_joined_anew(sites: Pair, tmp_path: Path
     await_condition(lambda: bari.status()["problems"], f"it tells: {bari.log_text()}")
     (problem,) = bari.status()["problems"]
     assert "restored" in problem["text"]
-    assert "joined anew" in problem["text"]
+    assert "compared with the volume" in problem["text"]
     assert [p.name for p in bari.state_dir.glob("superseded-*-journal.sqlite")]
     bari.stop()
     os.remove(bari.log)

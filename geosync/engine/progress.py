@@ -1,0 +1,135 @@
+"""Progress: how far a site is with work that takes long: reading, comparing, bringing files.
+
+The control thread notes it; other threads may look at any time, since `now` is replaced whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final
+
+_MEASURED_S_MIN: Final = 0.5  # a rate of less time says nothing
+
+
+class Stage(Enum):
+    """What takes long."""
+
+    READING = "reading the history"
+    COMPARING = "comparing the disk"
+    BRINGING = "bringing files"
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """How far one stage is.
+
+    Attributes:
+        done: operations read, names looked at, or files brought.
+        total: as far as it is known now; None: it is not known.
+        bytes_done: of contents brought.
+        bytes_total: of contents to be brought.
+        lasts_s: since the stage began.
+        done_before: what was done before it began.
+    """
+
+    stage: Stage
+    done: int = 0
+    total: int | None = None
+    bytes_done: int = 0
+    bytes_total: int = 0
+    lasts_s: float = 0.0
+    done_before: int = 0
+
+    @property
+    def rate(self) -> float | None:
+        """How many are done in a second; None: it can't be told yet."""
+        return self._rate(self.done - self.done_before)
+
+    @property
+    def bytes_rate(self) -> float | None:
+        """How many bytes are brought in a second; None as above."""
+        return self._rate(self.bytes_done)
+
+    @property
+    def left_s(self) -> float | None:
+        """How long it still takes if it goes on like this; None: that can't be told.
+
+        What is slower decides: many small files, or much to transfer.
+        """
+        if self.total is None:
+            return None
+        left = [_left_s(self.total - self.done, self.rate)]
+        if self.bytes_total:
+            left.append(_left_s(self.bytes_total - self.bytes_done, self.bytes_rate))
+        known = [each for each in left if each is not None]
+        return max(known) if len(known) == len(left) else None
+
+    def _rate(self, done: int) -> float | None:
+        return done / self.lasts_s if done and self.lasts_s >= _MEASURED_S_MIN else None
+
+
+def _left_s(count: int, rate: float | None) -> float | None:
+    if count <= 0:
+        return 0.0
+    return None if rate is None else count / rate
+
+
+class Progress:
+    """Notes how far everything is.
+
+    Attributes:
+        now: what is under way; None: nothing that takes long.
+        listener: is called in the control thread after each step.
+    """
+
+    def __init__(self) -> None:
+        self.now: Advance | None = None
+        self.listener: Callable[[Advance], None] = _nobody
+        self._began_s = 0.0
+        self._began_at = 0
+
+    def note_reading(self, done: int, total: int, now_s: float) -> None:
+        """Notes how many operations of the volume are read, of those that are known."""
+        self._note(Advance(Stage.READING, done, max(done, total)), now_s, done)
+
+    def note_comparing(self, looked_at: int, now_s: float) -> None:
+        """Notes at how many more names of the disk was looked."""
+        found = self.now if self.now is not None and self.now.stage is Stage.COMPARING else None
+        advance = found or Advance(Stage.COMPARING)
+        self._note(replace(advance, done=advance.done + looked_at), now_s, 0)
+
+    def note_planned(self, files: int, size_bytes: int, now_s: float) -> None:
+        """Notes that so much is left to be brought."""
+        found = self.now if self.now is not None and self.now.stage is Stage.BRINGING else None
+        advance = found or Advance(Stage.BRINGING)
+        planned = replace(
+            advance, total=advance.done + files, bytes_total=advance.bytes_done + size_bytes
+        )
+        self._note(planned, now_s, 0)
+
+    def note_brought(self, files: int, size_bytes: int, now_s: float) -> None:
+        """Notes that files, or parts of one, were brought; nothing unless that is under way."""
+        found = self.now
+        if found is not None and found.stage is Stage.BRINGING:
+            brought = replace(
+                found, done=found.done + files, bytes_done=found.bytes_done + size_bytes
+            )
+            self._note(brought, now_s, 0)
+
+    def end(self, stage: Stage) -> None:
+        """Notes that a stage is over; nothing if another one is under way."""
+        if self.now is not None and self.now.stage is stage:
+            self.now = None
+
+    def _note(self, advance: Advance, now_s: float, began_at: int) -> None:
+        if self.now is None or self.now.stage is not advance.stage:
+            self._began_s, self._began_at = now_s, began_at
+        lasts_s = max(0.0, now_s - self._began_s)
+        self.now = replace(advance, lasts_s=lasts_s, done_before=self._began_at)
+        self.listener(self.now)
+
+
+def _nobody(_advance: Advance) -> None:
+    """Nobody listens."""
