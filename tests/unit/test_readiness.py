@@ -50,6 +50,22 @@ def test_a_lost_root_is_told_at_once():
     assert _reasons(sample_status(daemon=lost)) == ("the directory /srv/files is gone",)
 
 
+@pytest.mark.parametrize(
+    ("role", "takes_writes", "is_ready"),
+    [
+        ("multi-master", True, True),
+        ("primary", True, True),
+        ("primary", False, False),  # until the store has confirmed it
+        ("standby", False, False),
+        ("replica", False, True),
+    ],
+)
+def test_only_the_primary_takes_traffic_and_a_replica_that_of_readers(role, takes_writes, is_ready):
+    daemon = replace(DAEMON, takes_writes=takes_writes)
+    status = replace(sample_status(daemon=daemon), role=role, primary="rome")
+    assert (_reasons(status) == ()) == is_ready
+
+
 @pytest.mark.parametrize("is_here", [True, False])
 def test_a_brake_of_this_site_keeps_it_from_traffic_and_one_elsewhere_does_not(is_here):
     brake = KnownBrake(
