@@ -28,13 +28,21 @@ _BECAME: dict[str, str] = {
 
 def failover_json(journal: Journal, conflicts: Iterable[Conflict]) -> JsonObject:
     """Returns who is the primary and what was written late; docs/commands.md tells the keys."""
-    current = succession_of(journal).current
+    known = succession_of(journal)
+    current = known.current
     losers = {conflict.loser.dot: conflict.identity for conflict in conflicts}
     sites = policy_of(journal.nodes.node(ROOT)).sites
     return {
         "primary": None if current is None else current.site,
         "number": 0 if current is None else current.number,
         "is_released": current is not None and current.barrier is not None,
+        "not_back": sorted(
+            {
+                tenure.site
+                for tenure in known.tenures
+                if tenure.barrier is None and tenure != current
+            }
+        ),
         "late_writes": [
             {
                 "path": display_name(late.path),
@@ -58,7 +66,14 @@ def failover_text(found: Mapping[str, object]) -> str:
     """Returns the same, as its JSON tells it, for people."""
     late = found["late_writes"]
     assert isinstance(late, list)
-    return "\n".join((_primary(found), _late_table(late)))
+    not_back = found["not_back"]
+    assert isinstance(not_back, list)
+    lines = [_primary(found)]
+    lines += [
+        f"{site} was replaced by force and has not been heard of since: it may have written more"
+        for site in not_back
+    ]
+    return "\n".join((*lines, _late_table(late)))
 
 
 def _primary(found: Mapping[str, object]) -> str:

@@ -126,7 +126,8 @@ def _lines(status: Status, now_ms: int) -> Iterable[str]:
     yield from _brake_lines(status, now_ms)
     yield f"  directory    {status.root} ({_counted(status.entries, 'entry', 'entries')})"
     if status.daemon is not None:
-        yield f"  daemon       process {status.daemon.process_id}, {_role(status)}; {_ready(status, now_ms)}"
+        does = f"{_role(status)}; {_ready(status, now_ms)}"
+        yield f"  daemon       process {status.daemon.process_id}, {does}"
     else:
         yield "  daemon       not running; this was read from its journal"
     if status.daemon is not None and age_s > 1:
@@ -145,6 +146,8 @@ def _lines(status: Status, now_ms: int) -> Iterable[str]:
 
 def _ready(status: Status, now_ms: int) -> str:
     found = readiness(status, now_ms=now_ms, max_lag_s=MAX_LAG_S)
+    if found.is_ready and not status.writes_to_store:
+        return "ready for readers"
     return "ready" if found.is_ready else f"not ready: {'; '.join(found.reasons)}"
 
 

@@ -125,6 +125,7 @@ def test_a_forced_switch_during_a_partition_loses_nothing_and_the_report_names_a
     (paris.root / "one").write_text("by the new primary")
     paris.must("sync")
     assert _role(bari) == "primary"  # it can't know
+    assert json.loads(paris.must("promote", "--report", "--json"))["not_back"] == ["bari"]
     lines[0].heal()
     _await_role(bari, "standby")
     await_condition(lambda: len(_late(paris)) == 4, f"all is told: {paris.log_text()}")
@@ -150,6 +151,7 @@ def test_a_forced_switch_during_a_partition_loses_nothing_and_the_report_names_a
             lambda s=site: {"late, on both sides", "late, here only"} <= _contents(s),  # type: ignore[misc]
             "what lost can be read",
         )
+    assert json.loads(paris.must("promote", "--report", "--json"))["not_back"] == []
     assert "late writes of a former primary" in paris.must("status")
     # And back: the old primary is the primary again.
     paris.must("demote")
@@ -158,6 +160,15 @@ def test_a_forced_switch_during_a_partition_loses_nothing_and_the_report_names_a
     bari.wait()
     assert (paris.root / "one").read_text() == "of the third epoch"
     assert len(_late(paris)) == 4
+
+
+def test_only_the_primary_is_ready(sites: Two) -> None:
+    for primary, standby in (sites, sites[::-1]):
+        await_condition(lambda s=primary: "; ready" in s.must("status"), "it is ready")  # type: ignore[misc]
+        assert "; not ready: it is a standby" in standby.must("status")
+        primary.must("demote")
+        assert "; not ready: it is a standby" in primary.must("status")
+        standby.must("promote", "--timeout", "60")
 
 
 def test_an_old_primary_that_was_off_publishes_nothing_as_the_primary(sites: Two) -> None:
