@@ -246,7 +246,7 @@ def _swift(reader: TableReader) -> dict[str, str]:
 
 
 def _swift_endpoints(reader: TableReader) -> tuple[dict[str, str], ...]:
-    readers = reader.tables("endpoint")
+    readers = reader.tables("endpoint", within="swift")
     for each in readers:
         each.refuse_unknown(ENDPOINT_KEYS)
         if "name" not in each.values:

@@ -66,15 +66,21 @@ class TableReader:
             value = {}
         return TableReader(f"[{key}] ", value, self.problems, self._top_level_keys)
 
-    def tables(self, key: str) -> "list[TableReader]":
-        """Readers of an array of tables, which add to the same problems; none if missing."""
+    def tables(self, key: str, *, within: str = "") -> "list[TableReader]":
+        """Readers of an array of tables, which add to the same problems; none if missing.
+
+        Args:
+            key: of the array.
+            within: key of the table that it is in, unless that is the whole file.
+        """
+        shown_key = f"{within}.{key}" if within else key
         value = self.values.get(key, [])
         if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
-            remedy = f"write a line [[{key}]] and the keys below it, for each table"
+            remedy = f"write a line [[{shown_key}]] and the keys below it, for each table"
             self.report(key, shown(value), "an array of tables", remedy)
             return []
         return [
-            TableReader(f"[[{key}]] {number}: ", each, self.problems, self._top_level_keys)
+            TableReader(f"[[{shown_key}]] {number}: ", each, self.problems, self._top_level_keys)
             for number, each in enumerate(value, start=1)
         ]
 

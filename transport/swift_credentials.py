@@ -55,11 +55,12 @@ class SwiftCredentials:
 
     def describe(self) -> str:
         """Says who logs in where, without the secret, for messages."""
+        at = f"at {self.auth_url}" + f", region {self.region_name}" * bool(self.region_name)
         if self.kind is LoginKind.V3_APPLICATION_CREDENTIAL:
             name = self.application_credential_id or self.application_credential_name
-            return f"application credential {name!r} at {self.auth_url}"
+            return f"application credential {name!r} {at}"
         project = self.project_id or self.project_name
-        return f"user {self.user!r}{f' of project {project!r}' * bool(project)} at {self.auth_url}"
+        return f"user {self.user!r}{f' of project {project!r}' * bool(project)} {at}"
 
 
 _USER_DOMAIN: Final = ("user_domain_id", "user_domain_name")

@@ -392,7 +392,7 @@ def test_what_is_wrong_with_endpoints_is_told_at_once() -> None:
         }
     )
     told = str(problems)
-    assert "[[endpoint]] 1" in told
+    assert "[[swift.endpoint]] 1" in told
     assert "user" in told
     assert "two called" in told
     assert "name of your own" in told
