@@ -6,7 +6,7 @@ that changes again and again counts once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -60,6 +60,15 @@ class Limit:
     size_mib: int
     per_hour: int
 
+    def divided_by(self, share: int) -> Limit:
+        """Returns a limit of so much less."""
+        return Limit(
+            self.count // share,
+            self.percent // share,
+            -(-self.size_mib // share),  # never 0, which would be no limit
+            -(-self.per_hour // share),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class BrakeLimits:
@@ -77,6 +86,11 @@ class BrakeLimits:
     changes: Limit = field(default=Limit(count=100, percent=25, size_mib=0, per_hour=0))
     is_empty_root_held: bool = True
     on_encryption: OnEncryption = OnEncryption.ALARM
+
+    def divided_by(self, share: int) -> BrakeLimits:
+        """Returns brakes that engage for so much less."""
+        changes, deletions = self.changes.divided_by(share), self.deletions.divided_by(share)
+        return replace(self, changes=changes, deletions=deletions)
 
     def limit_of(self, kind: BrakeKind) -> Limit:
         """Returns what counts for deletions or for changes."""

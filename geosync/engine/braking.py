@@ -23,6 +23,7 @@ from conflict.operations import Topic
 from conflict.prospect import Prospect, prospect
 from conflict.scan import Scan, StableContent, directory_entry, is_unchanged, keeps_name
 from conflict.synced import EntryId, Path, SyncedEntry, path_of_entry
+from geosync.engine.burst import Burst
 from geosync.engine.encryption_alarm import EncryptionAlarm, Suspects
 from geosync.engine.groups import Group
 from geosync.engine.intake import Intake
@@ -71,6 +72,7 @@ class Parked:
         approved: what goes since somebody approved it.
         engaging: the brakes that are not there yet.
         deferred: deletions that wait until it is certain how many they are.
+        bursting: where files have changed that wait, as many more may follow.
         again: directories that are to be looked at again.
         suspects: files that look encrypted, and the suffix that their names got.
         alarm: why these are too many.
@@ -85,6 +87,7 @@ class Parked:
     approved: set[EntryId] = field(default_factory=set)
     engaging: list[Engaging] = field(default_factory=list)
     deferred: set[EntryId] = field(default_factory=set)
+    bursting: set[Path] = field(default_factory=set)
     again: set[Path] = field(default_factory=set)
     suspects: Suspects = field(default_factory=dict)
     alarm: str | None = None
@@ -100,6 +103,7 @@ class Braking:
         self._brakes: dict[int, Brake] = {}
         self._seen: dict[EntryId, tuple[bytes, Fingerprint]] = {}  # changed files, when read
         self._alarm = EncryptionAlarm(site)
+        self._burst = Burst(site.clock)
         self.reload()
 
     def reload(self) -> None:
@@ -190,8 +194,8 @@ class Braking:
         encrypted = self._look_for_encryption(changes, intake, parked)
         changes -= encrypted
         held |= encrypted
-        held |= self._judge(BrakeKind.DELETION, deletions, missing_s, parked)
-        held |= self._judge(BrakeKind.CHANGE, changes, {}, parked)
+        held |= self._judge_deletions(deletions, missing_s, parked)
+        held |= self._judge_changes(changes, parked)
         if held:
             self._veil(held, read.groups, parked)
         return parked
@@ -244,18 +248,15 @@ class Braking:
                 for entry in adopted:
                     synced.save_entry(entry)
 
-    def _judge(
-        self,
-        kind: BrakeKind,
-        fresh: set[EntryId],
-        missing_s: Mapping[EntryId, float],
-        parked: Parked,
+    def _judge_deletions(
+        self, fresh: set[EntryId], missing_s: Mapping[EntryId, float], parked: Parked
     ) -> set[EntryId]:
         """Decides about what is not held yet; returns what of it is not captured now."""
+        kind = BrakeKind.DELETION
         if not fresh:
             return set()
         elsewhere = {e: s for e, s in missing_s.items() if e not in fresh and e not in self._held}
-        for entry in parked.prospect.unconfirmed if kind is BrakeKind.DELETION else ():
+        for entry in parked.prospect.unconfirmed:
             elsewhere.setdefault(entry, 0.0)
         certain = sum(waited_s >= CERTAIN_AFTER_S for waited_s in elsewhere.values())
         reason = self._reason(kind, fresh, certain, parked)
@@ -267,6 +268,22 @@ class Braking:
             parked.passes[kind] = fresh
             return set()
         return self._hold(kind, fresh, reason, parked)
+
+    def _judge_changes(self, fresh: set[EntryId], parked: Parked) -> set[EntryId]:
+        """As `_judge_deletions`, of changes: many wait until it is seen how many they are."""
+        if not fresh:
+            return set()
+        count = self._burst.elsewhere(fresh)
+        reason = self._reason(BrakeKind.CHANGE, fresh, count, parked)
+        is_much = self._reason(BrakeKind.CHANGE, fresh, count, parked, share=2) is not None
+        if reason is None and is_much and self._burst.goes_on(fresh):
+            parked.bursting |= {parked.prospect.paths[entry] for entry in fresh}
+            return fresh
+        self._burst.forget(fresh)
+        if reason is not None:
+            return self._hold(BrakeKind.CHANGE, fresh, reason, parked)
+        parked.passes[BrakeKind.CHANGE] = fresh
+        return set()
 
     def _hold(
         self, kind: BrakeKind, fresh: set[EntryId], reason: str, parked: Parked
@@ -284,8 +301,9 @@ class Braking:
         return fresh
 
     def _reason(
-        self, kind: BrakeKind, fresh: set[EntryId], elsewhere: int, parked: Parked
+        self, kind: BrakeKind, fresh: set[EntryId], elsewhere: int, parked: Parked, share: int = 1
     ) -> str | None:
+        """Returns why to brake, None when there is no need; also, by half the limits or less."""
         now_ms, brakes = self._site.now_ms(), self._journal.brakes
         entries = self._journal.synced.count()
         if kind is BrakeKind.DELETION:
@@ -300,7 +318,8 @@ class Braking:
         hour = brakes.passed(kind, now_ms - HOUR_MS, fresh).count + certain.count
         if kind is BrakeKind.DELETION:
             entries += brakes.passed(kind, since_ms).count
-        return reason_to_brake(self._site.brake_limits, kind, lately, hour, entries)
+        limits = self._site.brake_limits.divided_by(share)
+        return reason_to_brake(limits, kind, lately, hour, entries)
 
     def _joined(self, kind: BrakeKind, since_ms: int) -> Amount:
         """Returns how much was held since then."""

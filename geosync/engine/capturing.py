@@ -36,6 +36,7 @@ from geosync.event_log import event_logger
 
 ENTRIES_AT_ONCE_MAX: Final = 2000  # of one transaction; a directory is never cut in two
 CONFIRM_DELETE_S: Final = 0.2
+_BURSTING: Final = "many files change at once: it is seen first whether a brake engages"
 _log = event_logger(__name__)
 
 
@@ -282,6 +283,7 @@ class Capturer:
         waiting = dict.fromkeys(skipped, "it is not certain yet what happened to it")
         waiting |= {path: why for path, why in read.unreadable.items() if path in skipped}
         looked_at = read.looked_at
+        waiting |= dict.fromkeys(parked.bursting, _BURSTING)
         self._waiting.note(looked_at, waiting | read.waiting)
         self._uncertain.note(looked_at, read.contents)
         self._pending.add(dict.fromkeys(parked.again, True))
