@@ -19,10 +19,12 @@ from geosync.disk.interface import PRIVATE_DIRECTORY, RootLost
 from geosync.disk.posix_disk import PosixDisk
 from geosync.disk.private_directory import read_marker
 from geosync.engine.engine import Cycle, Engine
+from geosync.engine.progress import Advance
 from geosync.engine.site import split
 from geosync.event_log import event_logger
 from geosync.hooks.hooks import Hooks
 from geosync.reporting.conflict_text import conflict_json
+from geosync.reporting.progress_text import progress_text
 from geosync.reporting.status import (
     CONFLICTS_SHOWN_MAX,
     DaemonStatus,
@@ -42,6 +44,7 @@ FIRST_WALK_STEP_S: Final = 0.2
 WATCHER_RESTART_S: Final = 30.0
 HOOK_STEP_S: Final = 0.2  # while a program runs for which more is due
 STATUS_EVERY_S: Final = 1.0
+PROGRESS_EVERY_S: Final = 10.0  # in the log, of what takes longer
 STATUS_SHARE_MAX: Final = 0.05  # of the time that may go into making the status
 UNWATCHED_SHARE_MAX: Final = 0.1  # of the time that may go into polling what is not watched
 RESCAN_JITTER: Final = 0.25
@@ -93,6 +96,9 @@ class ControlLoop:
         self._current_at_s: float | None = None
         self._store_failures = 0
         self.is_root_lost = False
+        self._progress_due_s = now_s + PROGRESS_EVERY_S
+        self._state.progress = engine.site.progress
+        engine.site.progress.listener = self._tell_progress
 
     def run(self) -> None:
         """Returns when the daemon is to end, or needs a new engine.
@@ -142,6 +148,7 @@ class ControlLoop:
                 protocol=disk.capabilities if isinstance(disk, PosixDisk) else None,
                 excluded=excluded_paths(excluded),
                 excluded_count=len(excluded),
+                progress=engine.site.progress.now,
                 takes_writes=engine.takes_writes(),
                 lag_s=self._lag_s(),
                 store_failures=self._store_failures,
@@ -248,6 +255,15 @@ class ControlLoop:
         took_s = self._clock.monotonic_s() - now_s
         self._status_due_s = now_s + max(STATUS_EVERY_S, took_s / STATUS_SHARE_MAX)
         self._notifier.status(f"{status.site}: {summary(status)}")
+
+    def _tell_progress(self, advance: Advance) -> None:
+        """Tells the log and the service manager, now and then, how far a long cycle is."""
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._progress_due_s:
+            self._progress_due_s = now_s + PROGRESS_EVERY_S
+            text = progress_text(advance)
+            _log.info("progress", text=text)
+            self._notifier.status(f"{self._configuration.site}: {text}")
 
     def _tell_hooks(self, status: Status, now_s: float) -> None:
         if self._hooks.are_any:

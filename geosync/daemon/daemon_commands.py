@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from conflict.errors import MalformedValueError
@@ -23,7 +23,8 @@ from geosync.exit_codes import ExitCode
 from geosync.reporting.brake_text import brake_json, plan_json
 from geosync.reporting.conflict_text import conflict_json
 from geosync.reporting.drift_text import drift_json
-from geosync.reporting.status import waiting_paths
+from geosync.reporting.progress_text import progress_json as advance_json
+from geosync.reporting.status import Status, waiting_paths
 from geosync.reporting.status_text import status_answer
 from transport.brake_record import Verdict
 from transport.errors import OperationUnderWay
@@ -91,8 +92,14 @@ class DaemonCommands:
         except TimeoutError as error:
             if last is None:
                 raise OperatorError("the daemon is starting; ask again in a moment") from error
-            status = last
+            status = self._with_progress(last)
         return status_answer(status, now_ms=self._clock.wall_ns() // 1_000_000)
+
+    def _with_progress(self, last: Status) -> Status:
+        """Returns what was seen last, with how far the cycle is that has been under way since."""
+        if last.daemon is None:
+            return last
+        return replace(last, daemon=replace(last.daemon, progress=self._state.progress.now))
 
     def _conflicts_list(self, _arguments: JsonObject) -> JsonObject:
         return {"conflicts": self._ask(_conflicts)}
@@ -331,6 +338,7 @@ def _progress(loop: ControlLoop) -> Progress:
             "barrier": {actor.hex(): counter for actor, counter in barrier.items()},
             "store_error": None if store_error is None else str(store_error),
             "disk_error": None if cycle.disk_error is None else str(cycle.disk_error),
+            "progress": advance_json(engine.site.progress.now),
             "waiting_count": len(waiting),
             "waiting": [
                 {"path": each.path, "reason": each.reason} for each in waiting_paths(waiting)

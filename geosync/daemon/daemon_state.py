@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from geosync.configuration import Tuning
 from geosync.daemon.control_queue import ControlQueue
+from geosync.engine.progress import Progress
 from geosync.reporting.status import Status, StatusProblem
 from geosync.watching.dirty_directories import DirtyDirectories
 
@@ -36,6 +37,7 @@ class DaemonState:
         queue: what commands want of the control thread.
         status: as it was last; None before the first cycle.
         http: the HTTP server; set before the control loop begins.
+        progress: of what takes long in the present cycle, as it is right now.
     """
 
     def __init__(self, tuning: Tuning) -> None:
@@ -44,6 +46,7 @@ class DaemonState:
         self.queue: ControlQueue[ControlLoop] = ControlQueue(self.dirty.wake)
         self.status: Status | None = None
         self.http = HttpState()
+        self.progress = Progress()
         self._is_stopping = False
         self._is_in_a_hurry = False
         self._changed = threading.Condition()

@@ -13,6 +13,7 @@ from conflict.version import ActorId, VersionVector
 from geosync.configuration import Configuration
 from geosync.disk.capabilities import DiskCapabilities
 from geosync.engine.brake_verdicts import KnownBrake, known_brakes
+from geosync.engine.progress import Advance
 from geosync.engine.roles import role_of, succession_of
 from geosync.engine.site import joined
 from geosync.errors import OperatorError
@@ -91,6 +92,7 @@ class DaemonStatus:
     store_failures: int = 0  # cycles since the daemon began in which the store failed
     http_address: str = ""  # where the HTTP server listens; '' for nowhere
     conflicts_shown: tuple[JsonObject, ...] = ()  # the first ones, as conflict_json tells them
+    progress: Advance | None = None  # of what takes long; None: nothing does
 
 
 @dataclass(frozen=True, slots=True)

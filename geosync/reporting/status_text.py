@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Final
 
 from geosync.reporting.brake_text import brake_json
+from geosync.reporting.progress_text import progress_json, progress_text
 from geosync.reporting.protocol_text import protocol_text
 from geosync.reporting.readiness import MAX_LAG_S, lag_of, readiness
 from geosync.reporting.status import DaemonStatus, OtherSite, Status, ToPublish
@@ -86,6 +87,7 @@ def _daemon_json(daemon: DaemonStatus, lag_s: float | None) -> JsonObject:
         "excluded": list(daemon.excluded),
         "watcher": watcher,
         "store": asdict(daemon.store),
+        "progress": progress_json(daemon.progress),
         "store_failures": daemon.store_failures,
         "lag_s": lag_s,
         "http_address": daemon.http_address,
@@ -196,6 +198,8 @@ def _daemon_lines(daemon: DaemonStatus) -> Iterable[str]:
         yield f"  watching     {_counted(watcher.watch_count, 'directory', 'directories')}"
     if daemon.protocol is not None:
         yield f"  protocol     {protocol_text(daemon.protocol)}"
+    if daemon.progress is not None:
+        yield f"  progress     {progress_text(daemon.progress)}"
     store = daemon.store
     yield (
         f"  store        {_counted(store.requests, 'request')},"
