@@ -104,6 +104,7 @@ class _LimitedConnection(H11Protocol):
     """A connection that is cut when a request, or the taking of its answer, lasts too long."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _is_timed_answer = False  # the deadline is that of an answer, which nothing that comes moves
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -117,13 +118,21 @@ class _LimitedConnection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._is_answering():
-            is_stream = self.scope["path"] == STREAM_PATH
-            self._expect(None if is_stream else ANSWER_S_MAX)
+        self._time_answer()
 
     def on_response_complete(self) -> None:
-        self._expect(REQUEST_S_MAX)
-        super().on_response_complete()
+        # It is complete when it was handed to the kernel, or to the buffer in front of it.
+        is_taken = self.transport.get_write_buffer_size() == 0
+        self._expect(REQUEST_S_MAX if is_taken else ANSWER_S_MAX)
+        self._is_timed_answer = False
+        super().on_response_complete()  # may begin with a request that has arrived already
+        self._time_answer()
+
+    def _time_answer(self) -> None:
+        if self._is_timed_answer or not self._is_answering():
+            return
+        self._is_timed_answer = True
+        self._expect(None if self.scope["path"] == STREAM_PATH else ANSWER_S_MAX)
 
     def _is_answering(self) -> bool:
         """Tells whether a request has arrived as a whole, and its answer is not complete yet."""
