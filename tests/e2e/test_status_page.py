@@ -15,7 +15,7 @@ from tests.support.await_condition import await_condition
 from tests.support.browser import PHONE, needs_chromium, quiet_context, running_browser
 from tests.support.real_site import RealSite, directory_store
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.browser, needs_chromium]
 
 HOSTILE = (
     b"<img src=x onerror=alert(1)>",
