@@ -4,63 +4,72 @@ import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, TextIO
+from typing import TextIO
 
 _SIZE_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DURATION_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _SHORT_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
-Advance = Callable[[int], None]
+PLAIN_EVERY_S = 5.0
+"""Between two lines where no bar can be drawn; what takes less is not told at all."""
+
+Show = Callable[[str, float | None], None]
 
 
 @contextmanager
-def progress(
-    description: str,
-    total: int | None,
-    *,
-    unit: Literal["items", "bytes"] = "items",
-    stream: TextIO | None = None,
-) -> Iterator[Advance]:
-    """Shows a progress bar while the block runs, and nothing where nobody watches.
+def progress(monotonic_s: Callable[[], float], *, stream: TextIO | None = None) -> Iterator[Show]:
+    """Shows how far one stage after the other is: a bar on a terminal, plain lines elsewhere.
 
     Args:
-        description: what is being done, such as "Uploading".
-        total: how much there is to do; None when that is not known.
-        unit: what `total` counts; bytes are shown with their speed.
-        stream: where to draw; standard error when None. Nothing is drawn, and rich is not even
-            imported, unless it is a terminal. NO_COLOR is honoured (https://no-color.org).
+        monotonic_s: tells the time.
+        stream: where to draw; standard output when None. rich is not even imported unless it is a
+            terminal. NO_COLOR is honoured (https://no-color.org).
 
     Yields:
-        A function to call with how much more is done.
+        A function to call with what is under way, and which share of it is done, 0 to 1; None
+        when that is not known.
     """
-    target = sys.stderr if stream is None else stream
+    target = sys.stdout if stream is None else stream
     if not target.isatty():
-        yield lambda _amount: None
+        yield _plain_lines(target, monotonic_s)
         return
-    with _rich_progress(description, total, unit, target) as advance:
-        yield advance
+    with _rich_progress(target) as show:
+        yield show
+
+
+def _plain_lines(target: TextIO, monotonic_s: Callable[[], float]) -> Show:
+    due_s = monotonic_s() + PLAIN_EVERY_S
+
+    def show(text: str, _share: float | None) -> None:
+        nonlocal due_s
+        now_s = monotonic_s()
+        if now_s >= due_s:
+            due_s = now_s + PLAIN_EVERY_S
+            print(escape_unprintable(text), file=target, flush=True)
+
+    return show
 
 
 @contextmanager
-def _rich_progress(
-    description: str, total: int | None, unit: Literal["items", "bytes"], target: TextIO
-) -> Iterator[Advance]:
+def _rich_progress(target: TextIO) -> Iterator[Show]:
     # Imported here: rich costs more than most commands take as a whole.
     from rich import progress as bars  # noqa: PLC0415, TID251 - its home
     from rich.console import Console  # noqa: PLC0415, TID251 - its home
 
-    measures: tuple[bars.ProgressColumn, ...] = (bars.MofNCompleteColumn(),)
-    if unit == "bytes":
-        measures = (bars.DownloadColumn(binary_units=True), bars.TransferSpeedColumn())
     with bars.Progress(
         bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(),
-        *measures,
-        bars.TimeRemainingColumn(),
         console=Console(file=target),
+        transient=True,
     ) as display:
-        task = display.add_task(escape_unprintable(description), total=total)
-        yield lambda amount: display.advance(task, amount)
+        task = display.add_task("", total=None)
+
+        def show(text: str, share: float | None) -> None:
+            total = None if share is None else 1.0
+            description = escape_unprintable(text)
+            display.update(task, description=description, completed=share or 0.0, total=total)
+
+        yield show
 
 
 def human_size(size_bytes: int) -> str:

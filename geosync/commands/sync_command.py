@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
 from contextlib import closing
 from threading import Event
 from typing import Any
@@ -19,7 +18,8 @@ from geosync.daemon.single_instance import single_instance
 from geosync.engine.engine import Engine
 from geosync.engine.site import joined
 from geosync.exit_codes import ExitCode
-from geosync.terminal import display_name, progress
+from geosync.reporting.progress_text import progress_text
+from geosync.terminal import Show, display_name, progress
 
 STORE_BUDGET_S = 10.0
 PAUSE_S = 0.1
@@ -34,12 +34,13 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     clock = SystemClock()
     deadline = Deadline(arguments.timeout, clock)
     try:
-        return _sync_by_daemon(configuration, deadline)
+        with progress(clock.monotonic_s) as show:
+            return _sync_by_daemon(configuration, deadline, show)
     except DaemonNotRunning:
         return _sync_here(configuration, clock, deadline)
 
 
-def _sync_by_daemon(configuration: Configuration, deadline: Deadline) -> ExitCode:
+def _sync_by_daemon(configuration: Configuration, deadline: Deadline, show: Show) -> ExitCode:
     is_scanned = False
     while True:
         request: JsonObject = {
@@ -51,6 +52,8 @@ def _sync_by_daemon(configuration: Configuration, deadline: Deadline) -> ExitCod
             configuration, "sync", request, deadline.answer_timeout_s()
         )
         is_scanned = True
+        if answer["progress"] is not None:
+            show(answer["progress"]["text"], answer["progress"]["share"])
         if answer["is_captured"] and answer["is_settled"]:
             return _done(answer["conflicts"], answer["brakes"])
         error = answer["disk_error"] or answer["store_error"]
@@ -68,9 +71,10 @@ def _sync_here(configuration: Configuration, clock: Clock, deadline: Deadline) -
         with (
             single_instance(configuration, clock),
             assembled(configuration, clock, asking, asking) as engine,
-            progress("Synchronising", None) as advance,
+            progress(clock.monotonic_s) as show,
         ):
-            code = _Pass(engine, clock, deadline, advance).run()
+            engine.site.progress.listener = lambda now: show(progress_text(now), now.share)
+            code = _Pass(engine, clock, deadline).run()
             if engine.superseded is None:
                 return code
         set_journal_aside(configuration.state_dir, engine.superseded)
@@ -81,13 +85,10 @@ def _sync_here(configuration: Configuration, clock: Clock, deadline: Deadline) -
 class _Pass:
     """One pass of an engine of our own."""
 
-    def __init__(
-        self, engine: Engine, clock: Clock, deadline: Deadline, advance: Callable[[int], None]
-    ) -> None:
+    def __init__(self, engine: Engine, clock: Clock, deadline: Deadline) -> None:
         self._engine = engine
         self._clock = clock
         self._deadline = deadline
-        self._advance = advance
 
     def run(self) -> ExitCode:
         """Runs cycles until all is settled, and the other sites know it."""
@@ -98,7 +99,6 @@ class _Pass:
             dirty = {}
             if self._engine.superseded is not None:
                 return ExitCode.FAILED
-            self._advance(cycle.captured + cycle.received + cycle.applied)
             error = cycle.disk_error or cycle.store_error
             if error is not None:
                 say(f"not in sync: {error}")

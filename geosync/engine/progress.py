@@ -53,6 +53,14 @@ class Advance:
         return self._rate(self.bytes_done)
 
     @property
+    def share(self) -> float | None:
+        """Which part of it is done, 0 to 1; None: that is not known."""
+        done, total = self.done, self.total
+        if self.bytes_total:
+            done, total = self.bytes_done, self.bytes_total
+        return None if not total else min(1.0, done / total)
+
+    @property
     def left_s(self) -> float | None:
         """How long it still takes if it goes on like this; None: that can't be told.
 

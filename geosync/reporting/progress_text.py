@@ -30,7 +30,9 @@ def progress_json(advance: Advance | None) -> JsonObject | None:
         "lasts_s": advance.lasts_s,
         "rate_per_s": advance.rate,
         "bytes_per_s": advance.bytes_rate,
+        "share": advance.share,
         "left_s": advance.left_s,
+        "text": progress_text(advance),
     }
 
 

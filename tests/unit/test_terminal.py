@@ -104,23 +104,33 @@ def test_a_table_without_rows_shows_its_headers():
     assert plain_table(["a", "b"], []) == "a  b"
 
 
-def test_no_progress_is_drawn_where_nobody_watches():
+def _no_time() -> float:
+    return 0.0
+
+
+def test_no_progress_of_what_is_quick_is_drawn_where_nobody_watches():
     stream = io.StringIO()
-    with progress("Uploading", total=3, stream=stream) as advance:
-        advance(3)
+    with progress(_no_time, stream=stream) as show:
+        show("bringing files", 0.5)
     assert stream.getvalue() == ""
 
 
-def _drawn_on_a_terminal(**arguments) -> str:
+def test_progress_of_what_takes_long_is_told_in_plain_lines_at_a_pace():
+    stream, times_s = io.StringIO(), iter([0.0, 4.0, 6.0, 8.0, 12.0])
+    with progress(lambda: next(times_s), stream=stream) as show:
+        for number in range(4):
+            show(f"{number} of 4\n", number / 4)
+    assert stream.getvalue() == "1 of 4\\n\n3 of 4\\n\n"
+
+
+def _drawn_on_a_terminal() -> str:
     leader, follower = pty.openpty()
     with ThreadPoolExecutor(1) as pool:
         # Read meanwhile: a terminal that nobody reads holds up who writes to it.
         reading = pool.submit(_read_to_the_end, leader)
-        with (
-            os.fdopen(follower, "w") as stream,
-            progress("Uploading [red]x\n", 2048, stream=stream, **arguments) as advance,
-        ):
-            advance(2048)
+        with os.fdopen(follower, "w") as stream, progress(_no_time, stream=stream) as show:
+            show("bringing [red]x\n", None)
+            show("bringing [red]x\n", 0.5)
         return reading.result()
 
 
@@ -136,10 +146,9 @@ def _read_to_the_end(terminal: int) -> str:
 def test_progress_is_drawn_on_a_terminal_with_its_text_as_it_is(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    drawn = _drawn_on_a_terminal(unit="bytes")
-    assert r"Uploading [red]x\n" in drawn
-    assert "2.0/2.0 KiB" in drawn
-    assert "2048/2048" in _drawn_on_a_terminal()
+    drawn = _drawn_on_a_terminal()
+    assert r"bringing [red]x\n" in drawn
+    assert "━" in drawn
 
 
 @pytest.mark.parametrize(("no_color", "has_colours"), [("", True), ("1", False)])
