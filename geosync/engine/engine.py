@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from conflict.errors import GeosyncError
@@ -30,6 +31,7 @@ from geosync.engine.brake_verdicts import (
 from geosync.engine.braking import Braking
 from geosync.engine.capturing import Capturer
 from geosync.engine.checkpoint_keeping import CheckpointKeeping
+from geosync.engine.collecting import Collector
 from geosync.engine.cuts import CHECK_OWN_BEFORE_PUBLISHING_S, CutWatch
 from geosync.engine.failover import Failover
 from geosync.engine.fetching import Fetcher
@@ -118,12 +120,13 @@ class Engine:
         self._foreign = ForeignBrakes(site)
         self._receiver = Receiver(site, self._foreign)
         self._silence = Silence(site)
+        self._collector = Collector(site, spool)
         self._applier = Applier(site, fetcher)
         self._mirror = Mirror(site, fetcher)
         self._sweeper = Sweeper(site, spool)
         self._unset = UnsetAttributes(site)
         self._wants = Wants(site, spool)
-        self._mender = Mender(site, spool, fetcher, self._wants)
+        self._mender = Mender(site, spool, self._wants)
         self._joining = Joining(site)
         self._keeping = CheckpointKeeping(site)
         self._cuts = CutWatch(site)
@@ -150,7 +153,8 @@ class Engine:
             write_first_operation(self.site)
         self._failover.refresh()
         self.site.disk.clear_stage()
-        if self.site.journal.intents() or self.site.applied() != self.site.journal.log.received():
+        is_behind = self.site.applied() != self.site.journal.log.received()
+        if self.site.journal.intents() or is_behind or self._mender.is_unfinished:
             self._applier.mark_everything()
         self._applier.hold(self._foreign.held())
         self._heed_verdicts()
@@ -234,6 +238,10 @@ class Engine:
             or self._applier.has_work()
             or self._receiver.is_waiting_for_others()
         )
+
+    def is_keeping_checkpoints(self) -> bool:
+        """Tells whether a checkpoint, or a cut of a log, is under way here."""
+        return self.site.role.may_publish and self._keeping.is_at_work()
 
     def has_uncaptured(self) -> bool:
         """Tells whether a change of the disk was seen that is in no operation yet."""
@@ -593,6 +601,8 @@ class Engine:
         if self._joining.is_under_way:
             return
         may_publish = self.site.role.may_publish
+        if not self._applier.has_work():
+            self._mender.note_applied()
         if self._mender.has_work():
             self._on_disk(cycle, lambda: self._mend(may_publish=may_publish))
             if may_publish:
@@ -600,11 +610,13 @@ class Engine:
             cycle.has_more = cycle.has_more or cycle.disk_error is None
         if may_publish and self._is_due("wants", WANTS_EVERY_S):
             self._on_disk(cycle, lambda: self._tend_wants(cycle))
+        if may_publish:
+            self._collect(cycle)
 
     def _mend(self, *, may_publish: bool) -> None:
         self.site.disk.check_root()
         self._mender.mend_contents(may_publish=may_publish)
-        self._applier.mark_paths(self._mender.mend_file())
+        self._applier.mark_paths(self._mender.mend_file(self._blocked))
 
     def _tend_wants(self, cycle: Cycle) -> None:
         self._wants.refresh()
@@ -617,6 +629,29 @@ class Engine:
             keep_membership(self.site)
             if is_reading:
                 self._silence.observe()
+
+    def _collect(self, cycle: Cycle) -> None:
+        """Collects garbage, where nothing is in doubt."""
+        part = partial(self._collector.tend, lambda: self.doubt(cycle))
+        self._on_store(cycle, lambda: self._on_disk(cycle, part))
+        cycle.has_more = cycle.has_more or self._collector.has_more
+
+    def collect(self) -> None:
+        """Makes the collection of garbage due at once."""
+        self._collector.hurry()
+
+    def doubt(self, cycle: Cycle) -> str | None:
+        """Returns why it can't be told for certain what is needed of the store; None: it can."""
+        error = cycle.store_error or cycle.disk_error
+        if error is not None:
+            return str(error)
+        if self._receiver.unreadable():
+            return "the log of a site can't be read"
+        if self._receiver.is_waiting_for_others():
+            return "operations of a site wait for others that are not visible yet"
+        if any(brake.verdict is None for brake in self.brakes()):
+            return "a brake holds changes back"
+        return None
 
     def _may_apply(self, cycle: Cycle) -> bool:
         """What is blocked is not tried in every cycle, unless something new came.

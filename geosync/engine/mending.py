@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from conflict.actions import LinkFile, ReplaceFile
 from conflict.content import HOLE_DIGEST, ChunkReference, Content, ContentKind, Zeros
 from conflict.supply import is_answered
 from conflict.synced import Path, SyncedEntry, entry_at_path, path_of_entry
 from geosync.disk.interface import DiskError, EntryBusy
-from geosync.engine.batch import ApplyResult, BatchRunner
-from geosync.engine.content_stage import ContentStage
-from geosync.engine.fetching import Fetcher
 from geosync.engine.intake import BLOCK_SIZE_BYTES
-from geosync.engine.planned_entries import PlannedEntries
+from geosync.engine.set_aside import note_set_aside
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.engine.supplying import supply
@@ -30,6 +27,10 @@ from transport.segment import SEGMENT_OBJECT_SIZE_BYTES_MAX, ExpectedSegment, de
 from transport.sparse_chunker import cut_sparse
 from transport.wire_errors import WireFormatError
 
+MENDING: Final = "mending"
+"""Setting of the journal: 1 while the synced tree may tell of damage that is not mended."""
+
+AWAITED_S: Final = 15.0
 SET_ASIDE: Final = b"damaged"
 """Directory in the state directory with the damaged files."""
 
@@ -74,12 +75,16 @@ class MendingProgress:
 
 
 class Mender:
-    """Repairs what it was asked to. What is not done when the engine ends is forgotten."""
+    """Repairs what it was asked to. What is not begun when the engine ends is forgotten.
 
-    def __init__(self, site: Site, spool: Spool, fetcher: Fetcher, wants: Wants) -> None:
+    Attributes:
+        is_unfinished: the synced tree may tell of damage: it has to be compared with the merged
+            one, as a whole after a start.
+    """
+
+    def __init__(self, site: Site, spool: Spool, wants: Wants) -> None:
         self._site = site
         self._spool = spool
-        self._fetcher = fetcher
         self._wants = wants
         self._asked = Mending()
         self._supplied = 0
@@ -87,6 +92,8 @@ class Mender:
         self._segments = 0
         self._files = 0
         self._failed: dict[str, str] = {}
+        self._awaited: dict[Path, tuple[bytes, float]] = {}  # damaged content, and since when
+        self.is_unfinished = bool(site.journal.integer_setting(MENDING))
 
     def ask(self, mending: Mending) -> None:
         """Adds to what is to be repaired; the counts begin anew when nothing was left."""
@@ -99,13 +106,17 @@ class Mender:
 
     def has_work(self) -> bool:
         """Tells whether something is left to look at."""
-        return bool(self._asked.chunks or self._asked.segments or self._asked.files)
+        asked = self._asked
+        return bool(asked.chunks or asked.segments or asked.files or self._awaited)
 
     def progress(self) -> MendingProgress:
         """Returns how far it is."""
         asked = self._asked
         return MendingProgress(
-            left=len(asked.chunks) + len(asked.segments) + len(asked.files),
+            left=len(asked.chunks)
+            + len(asked.segments)
+            + len(asked.files)
+            + len(self._awaited.keys() - set(asked.files)),
             supplied=self._supplied,
             wanted=self._wanted,
             segments=self._segments,
@@ -185,38 +196,83 @@ class Mender:
             return False
         return False
 
-    def mend_file(self) -> set[Path]:
-        """Puts the content of one file back; returns the names that are to be planned anew.
+    def mend_file(self, blocked: Mapping[Path, str]) -> set[Path]:
+        """Has the content of one file put back; returns the names that are to be planned anew.
+
+        The synced tree is told what the disk really holds. So what differs from the merged tree
+        is the file, with all of its names, and it is replaced as any change from elsewhere
+        replaces a file; and nobody takes what is damaged for what a program wrote, neither at its
+        name nor in the trash, at whatever step a crash may come.
+
+        Args:
+            blocked: what could not be changed on the disk at the last attempt, and why.
 
         Raises:
-            OSError: the stage or the state directory can't be written.
+            OSError: the state directory can't be written.
         """
+        self._look_after_awaited(blocked)
         if not self._asked.files:
             return set()
         path = self._asked.files.pop(0)
         shown = display_name(joined(path))
-        synced = self._site.journal.synced
-        entry = entry_at_path(synced, path)
+        entry = entry_at_path(self._site.journal.synced, path)
         if entry is None or entry.content is None or entry.content.kind is not ContentKind.REGULAR:
             self._failed[shown] = "it is no file of the volume any more"
             return set()
         try:
             damaged = self._content_now(entry, path)
             if damaged.digest == entry.content.digest:
-                self._files += 1  # another name of the same file was put back, perhaps
+                self._note_sound(path, entry)
                 return set()
             kept_as = self._set_aside(entry, path)
         except DiskError as error:
             self._failed[shown] = f"{error}"
             return set()
-        others = [o for o in synced.entries_of_handle(entry.handle) if o.entry != entry.entry]
-        names = [path, *(path_of_entry(synced, other) for other in others)]
-        self._put_back(entry, others, shown)
-        self._know_as_damaged(entry.handle, damaged)
-        if shown not in self._failed:
-            self._files += 1
-            _log.warning("damaged_file_put_back", path=joined(path), kept_as=kept_as)
-        return {name for name in names if name}
+        _log.warning("damaged_file_found", path=joined(path), kept_as=kept_as)
+        return self._tell_what_is_there(entry, damaged)
+
+    def note_applied(self) -> None:
+        """Says that nothing is left in which the disk should differ from the merged tree."""
+        if self.is_unfinished:
+            with self._site.journal.transaction():
+                self._site.journal.set_setting(MENDING, 0)
+            self.is_unfinished = False
+
+    def _note_sound(self, path: Path, entry: SyncedEntry) -> None:
+        """Looks no further at a file that is right, or another name of one that is dealt with."""
+        if path not in self._awaited:
+            assert entry.content is not None
+            self._awaited[path] = (b"", self._site.clock.monotonic_s())
+
+    def _tell_what_is_there(self, entry: SyncedEntry, damaged: Content) -> set[Path]:
+        synced = self._site.journal.synced
+        now_s = self._site.clock.monotonic_s()
+        found: set[Path] = set()
+        with self._site.journal.transaction():
+            self._site.journal.set_setting(MENDING, 1)
+            note_set_aside(self._site.journal, damaged.digest)
+            self.is_unfinished = True
+            for name in synced.entries_of_handle(entry.handle):
+                path = path_of_entry(synced, name)
+                if path is not None:
+                    synced.save_entry(replace(name, content=damaged))
+                    self._awaited[path] = (damaged.digest, now_s)
+                    found.add(path)
+        return found
+
+    def _look_after_awaited(self, blocked: Mapping[Path, str]) -> None:
+        """Finds out which files were replaced, and gives up waiting for others after a while."""
+        now_s = self._site.clock.monotonic_s()
+        for path, (damaged, since_s) in list(self._awaited.items()):
+            entry = entry_at_path(self._site.journal.synced, path)
+            content = entry.content if entry is not None else None
+            if content is None or content.digest != damaged:
+                del self._awaited[path]
+                self._files += 1
+            elif now_s - since_s > AWAITED_S:
+                del self._awaited[path]
+                why = blocked.get(path, "it could not be replaced yet")
+                self._failed[display_name(joined(path))] = f"{why}; it is tried again"
 
     def _content_now(self, entry: SyncedEntry, path: Path) -> Content:
         hasher: VolumeHasher = self._site.hasher
@@ -252,33 +308,3 @@ class Mender:
             file.flush()
             os.fsync(file.fileno())
         return target
-
-    def _know_as_damaged(self, handle: bytes, damaged: Content) -> None:
-        """Keeps what is in the trash now from being taken for a program's late write.
-
-        CRASH: in between, of a file with several names, it may become a conflict.
-        """
-        with self._site.journal.transaction():
-            for retired in self._site.journal.retired():
-                if retired.handle == handle:
-                    was = replace(retired.was, content=damaged)
-                    self._site.journal.add_retired(replace(retired, was=was))
-
-    def _put_back(self, entry: SyncedEntry, others: list[SyncedEntry], shown: str) -> None:
-        """Replaces the file as any change from elsewhere does, with all that this is safe from.
-
-        All of its names in one batch: a planner that found the new file beside the damaged one
-        could not tell which of the two the others are to be names of.
-        """
-        assert entry.content is not None
-        entries = PlannedEntries(self._site)
-        stage = ContentStage(self._site, self._fetcher)
-        result = ApplyResult()
-        replacing = ReplaceFile(entry, entry, entry.content, entry.intended)
-        linking = [LinkFile(entry.entry, other, other) for other in others]
-        runner = BatchRunner(self._site, self._fetcher, entries, stage)
-        runner.run([replacing, *linking], result)
-        for reason in result.blocked.values():
-            self._failed[shown] = reason
-        if result.done <= len(linking):
-            self._failed.setdefault(shown, "it could not be replaced now")

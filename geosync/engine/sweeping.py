@@ -28,6 +28,7 @@ from geosync.engine.authoring import author_of, save_written
 from geosync.engine.drifting import keep_aside
 from geosync.engine.intake import Intake
 from geosync.engine.places import NEVER_SEEN
+from geosync.engine.set_aside import is_set_aside
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.event_log import event_logger
@@ -115,7 +116,8 @@ class Sweeper:
             content = self._content_of(there, intake)
         except (EntryBusy, EntryUnreadable, EntryVanished):
             return set()
-        if content is None or not intake.has_news:
+        is_news = content is not None and not is_set_aside(site.journal, content.digest)
+        if content is None or not intake.has_news or not is_news:
             site.disk.discard_retired(there)
             return set()
         if not site.role.may_capture:

@@ -9,6 +9,7 @@ from conflict.version import actor_id
 from geosync.assembly.transfer_pool import TransferPool
 from geosync.clock import Clock
 from geosync.configuration import Configuration
+from geosync.engine.mending import MENDING
 from geosync.errors import OperatorError
 from geosync.journal.database import FILE_NAME
 from geosync.journal.journal import Journal
@@ -53,6 +54,8 @@ class Verification:
                 yield self._journal_finding(text)
             if damages:
                 return  # what it says of disk and store can't be relied on
+            if journal.integer_setting(MENDING):
+                yield _unfinished()
             yield from self._disk_findings(journal, volume)
             yield from self._store_findings(journal, volume, is_deep=is_deep)
 
@@ -92,3 +95,13 @@ class Verification:
         self.checked.segments = check.checked.segments
         self.checked.chunks = check.checked.chunks
         self.checked.packs = check.checked.packs
+
+
+def _unfinished() -> Finding:
+    return Finding(
+        Kind.FILE_DAMAGED,
+        Level.DAMAGE,
+        "a repair that was begun",
+        "damaged files that were found before are not put back yet",
+        "the daemon goes on with it by itself: geosync status tells what it waits for",
+    )

@@ -292,14 +292,17 @@ def test_what_a_site_does_not_have_is_asked_of_the_others_which_supply_it(
     findings = verify(bari)
     assert set(kinds(findings)) == {"file_damaged", "pack_missing"}
     bari.engine.mend(mending_for(findings))
-    run(bari, rounds=3)
+    run(bari, rounds=8)
     progress = bari.engine.mending()
     assert progress.wanted > 0
     assert [name for name, _ in progress.failed] == ["large"]
     assert "contents that are lost" in bari.problems()
+    assert verify(bari)[0].subject == "a repair that was begun"
+    bari.reopen()
     run(bari, cnaf, rounds=60)
-    repair(bari, verify(bari), cnaf)
+    settle(bari, cnaf)
     assert bari.read(b"large") == LARGE
+    assert [finding.level for finding in verify(bari)] == [Level.NOTE]
     assert "contents that are lost" not in bari.problems()
 
 
