@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -175,6 +177,43 @@ def test_an_address_that_others_reach_is_announced_loudly(tmp_path: Path) -> Non
         assert "level=warning event=http_open_to_the_network" in site.log_text()
     finally:
         site.kill()
+
+
+def test_lags_are_told_while_a_site_or_the_store_is_gone_and_are_over_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    store = directory_store(tmp_path / "store")
+    bari = RealSite(tmp_path / "bari", "bari", store, listen=LISTEN)
+    rome = RealSite(tmp_path / "rome", "rome", store)
+    try:
+        bari.start()
+        rome.start()
+        address = bari.status()["daemon"]["http_address"]
+
+        def peer_lag_s() -> float:
+            text = ask(address, "/metrics").body.decode()
+            found = re.search(r'^geosync_peer_lag_seconds{peer="rome"} (.+)$', text, re.MULTILINE)
+            return -1.0 if found is None else float(found[1])
+
+        await_condition(lambda: peer_lag_s() == 0, "the other site has everything")
+        rome.stop()
+        (bari.root / "file").write_bytes(b"x")
+        await_condition(lambda: peer_lag_s() > 1, "the other site falls behind")
+        os.rename(tmp_path / "store", tmp_path / "away")
+        await_condition(
+            lambda: b"; the store: " in ask(address, "/ready?max_lag=1").body,
+            "the site is not ready",
+        )
+        assert ask(address, "/ready?max_lag=1").status == 503
+        code, line = _check(bari, "-c", "lag=1")
+        assert (code, "behind" in line) == (2, True)
+        os.rename(tmp_path / "away", tmp_path / "store")
+        await_condition(lambda: ask(address, "/ready?max_lag=1").status == 200, "it is ready again")
+        rome.start()
+        await_condition(lambda: peer_lag_s() == 0, "the other site has caught up")
+    finally:
+        bari.kill()
+        rome.kill()
 
 
 def _check(site: RealSite, *words: str) -> tuple[int, str]:
