@@ -80,6 +80,11 @@ def log_prefix(actor: ActorId) -> str:
     return f"log/{actor.hex()}/"
 
 
+def packs_prefix(actor: ActorId) -> str:
+    """Returns what the names of all packs of one actor begin with."""
+    return f"{PACKS_PREFIX}{actor.hex()}/"
+
+
 def segment_name(actor: ActorId, sequence: int) -> str:
     """Returns the name of the segment with this sequence number, counted from 0."""
     assert 0 <= sequence <= SEQUENCE_MAX

@@ -12,6 +12,7 @@ from conflict.observation import DiskEntry, DiskKind
 from conflict.synced import Path
 from geosync.disk.interface import EntryBusy, StableReader
 from geosync.engine.places import NEVER_SEEN
+from geosync.engine.reuse import Reuse
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from transport.object_names import pack_name
@@ -36,6 +37,7 @@ class Intake:
             is_keeping: new chunks are kept; else it is only told what the files hold.
         """
         self._is_keeping = is_keeping
+        self._reuse = Reuse(site)
         self._site = site
         self._spool = spool
         self._number = site.journal.integer_setting("next_pack")
@@ -156,7 +158,7 @@ class Intake:
 
     def _is_kept(self, digest: bytes) -> bool:
         here = digest in self._locations or digest in self._inline
-        return here or self._site.journal.chunks.is_known(digest)
+        return here or self._reuse.is_kept(digest)
 
     def _keep(self, digest: bytes, chunk: bytes) -> None:
         if len(chunk) <= min(INLINE_CHUNK_SIZE_BYTES_MAX, self._inline_room):

@@ -105,6 +105,10 @@ class Receiver:
         """Forgets what waits for others: the journal has read on from a checkpoint."""
         self._held.clear()
 
+    def unreadable(self) -> set[ActorId]:
+        """Returns whose logs can't be read on at present: damaged, foreign, or contradictory."""
+        return {log.actor for log in self._logs() if log.problem} | self._refused.keys()
+
     def is_waiting_for_others(self) -> bool:
         """Tells whether a log waits for operations of an actor that are not visible yet."""
         return any(not self._is_void(segment) for segment, _ in self._held.values())

@@ -13,6 +13,7 @@ from conflict.version import ActorId, VersionVector
 from geosync.capture_rules import CaptureRules
 from geosync.checkpoint_pace import CheckpointPace
 from geosync.clock import Clock
+from geosync.collection_pace import CollectionPace
 from geosync.configuration import DriftPolicy, Mode
 from geosync.disk.interface import Disk, RelativePath
 from geosync.engine.progress import Progress
@@ -77,6 +78,7 @@ class Site:
     mode: Mode = Mode.MULTI_MASTER
     drift: DriftPolicy = DriftPolicy.KEEP
     checkpoint_pace: CheckpointPace = field(default_factory=CheckpointPace)
+    collection_pace: CollectionPace = field(default_factory=CollectionPace)
     role: Role = MULTI_MASTER
     progress: Progress = field(default_factory=Progress)
 

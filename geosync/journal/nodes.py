@@ -97,6 +97,13 @@ class JournalNodes:
         )
         return [NodeId(node) for (node,) in rows]
 
+    def some_after(self, node: bytes, count: int) -> list[NodeState]:
+        """Returns the states of the nodes that come next, at most so many, sorted by identity."""
+        rows = self._connection.execute(
+            "SELECT node, record FROM node WHERE node > ? ORDER BY node LIMIT ?", (node, count)
+        )
+        return [unpack_node(NodeId(found), record) for found, record in rows]
+
     def all_identities(self) -> list[NodeId]:
         """Returns the identities of all nodes, sorted."""
         rows = self._connection.execute("SELECT node FROM node ORDER BY node")

@@ -15,6 +15,7 @@ from conflict.brakes import BrakeLimits
 from conflict.operations import Operation
 from geosync.capture_rules import CaptureRules
 from geosync.checkpoint_pace import CheckpointPace
+from geosync.collection_pace import CollectionPace
 from geosync.configuration import DriftPolicy, Mode
 from geosync.disk.capabilities import DiskCapabilities
 from geosync.disk.interface import Disk
@@ -69,6 +70,7 @@ class LocalSite:
     mode: Mode = Mode.MULTI_MASTER
     drift: DriftPolicy = DriftPolicy.KEEP
     checkpoint_pace: CheckpointPace = field(default_factory=CheckpointPace)
+    collection_pace: CollectionPace = field(default_factory=CollectionPace)
     link: RecordingStore = field(init=False)  # the way to the store: a test may cut it
     _engine: Engine | None = None
     _opened: list[PosixDisk | Journal] = field(default_factory=list)
@@ -134,6 +136,7 @@ class LocalSite:
             syncs_fifos=self.syncs_fifos,
             mode=self.mode,
             checkpoint_pace=self.checkpoint_pace,
+            collection_pace=self.collection_pace,
             drift=self.drift,
         )
         self._engine = Engine(site)
