@@ -44,6 +44,7 @@ from transport.brake_record import (
 
 CERTAIN_AFTER_S: Final = 2.0  # what is missing for so long was not only moved
 HOUR_MS: Final = 3_600_000
+BURST_SHARE: Final = 4  # so much less than a brake holds is enough to wait whether more follows
 TOLD_AGAIN_AT: Final = 2  # times as much as the others were told of
 _log = event_logger(__name__)
 
@@ -275,7 +276,8 @@ class Braking:
             return set()
         count = self._burst.elsewhere(fresh)
         reason = self._reason(BrakeKind.CHANGE, fresh, count, parked)
-        is_much = self._reason(BrakeKind.CHANGE, fresh, count, parked, share=2) is not None
+        share = BURST_SHARE
+        is_much = self._reason(BrakeKind.CHANGE, fresh, count, parked, share) is not None
         if reason is None and is_much and self._burst.goes_on(fresh):
             parked.bursting |= {parked.prospect.paths[entry] for entry in fresh}
             return fresh
@@ -303,7 +305,7 @@ class Braking:
     def _reason(
         self, kind: BrakeKind, fresh: set[EntryId], elsewhere: int, parked: Parked, share: int = 1
     ) -> str | None:
-        """Returns why to brake, None when there is no need; also, by half the limits or less."""
+        """Returns why to brake, None when there is no need; also, by a share of the limits."""
         now_ms, brakes = self._site.now_ms(), self._journal.brakes
         entries = self._journal.synced.count()
         if kind is BrakeKind.DELETION:
