@@ -50,6 +50,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_sync(commands, common)
     _add_status(commands, common)
     _add_wait(commands, common)
+    _add_token(commands, common)
     _add_conflicts(commands, common)
     _add_path_commands(commands, common)
     _add_brake(commands, common)
@@ -147,6 +148,20 @@ def _add_status(
     )
 
 
+def _add_token(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "token",
+        parents=[common],
+        help="name what was written here, for other sites to wait for",
+        description="Captures everything that was written here before the call, and prints a token"
+        " that names it, for: geosync wait --token TOKEN at another site.",
+    )
+    _add_timeout(parser)
+    _add_json(parser)
+
+
 def _add_wait(
     commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
 ) -> None:
@@ -159,6 +174,11 @@ def _add_wait(
     )
     parser.add_argument(
         "--site", metavar="NAME", action="append", help="wait for this site only; may be repeated"
+    )
+    parser.add_argument(
+        "--token",
+        metavar="TOKEN",
+        help="wait at this site for what a token names that another site gave",
     )
     _add_timeout(parser)
     _add_json(parser)

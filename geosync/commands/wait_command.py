@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from geosync.clock import SystemClock
+from geosync.clock import Clock, SystemClock
 from geosync.commands.daemon_client import (
     Deadline,
     ask_daemon,
@@ -15,7 +15,9 @@ from geosync.commands.daemon_client import (
 )
 from geosync.configuration import Configuration
 from geosync.daemon.control_socket import JsonObject
+from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
+from geosync.reporting.written_token import barrier_of
 
 SLICE_S = 20.0
 
@@ -28,6 +30,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     clock = SystemClock()
     deadline = Deadline(arguments.timeout, clock)
     began_s = clock.monotonic_s()
+    if arguments.token is not None:
+        return _wait_for_token(configuration, arguments, deadline, clock)
     # Asked first, so that a wrong name is told at once.
     _wait(configuration, {}, arguments.site, 0.0)
     captured = capture_everything(configuration, deadline)
@@ -38,6 +42,28 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     answer["is_captured"] = captured["is_captured"]
     answer["waited_s"] = round(clock.monotonic_s() - began_s, 3)
     _tell(answer, captured, as_json=arguments.json)
+    return ExitCode.DONE if answer["is_done"] else ExitCode.TIMED_OUT
+
+
+def _wait_for_token(
+    configuration: Configuration, arguments: argparse.Namespace, deadline: Deadline, clock: Clock
+) -> ExitCode:
+    """Waits until this site has applied what a token of another site names."""
+    if arguments.site:
+        text = "--token waits at this site for what another one wrote; leave --site out"
+        raise OperatorError(text, ExitCode.BAD_USAGE)
+    barrier, began_s = barrier_of(arguments.token), clock.monotonic_s()
+    while True:
+        request: JsonObject = {"barrier": barrier, "timeout_s": deadline.slice_s(SLICE_S)}
+        answer: Answer = ask_daemon(configuration, "wait_here", request)
+        if answer["is_done"] or deadline.is_over():
+            break
+    if arguments.json:
+        print_json(answer | {"waited_s": round(clock.monotonic_s() - began_s, 3)})
+    elif answer["is_done"]:
+        print("applied at this site")
+    else:
+        say("timed out: this site has yet to apply it. `geosync status` shows what waits.")
     return ExitCode.DONE if answer["is_done"] else ExitCode.TIMED_OUT
 
 

@@ -161,6 +161,24 @@ def test_a_token_of_one_site_is_waited_for_at_another_which_then_has_what_was_wr
         assert (rome.site.root / "own").read_bytes() == b"write %d" % number
 
 
+def test_tokens_of_the_commands_are_those_of_http(pair: tuple[Served, Served]) -> None:
+    bari, rome = pair
+    (bari.site.root / "by command").write_bytes(b"x")
+    token = bari.site.must("token").strip()
+    assert rome.get(f"/v1/wait?token={token}").status == 200
+    assert (rome.site.root / "by command").read_bytes() == b"x"
+    assert rome.site.must("wait", "--token", token) == "applied at this site\n"
+    (bari.site.root / "by command").write_bytes(b"y")
+    token = json.loads(bari.site.must("token", "--json"))["token"]
+    assert json.loads(rome.site.must("wait", "--json", "--token", token))["is_done"] is True
+    assert (rome.site.root / "by command").read_bytes() == b"y"
+    unknown = f"1.{'ab' * 16}-7"
+    late = rome.site.run("wait", "--token", unknown, "--timeout", "0.1")
+    assert (late.returncode, "timed out" in late.stderr) == (4, True)
+    assert rome.site.run("wait", "--token", "nonsense").returncode == 2
+    assert rome.site.run("wait", "--token", token, "--site", "bari").returncode == 2
+
+
 def test_a_token_of_what_nobody_wrote_is_waited_for_in_vain_and_others_are_served_meanwhile(
     pair: tuple[Served, Served],
 ) -> None:
