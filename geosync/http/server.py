@@ -104,7 +104,6 @@ class _LimitedConnection(H11Protocol):
     """A connection that is cut when a request, or the taking of its answer, lasts too long."""
 
     _deadline: asyncio.TimerHandle | None = None
-    _is_timed_answer = False  # the deadline is that of an answer, which nothing that comes moves
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -124,15 +123,13 @@ class _LimitedConnection(H11Protocol):
         # It is complete when it was handed to the kernel, or to the buffer in front of it.
         is_taken = self.transport.get_write_buffer_size() == 0
         self._expect(REQUEST_S_MAX if is_taken else ANSWER_S_MAX)
-        self._is_timed_answer = False
         super().on_response_complete()  # may begin with a request that has arrived already
         self._time_answer()
 
     def _time_answer(self) -> None:
-        if self._is_timed_answer or not self._is_answering():
-            return
-        self._is_timed_answer = True
-        self._expect(None if self.scope["path"] == STREAM_PATH else ANSWER_S_MAX)
+        """Sets the deadline of an answer. What comes in meanwhile is not read, so it moves once."""
+        if self._is_answering():
+            self._expect(None if self.scope["path"] == STREAM_PATH else ANSWER_S_MAX)
 
     def _is_answering(self) -> bool:
         """Tells whether a request has arrived as a whole, and its answer is not complete yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,7 +31,16 @@ def _fail(_site, _request):
     raise ZeroDivisionError
 
 
+IS_OVER = threading.Event()
+
+
+def _wait(_site, _request):
+    IS_OVER.wait()
+    return text_answer("late")
+
+
 ROUTES = (
+    Route("GET", "/waits", _wait, Kind.COMMAND),
     Route("GET", "/quick", lambda _site, _request: text_answer("done")),
     Route("POST", "/echo", lambda _site, request: Answer(request.body, "text/plain")),
     Route("GET", "/large", lambda _site, _request: Answer(b"x" * LARGE_BYTES, "text/plain")),
@@ -121,6 +131,18 @@ def test_a_body_is_bounded_whether_it_says_its_length_or_not(tmp_path):
                 + b"%x\r\n%s\r\n0\r\n\r\n" % (too_long, b"x" * too_long)
             )
             assert chunked.recv(12) == b"HTTP/1.1 413"
+
+
+def test_an_answer_that_takes_too_long_to_make_is_cut_and_others_are_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "ANSWER_S_MAX", QUICK_S)
+    IS_OVER.clear()
+    with _served(tmp_path) as address, _connected(address) as slow:
+        slow.sendall(b"GET /waits HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        try:
+            await_condition(lambda: _is_reset(slow), "the connection is cut")
+            assert ask(address, "/quick").status == 200
+        finally:
+            IS_OVER.set()
 
 
 @pytest.mark.parametrize("path", ["/fails", "/v1/fails"])
