@@ -50,7 +50,6 @@ class CheckpointStated:
 
     dot: Dot
     received: VersionVector  # what its author had received then
-    time_ms: int  # by its author's clock
     statement: CheckpointStatement
 
 
@@ -61,7 +60,6 @@ class CheckpointKnown:
     writer: ActorId
     dot: Dot
     received: VersionVector
-    time_ms: int
     written: Written
     confirmers: frozenset[ActorId]
 
@@ -70,7 +68,8 @@ class Checkpointing:
     """What follows from all statements that were received, in any order."""
 
     def __init__(self, stated: Iterable[CheckpointStated]) -> None:
-        statements = sorted(stated, key=lambda each: (each.time_ms, each.dot))
+        # What was said with more knowledge comes later, whatever any clock says.
+        statements = sorted(stated, key=lambda each: (sum(each.received.values()), each.dot))
         confirmers: dict[tuple[ActorId, int, bytes], set[ActorId]] = {}
         self._releases: list[tuple[Dot, Released]] = []
         self._confirmations: list[tuple[Dot, Confirmed]] = []
@@ -88,7 +87,6 @@ class Checkpointing:
                 each.dot.actor,
                 each.dot,
                 each.received,
-                each.time_ms,
                 each.statement,
                 frozenset(
                     confirmers.get(
@@ -133,7 +131,7 @@ class Checkpointing:
                 yield dot
 
     def newest(self) -> CheckpointKnown | None:
-        """Returns the checkpoint that was written last, by the clocks of its writers."""
+        """Returns the checkpoint that was written last: with the most knowledge."""
         return self.written[-1] if self.written else None
 
     def confirmed(

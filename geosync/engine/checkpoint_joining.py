@@ -41,9 +41,15 @@ class CheckpointJoining:
         self.manifest: Manifest | None = None
         self.parts_read = 0
 
-    def look_again(self) -> None:
-        """Asks for another look: a log may have been cut off below where it was read."""
+    def look_again(self, *, at_all: bool = False) -> None:
+        """Asks for another look: a log may have been cut off below where it was read.
+
+        Args:
+            at_all: also at what was refused: it may have been damaged on its way to us only.
+        """
         self.is_looked = False
+        if at_all:
+            self._refused.clear()
 
     def step(self) -> bool:
         """Does a part of the work; all is done when `is_looked`.

@@ -6,6 +6,7 @@ after a while. A rare second checkpoint costs its bytes, and nothing else.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from conflict.checkpointing import Checkpointing, CheckpointKnown, rank
@@ -32,10 +33,11 @@ from transport.errors import CorruptObject, ObjectNotVisible
 from transport.wire_errors import OversizeObjectError
 
 LOOK_EVERY_S: Final = 5.0
+ATTEMPTS_MAX: Final = 4
 TURN_S: Final = 1800.0  # so long the next site waits for the one whose turn it is
 _MS_PER_HOUR: Final = 3_600_000
 _SUBJECT: Final = b"checkpoint"
-_BEGUN: Final = "checkpoints_begun_ms"  # a setting of the journal: when it first looked
+_NEWEST: Final = "newest_checkpoint"  # a setting of the journal: which, and since when
 _log = event_logger(__name__)
 
 
@@ -51,8 +53,14 @@ class CheckpointKeeping:
         self._look_at_s = 0.0
         self._due_since_s: float | None = None
         self._confirms_since_s: dict[Dot, float] = {}
+        self._attempts: Counter[Dot] = Counter()  # to read a checkpoint, that found it damaged
         self._is_prepared = False
+        self._is_at_work = True
         self._kept: frozenset[int] | None = None  # all others of ours were deleted
+
+    def is_at_work(self) -> bool:
+        """Tells whether something was begun, or waits for its time, when it was last looked at."""
+        return self._is_at_work or self._writing is not None or self._confirming is not None
 
     def step(self, *, is_quiet: bool) -> bool:
         """Does a part of what is to be done; returns whether there is more to do at once.
@@ -83,11 +91,15 @@ class CheckpointKeeping:
             self._is_prepared = True
         known = checkpointing(self._site)
         live = live_actors(self._site)
+        self._is_at_work = True
         to_confirm = self._to_confirm(known, live)
         if to_confirm is not None:
             self._confirming = CheckpointConfirming(self._site, to_confirm)
             return True
-        if is_quiet and self._is_due(known) and self._is_our_turn(known, live):
+        is_due = self._is_due(known)
+        if not is_due:
+            self._due_since_s = None
+        elif self._is_our_turn(known, live) and is_quiet:
             self._due_since_s = None
             self._writing = CheckpointWriting(self._site)
             return True
@@ -97,6 +109,7 @@ class CheckpointKeeping:
         if kept != self._kept:
             delete_others(self._site, kept)
             self._kept = kept
+        self._is_at_work = self._truncating.is_waiting or self._due_since_s is not None
         return False
 
     def _write(self) -> bool:
@@ -120,7 +133,13 @@ class CheckpointKeeping:
             self._confirms_since_s[subject.dot] = self._site.clock.monotonic_s()
             self._confirming = None  # later, perhaps
             return False
-        except (CheckpointDiffers, CorruptObject) as error:
+        except CorruptObject as error:
+            self._confirming = None
+            self._attempts[subject.dot] += 1  # it may be damaged on its way to us only
+            if self._attempts[subject.dot] >= ATTEMPTS_MAX:
+                self._refuse(subject, error)
+            return False
+        except CheckpointDiffers as error:
             self._refuse(subject, error)
             return False
         if is_done:
@@ -151,6 +170,8 @@ class CheckpointKeeping:
         others = {actor for actor in live if sites.get(actor) != sites.get(newest.writer)}
         candidates = others or {newest.writer}
         is_confirmed = bool(newest.confirmers & (others or newest.confirmers))
+        if is_confirmed:
+            self._site.report(_SUBJECT, None)
         if is_confirmed or self._site.actor not in candidates:
             return None
         now_s = self._site.clock.monotonic_s()
@@ -169,12 +190,20 @@ class CheckpointKeeping:
         count -= sum(since is None or not since.includes(each.operation.dot) for each in told)
         if count >= pace.operations:
             return True
-        if newest is None and not journal.setting(_BEGUN):
-            with journal.transaction():
-                journal.set_setting(_BEGUN, max(0, self._site.now_ms()))
-        begun_ms = newest.time_ms if newest is not None else journal.integer_setting(_BEGUN)
-        is_old = self._site.now_ms() - begun_ms >= pace.hours * _MS_PER_HOUR
+        is_old = self._site.now_ms() - self._newest_since_ms(newest) >= pace.hours * _MS_PER_HOUR
         return is_old and count > 0
+
+    def _newest_since_ms(self, newest: CheckpointKnown | None) -> int:
+        """Returns since when we know of the newest checkpoint, or of none, by our own clock."""
+        journal = self._site.journal
+        name = b"none" if newest is None else str(newest.dot).encode()
+        known, _, since = (journal.setting(_NEWEST) or b"").rpartition(b" ")
+        if known == name:
+            return int(since)
+        now_ms = max(0, self._site.now_ms())
+        with journal.transaction():
+            journal.set_setting(_NEWEST, b"%s %d" % (name, now_ms))
+        return now_ms
 
     def _is_our_turn(self, known: Checkpointing, live: set[ActorId]) -> bool:
         newest = known.newest()

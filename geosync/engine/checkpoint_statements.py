@@ -16,7 +16,6 @@ def checkpointing(site: Site) -> Checkpointing:
         CheckpointStated(
             each.operation.dot,
             each.received,
-            each.operation.stamp.time_ms,
             decode_checkpoint_statement(each.operation.body),
         )
         for each in site.journal.declarations.of_topic(Topic.CHECKPOINT)

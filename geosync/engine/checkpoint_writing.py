@@ -42,7 +42,7 @@ class CheckpointWriting:
     CRASH: its number is used up, and whatever is stored of it is deleted after the next one.
     """
 
-    def __init__(self, site: Site, size_bytes_target: int = CHECKPOINT_PART_SIZE_BYTES_TARGET):
+    def __init__(self, site: Site) -> None:
         """Takes the snapshot. All that this site wrote must be in the store already.
 
         Otherwise a checkpoint could tell of operations that never get there: a journal that turns
@@ -59,7 +59,7 @@ class CheckpointWriting:
         self._journal.hold_snapshot()
         self._logs: tuple[CheckpointedLog, ...] = logs_of(self._journal)
         self._created_at_ms = max(0, site.now_ms())
-        self._writer = PartsWriter(site.hasher, size_bytes_target)
+        self._writer = PartsWriter(site.hasher, CHECKPOINT_PART_SIZE_BYTES_TARGET)
         self._parts: Iterator[bytes] = self._writer.parts(records_of(self._journal))
         self._digests: list[bytes] = []
         self._pending: bytes | None = next(self._parts, None)

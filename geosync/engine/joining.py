@@ -53,7 +53,7 @@ class Joining:
         gap = self._cuts.gap()
         self.is_stuck = gap is not None
         if gap is not None:
-            self.checkpoint.look_again()
+            self.checkpoint.look_again(at_all=True)
             gap += (
                 ", and no checkpoint that goes farther could be read. Nothing was changed here."
                 " Joining goes on by itself when another site has written the next checkpoint;"

@@ -34,6 +34,7 @@ class Truncating:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._deletes_from_s = site.clock.monotonic_s() + CUT_SETTLES_S
+        self.is_waiting = False  # for a cut to be seen everywhere
 
     def step(self) -> bool:
         """Does a part of what may be done now; returns whether there is more to do at once.
@@ -88,10 +89,11 @@ class Truncating:
             with journal.transaction():
                 journal.set_setting(_CUT_STORED, number)
             self._deletes_from_s = site.clock.monotonic_s() + CUT_SETTLES_S
-            return False
+            return True
         kept = [each for each, is_stored in journal.log.sequences(site.actor) if is_stored]
         going = [each for each in kept if each < cut]
-        if going and site.clock.monotonic_s() < self._deletes_from_s:
+        self.is_waiting = bool(going) and site.clock.monotonic_s() < self._deletes_from_s
+        if self.is_waiting:
             return False
         for each in going[:SEGMENTS_AT_ONCE]:
             site.store.delete(segment_name(site.actor, each))

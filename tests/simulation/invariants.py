@@ -77,7 +77,7 @@ def check_at_rest(world: World) -> None:
     engines = [engine_of(site) for site in world.sites]
     hasher = engines[0].site.hasher
     check_names_are_used_once(world)
-    log = read_log(world.store.bodies(), hasher)
+    log = read_log(world.store.bodies_with_deleted("log/"), hasher)
     projection = project(log.operations)
     check_dots(log)
     actors = {engine.site.actor for engine in engines}

@@ -33,9 +33,11 @@ class Outcome:
     tail: str = ""
 
 
-def run_seed(seed: int, tail_lines: int = 80, *, has_incidents: bool = True) -> Outcome:
+def run_seed(
+    seed: int, tail_lines: int = 80, *, has_incidents: bool = True, has_checkpoints: bool = False
+) -> Outcome:
     """Runs one seed; any exception is a failure, and so is a run without end."""
-    with world_of(seed, has_incidents=has_incidents) as world:
+    with world_of(seed, has_incidents=has_incidents, has_checkpoints=has_checkpoints) as world:
         try:
             signal.signal(signal.SIGALRM, _stop)
             signal.alarm(SEED_LASTS_S_MAX)
@@ -76,6 +78,9 @@ def main() -> int:
     parser.add_argument(
         "--without-incidents", action="store_true", help="nothing befalls whole machines"
     )
+    parser.add_argument(
+        "--checkpoints", action="store_true", help="checkpoints are due every few operations"
+    )
     options = parser.parse_args()
     has_incidents = not options.without_incidents
     logging.getLogger("geosync").setLevel(logging.CRITICAL)
@@ -84,7 +89,12 @@ def main() -> int:
     counts: Counter[str] = Counter()
     failed: list[int] = []
     for done, seed in enumerate(range(first, first + options.runs), start=1):
-        outcome = run_seed(seed, options.tail, has_incidents=has_incidents)
+        outcome = run_seed(
+            seed,
+            options.tail,
+            has_incidents=has_incidents,
+            has_checkpoints=options.checkpoints,
+        )
         counts += outcome.counts
         if options.digest:
             print(seed, outcome.digest)

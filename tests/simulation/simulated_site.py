@@ -179,6 +179,7 @@ class SimulatedSite:
                 hasher=VolumeHasher(identity.volume_key),
                 state_dir=self._state_dir,
                 brake_limits=self.brake_limits,
+                checkpoint_pace=self._shared.weather.checkpoint_pace,
             )
         )
 

@@ -139,6 +139,12 @@ class SimulatedStore:
                     newest[name] = record
         return {name: newest[name].body or b"" for name in sorted(newest) if _lives(newest[name])}
 
+    def bodies_with_deleted(self, prefix: str) -> dict[str, bytes]:
+        """Returns what is stored, and what was deleted among the names that begin so."""
+        deleted = (name for name in self.deleted if name.startswith(prefix))
+        gone = {name: next(iter(self.stored[name])) for name in deleted if self.stored[name]}
+        return dict(sorted((gone | self.bodies()).items()))
+
     # Requests of the clients
 
     def begin(self, site: str, request: str) -> None:

@@ -12,7 +12,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 
-from geosync.engine import batch, capturing, fetching, intake, publishing
+from geosync.checkpoint_pace import CheckpointPace
+from geosync.engine import (
+    batch,
+    capturing,
+    checkpoint_keeping,
+    checkpoint_writing,
+    fetching,
+    intake,
+    publishing,
+    truncating,
+)
 from tests.simulation.disk_dice import DiskFaults
 from tests.simulation.incidents import rates_of
 from tests.simulation.simulated_store import StoreFaults
@@ -34,6 +44,15 @@ _LIMITS: tuple[tuple[ModuleType, str, int], ...] = (
 )
 
 
+_CHECKPOINT_LIMITS: tuple[tuple[ModuleType, str, int], ...] = (
+    (checkpoint_writing, "CHECKPOINT_PART_SIZE_BYTES_TARGET", 300),
+    (checkpoint_keeping, "LOOK_EVERY_S", 0),
+    (checkpoint_keeping, "TURN_S", 20),
+    (truncating, "CUT_SETTLES_S", 1),
+    (truncating, "SEGMENTS_AT_ONCE", 2),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Weather:
     """What one seed makes of the world. Rates are from 0 (never) to 1 (at each chance)."""
@@ -52,6 +71,7 @@ class Weather:
     operator_rate: float = 0.0  # policies and decisions about conflicts
     lost_hint_rate: float = 0.0
     incidents: dict[str, float] = field(default_factory=dict)  # see tests.simulation.incidents
+    checkpoint_pace: CheckpointPace = field(default_factory=CheckpointPace)
     is_begun_together: bool = False  # the first two sites create the volume at one moment
     features: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()  # that are small
@@ -104,6 +124,17 @@ def with_incidents(weather: Weather, fate: Callable[[str], random.Random]) -> We
     )
 
 
+def with_checkpoints(weather: Weather, fate: Callable[[str], random.Random]) -> Weather:
+    """Lets checkpoints follow each other so quickly that logs are cut in a short run."""
+    drawn = fate("checkpoints")
+    names = (name for _, name, _ in _CHECKPOINT_LIMITS if drawn.random() < 0.7)
+    return replace(
+        weather,
+        checkpoint_pace=CheckpointPace(operations=drawn.choice((3, 10, 30))),
+        limits=(*weather.limits, *names),
+    )
+
+
 def _store_faults(some: object, fate: random.Random) -> StoreFaults:
     assert callable(some)
     return StoreFaults(
@@ -125,9 +156,10 @@ def _store_faults(some: object, fate: random.Random) -> StoreFaults:
 @contextlib.contextmanager
 def small_limits(weather: Weather) -> Iterator[None]:
     """Makes limits so small meanwhile that a few small files reach them."""
-    saved = [(module, name, getattr(module, name)) for module, name, _ in _LIMITS]
+    limits = (*_LIMITS, *_CHECKPOINT_LIMITS)
+    saved = [(module, name, getattr(module, name)) for module, name, _ in limits]
     try:
-        for module, name, value in _LIMITS:
+        for module, name, value in limits:
             if name in weather.limits:
                 setattr(module, name, value)
         yield

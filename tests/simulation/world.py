@@ -31,7 +31,13 @@ from tests.simulation.simulated_site import SimulatedSite, Surroundings
 from tests.simulation.simulated_stage import TRASH
 from tests.simulation.simulated_store import SimulatedStore, StoreFaults, nobody
 from tests.simulation.trace import Trace
-from tests.simulation.weather import Weather, small_limits, weather_of, with_incidents
+from tests.simulation.weather import (
+    Weather,
+    small_limits,
+    weather_of,
+    with_checkpoints,
+    with_incidents,
+)
 from tests.simulation.workload import Machine
 from transport.object_names import VOLUME_RECORD
 
@@ -52,13 +58,21 @@ POLICIES: tuple[tuple[PolicyRule, ...], ...] = (
 class World:
     """Everything there is in one run. Each part draws from a random stream of its own."""
 
-    def __init__(self, seed: int, directory: bytes, *, has_incidents: bool = True) -> None:
+    def __init__(
+        self,
+        seed: int,
+        directory: bytes,
+        *,
+        has_incidents: bool = True,
+        has_checkpoints: bool = False,
+    ) -> None:
         """Makes the world of a seed.
 
         Args:
             seed: decides about everything.
             directory: for the journals.
             has_incidents: whether anything befalls whole machines.
+            has_checkpoints: whether checkpoints are due every few operations.
         """
         self.seed = seed
         self.time = SimulatedTime()
@@ -66,6 +80,9 @@ class World:
         self.weather: Weather = weather_of(self._stream("weather"))
         if has_incidents:
             self.weather = with_incidents(self.weather, self._stream)
+        self._has_checkpoints = has_checkpoints
+        if has_checkpoints:
+            self.weather = with_checkpoints(self.weather, self._stream)
         self.store = SimulatedStore(self.time, self._stream("store"))
         self.ledger = Ledger()
         self.old_files = OldFiles()
@@ -138,6 +155,8 @@ class World:
         self._calm_down()
         self._settle()
         check_at_rest(self)
+        if self._has_checkpoints:
+            self._join_late()
         self._idle()
         for name in sorted(self.store.sent):
             self.trace.add("store", "object", name)
@@ -315,7 +334,8 @@ class World:
             cycle = site.cycle({})
         if cycle is None or site.engine is None:  # its journal is superseded: it starts anew
             return True
-        return did_work or cycle.did_work or not site.engine.is_settled()
+        did_work = did_work or cycle.did_work or site.engine.is_keeping_checkpoints()
+        return did_work or not site.engine.is_settled()
 
     def _is_trash_watched(self) -> bool:
         return any(
@@ -331,6 +351,12 @@ class World:
             if site.engine is not None
         )
 
+    def _join_late(self) -> None:
+        """A new site gets everything, whatever was deleted of the logs."""
+        self.add_site("late").calm_down()
+        self._settle()
+        check_at_rest(self)
+
     def _idle(self) -> None:
         """Nobody does anything any more, so nothing may happen."""
         before = [dict(site.machine.file_system.inodes) for site in self.sites]
@@ -342,11 +368,18 @@ class World:
 
 
 @contextmanager
-def world_of(seed: int, *, has_incidents: bool = True) -> Iterator[World]:
+def world_of(
+    seed: int, *, has_incidents: bool = True, has_checkpoints: bool = False
+) -> Iterator[World]:
     """Makes the world of a seed, with its journals in a directory that goes afterwards."""
     parent = "/dev/shm" if os.path.isdir("/dev/shm") else None
     directory = tempfile.mkdtemp(prefix="geosync-simulation-", dir=parent)
-    world = World(seed, os.fsencode(directory), has_incidents=has_incidents)
+    world = World(
+        seed,
+        os.fsencode(directory),
+        has_incidents=has_incidents,
+        has_checkpoints=has_checkpoints,
+    )
     try:
         with small_limits(world.weather):
             yield world
