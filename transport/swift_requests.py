@@ -7,6 +7,7 @@ import io
 import re
 import socket
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -366,8 +367,17 @@ def _failure(line: Line, question: Question, error: ClientException) -> GeosyncE
 
 
 def _retry_after_s(error: ClientException) -> float | None:
-    text = (error.http_response_headers or {}).get("Retry-After", "")
-    return float(min(int(text), _RETRY_AFTER_S_MAX)) if text.isdecimal() else None
+    """Returns the seconds that the answer asks for, also where it names a date (RFC 9110)."""
+    headers = error.http_response_headers or {}
+    text = headers.get("Retry-After", "")
+    if text.isdecimal():
+        return float(min(int(text), _RETRY_AFTER_S_MAX))
+    try:  # by the server's own clock
+        until, now = map(parsedate_to_datetime, (text, headers.get("Date", "")))
+        asked_s = (until - now).total_seconds()
+    except (ValueError, TypeError):  # no date, or one of them without a time zone
+        return None
+    return min(max(0.0, asked_s), _RETRY_AFTER_S_MAX)
 
 
 def login_v1(credentials: SwiftCredentials, timeout_s: float) -> SwiftAccess:

@@ -15,7 +15,7 @@ import pytest
 from geosync.demo.swift_server import SwiftServer
 from tests.support.canned_server import Answer, CannedServer
 from tests.support.swift_account import SwiftAccount
-from transport.errors import StoreRefused
+from transport.errors import StoreRefused, StoreUnavailable
 from transport.retrying_store import RetryingStore
 from transport.swift_credentials import resolve_credentials
 from transport.swift_session import SwiftAccess, SwiftSession
@@ -147,3 +147,28 @@ def test_a_missing_right_and_wrong_credentials_are_told_apart() -> None:
                 store.get("log/a", size_bytes_max=10)
             assert str(status) in str(refusal.value)
             store.close()
+
+
+@pytest.mark.parametrize("status", [429, 498, 503, 507])
+@pytest.mark.parametrize(
+    ("headers", "asked_s"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}, 0.0),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, 3600.0),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "999999999"}, 3600.0),
+    ],
+)
+def test_a_store_that_is_too_busy_is_unavailable_for_as_long_as_it_says(
+    status: int, headers: dict[str, str], asked_s: float | None
+) -> None:
+    with CannedServer(Answer(status, headers)) as server:
+        access = SwiftAccess(f"{server.url}/v1/AUTH_a", "token")
+        store = SwiftStore(SwiftSession(lambda: access), "any", user="ann")
+        with pytest.raises(StoreUnavailable, match=str(status)) as failure:
+            store.put_once("log/a", b"body")
+        assert failure.value.retry_after_s == asked_s
+        store.close()
