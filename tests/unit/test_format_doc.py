@@ -29,7 +29,7 @@ from transport.compression import Method
 from transport.operation_codec import OperationWriter
 
 TEXT = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
-DOCUMENTED_MODULES = tuple(
+DOCUMENTED_MODULES = (
     "segment",
     "checkpoint",
     "cut",
