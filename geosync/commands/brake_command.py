@@ -17,7 +17,7 @@ from geosync.daemon.single_instance import single_instance
 from geosync.engine.brake_verdicts import known_brakes, plan_of
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal
-from geosync.reporting.brake_text import brake_json, brakes_text, plan_json, plan_text
+from geosync.reporting.brake_text import brake_json, brakes_text, plan_json
 from transport.brake_record import Verdict
 
 STORE_BUDGET_S = 3.0
@@ -53,10 +53,6 @@ def _list(configuration: Configuration, *, as_json: bool, with_plan: bool) -> Ex
             ]
     if as_json:
         print(json.dumps(found))
-    elif with_plan:
-        for brake in found:
-            print(brakes_text([brake | {"paths": [], "count": len(brake["plan"])}]))
-            print(plan_text(brake["plan"]))
     else:
         print(brakes_text(found) or "no brakes")
     is_waiting = any(brake["verdict"] is None for brake in found)

@@ -72,6 +72,8 @@ class Parked:
         passes: what goes, by the kind that it counts for.
         approved: what goes since somebody approved it.
         engaging: the brakes that are not there yet.
+        kept: all that is not captured: none of it counts as certainly gone, also where a directory
+            above it is missing, so that no veil shows it.
         deferred: deletions that wait until it is certain how many they are.
         bursting: where files have changed that wait, as many more may follow.
         again: directories that are to be looked at again.
@@ -87,6 +89,7 @@ class Parked:
     passes: dict[BrakeKind, set[EntryId]] = field(default_factory=dict)
     approved: set[EntryId] = field(default_factory=set)
     engaging: list[Engaging] = field(default_factory=list)
+    kept: set[EntryId] = field(default_factory=set)
     deferred: set[EntryId] = field(default_factory=set)
     bursting: set[Path] = field(default_factory=set)
     again: set[Path] = field(default_factory=set)
@@ -197,6 +200,7 @@ class Braking:
         held |= encrypted
         held |= self._judge_deletions(deletions, missing_s, parked)
         held |= self._judge_changes(changes, parked)
+        parked.kept = held
         if held:
             self._veil(held, read.groups, parked)
         return parked
@@ -294,8 +298,9 @@ class Braking:
             return fresh
         parked.joins[kind] = fresh
         if self._undecided_brake(kind) is None:
-            paths = sorted(parked.prospect.paths[e] for e in fresh if e in parked.prospect.paths)
-            shown = tuple(joined(path) for path in paths[:BRAKE_PATHS_MAX])
+            entries = map(self._journal.synced.entry, sorted(fresh)[: 2 * BRAKE_PATHS_MAX])
+            paths = [path_of_entry(self._journal.synced, entry) for entry in entries if entry]
+            shown = tuple(joined(path) for path in sorted(filter(None, paths))[:BRAKE_PATHS_MAX])
             parked.engaging.append(Engaging(kind, reason, parked.prospect.amount(fresh), shown))
         directories = (e for e, known in parked.prospect.deleted.items() if known.is_directory)
         found = (parked.prospect.paths.get(e) for e in directories if e in fresh)

@@ -224,9 +224,8 @@ class Capturer:
         with journal.transaction():
             author = author_of(site)
             self._braking.engage(author, parked)
-            left = capture(
-                author, journal.synced, parked.scan, contents, confirmed, self._recognition
-            )
+            gone = confirmed - parked.kept
+            left = capture(author, journal.synced, parked.scan, contents, gone, self._recognition)
             self._braking.release(author, parked)
             transaction = save_written(site, author)
             if transaction is not None or contents:

@@ -46,10 +46,7 @@ def _lines(brake: dict[str, Any]) -> Iterable[str]:
     yield f"  why      {brake['reason']}"
     what, size = _WHAT[brake["kind"]], human_size(brake["size_bytes"])
     yield f"  held     {brake['count']} files and directories ({size}) {what}"
-    for path in brake["paths"]:
-        yield f"             {path}"
-    if brake["count"] > len(brake["paths"]):
-        yield f"             … and {brake['count'] - len(brake['paths'])} more"
+    yield from _path_lines(brake)
     if brake["verdict"] is not None:
         yield f"  decided  {brake['verdict']}; what follows is being done there"
         return
@@ -57,11 +54,18 @@ def _lines(brake: dict[str, Any]) -> Iterable[str]:
     yield f"           geosync brake reject {brake['id']}   (the files shall be as they were)"
 
 
+def _path_lines(brake: dict[str, Any]) -> Iterable[str]:
+    """Yields all paths of a plan, or else the first few."""
+    if "plan" in brake:
+        for each in brake["plan"]:
+            yield f"    {human_size(each['size_bytes']):>10}  {each['path']}"
+        return
+    for path in brake["paths"]:
+        yield f"             {path}"
+    if brake["count"] > len(brake["paths"]):
+        yield f"             … and {brake['count'] - len(brake['paths'])} more"
+
+
 def plan_json(plan: Iterable[tuple[bytes, int]]) -> list[JsonObject]:
     """Returns all that a brake holds, as JSON knows it."""
     return [{"path": display_name(path), "size_bytes": size_bytes} for path, size_bytes in plan]
-
-
-def plan_text(plan: Iterable[dict[str, Any]]) -> str:
-    """Returns all that a brake holds, one path a line."""
-    return "\n".join(f"    {human_size(each['size_bytes']):>10}  {each['path']}" for each in plan)

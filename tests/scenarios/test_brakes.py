@@ -205,6 +205,26 @@ def test_a_single_deletion_flows_once_the_storm_is_over(sites: Two) -> None:
     assert _only_brake(bari).amount == held
 
 
+def test_what_is_held_stays_so_while_the_directories_above_it_go(
+    sites: Two, store: MemoryStore
+) -> None:
+    """A removal takes its time: files first, then their directories, while cycles go on."""
+    bari, cnaf = sites
+    for number in range(60):
+        bari.write(b"above/below/%d" % number, b"content")
+    settle(bari, cnaf)
+    for number in range(1, 60):
+        os.unlink(bari.path(b"above/below/%d" % number))
+    run(bari, cnaf)
+    shutil.rmtree(bari.path(b"above/below"))
+    bari.cycle()
+    shutil.rmtree(bari.path(b"above"))
+    run(bari, cnaf)
+    assert _only_brake(bari).amount.count == 62
+    assert _deletions(bari, store) == 0
+    assert len(os.listdir(cnaf.path(b"above/below"))) == 60
+
+
 def test_an_emptied_root_is_held_although_it_held_little(store: MemoryStore) -> None:
     with local_sites(store, "bari", "cnaf") as (bari, cnaf):
         for number in range(15):
