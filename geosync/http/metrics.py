@@ -93,6 +93,10 @@ def _site_metrics(status: Status, now_ms: int) -> Iterator[Metric]:
     yield _gauge("brakes", "Brakes that wait for a decision, here or elsewhere.", undecided)
     held = sum(brake.amount.count for brake in status.brakes if brake.is_here)
     yield _gauge("held_files", "Files and directories that brakes hold on this site.", held)
+    yield _gauge(
+        "drift_paths", "Paths changed here although nothing is captured here.", status.drift_count
+    )
+    yield _gauge("late_writes", "What former primaries wrote late.", status.late_write_count)
     waiting = status.to_publish
     yield _gauge(
         "unpublished_operations",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from geosync.reporting.brake_text import brake_json
+from geosync.reporting.progress_text import progress_text
 from geosync.reporting.readiness import MAX_LAG_S, Readiness, readiness
 from geosync.reporting.status import DaemonStatus, OtherSite, Status
 from geosync.reporting.status_text import summary
@@ -15,7 +16,7 @@ from geosync.terminal import human_duration, human_size
 
 SITES_ON_MAP_MAX: Final = 12
 MAP_WIDTH: Final = 640
-MAP_HEIGHT: Final = 300
+MAP_HEIGHT: Final = 360
 
 GOOD, BUSY, BAD = "good", "busy", "bad"
 
@@ -24,13 +25,15 @@ Words = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A site on the map, with its middle in the map's own units."""
+    """A site on the map: its middle, and how far below that its two lines of text stand."""
 
     name: str
     state: str
     note: str
     x: int
     y: int
+    name_below: int
+    note_below: int
     is_here: bool = False
 
 
@@ -40,7 +43,7 @@ class PageView:
 
     site: str
     volume: str
-    mode: str
+    role: str
     root: str
     state: str
     summary: str
@@ -66,7 +69,7 @@ def page_view(status: Status, *, now_ms: int, version: str) -> PageView:
     return PageView(
         site=status.site,
         volume=status.volume,
-        mode=status.mode,
+        role=_role(status),
         root=status.root,
         state=_state(status, found),
         summary=summary(status),
@@ -96,6 +99,11 @@ def page_view(status: Status, *, now_ms: int, version: str) -> PageView:
     )
 
 
+def _role(status: Status) -> str:
+    is_behind_another = status.role != "primary" and status.primary not in (None, status.site)
+    return f"{status.role} of {status.primary}" if is_behind_another else status.role
+
+
 def _state(status: Status, found: Readiness) -> str:
     if status.problem_count or not found.is_ready:
         return BAD
@@ -114,6 +122,10 @@ def _facts(status: Status, found: Readiness) -> list[tuple[str, str]]:
         ("Still to publish", to_publish),
         ("Files and directories", f"{status.entries:,}"),
     ]
+    if status.drift_count:
+        facts.append(("Changed here, where nothing is captured", f"{status.drift_count:,} paths"))
+    if status.late_write_count:
+        facts.append(("Late writes of a former primary", f"{status.late_write_count:,}"))
     if status.daemon is not None:
         facts += _daemon_facts(status.daemon)
     return facts
@@ -126,7 +138,10 @@ def _daemon_facts(daemon: DaemonStatus) -> list[tuple[str, str]]:
     if watcher.unwatched_count:
         watching += f", {watcher.unwatched_count:,} more polled"
     traffic = f"{human_size(store.upload_bytes)} sent, {human_size(store.download_bytes)} received"
-    return [("Watching", watching), ("Store, since the start", traffic)]
+    facts = [("Watching", watching), ("Store, since the start", traffic)]
+    if daemon.progress is not None:
+        facts.insert(0, ("Under way", progress_text(daemon.progress)))
+    return facts
 
 
 def _site_words(site: OtherSite, now_ms: int) -> Words:
@@ -171,17 +186,24 @@ def _places(status: Status) -> tuple[Place, ...]:
     is_settled = status.daemon is not None and status.daemon.is_settled
     here = (status.site, GOOD if is_settled else BUSY, "this site")
     others = [(_name(site), _site_state(site), _site_note(site)) for site in status.sites]
-    return tuple(
-        Place(name, state, note, *_spot(number, count), is_here=number == 0)
-        for number, (name, state, note) in enumerate([here, *others])
+    return tuple(_place(number, count, words) for number, words in enumerate([here, *others]))
+
+
+def _place(number: int, count: int, words: tuple[str, str, str]) -> Place:
+    """Returns a place whose text is on the side that is turned away from the store."""
+    x, y = _spot(number, count)
+    offset = y - MAP_HEIGHT / 2
+    name_below, note_below = (
+        (-24, 36) if abs(offset) < 20 else (-46, -23) if offset < 0 else (36, 59)
     )
+    return Place(*words, x, y, name_below, note_below, is_here=number == 0)
 
 
 def _spot(number: int, count: int) -> tuple[int, int]:
     """Returns where a site lies on an ellipse around the middle of the map."""
     angle = math.pi + 2 * math.pi * number / count
     x = MAP_WIDTH / 2 + 0.38 * MAP_WIDTH * math.cos(angle)
-    y = MAP_HEIGHT / 2 + 0.32 * MAP_HEIGHT * math.sin(angle)
+    y = MAP_HEIGHT / 2 + 0.3 * MAP_HEIGHT * math.sin(angle)
     return round(x), round(y)
 
 

@@ -137,7 +137,8 @@ def test_all_sites_are_on_the_map_and_apart(count):
     assert len(places) == (count + 1 if count else 0)
     assert len({(place.x, place.y) for place in places}) == len(places)
     assert all(40 <= place.x <= MAP_WIDTH - 40 for place in places)
-    assert all(30 <= place.y <= MAP_HEIGHT - 30 for place in places)
+    texts = [place.y + each for place in places for each in (place.name_below, place.note_below)]
+    assert all(20 <= y <= MAP_HEIGHT - 5 for y in texts)
 
 
 def test_more_sites_than_the_map_holds_are_in_the_table_only():
