@@ -44,7 +44,8 @@ FIRST_WALK_STEP_S: Final = 0.2
 WATCHER_RESTART_S: Final = 30.0
 HOOK_STEP_S: Final = 0.2  # while a program runs for which more is due
 STATUS_EVERY_S: Final = 1.0
-PROGRESS_EVERY_S: Final = 10.0  # in the log, of what takes longer
+PROGRESS_EVERY_S: Final = 10.0  # in the log
+PROGRESS_AFTER_S: Final = 5.0  # what takes less is not told
 STATUS_SHARE_MAX: Final = 0.05  # of the time that may go into making the status
 UNWATCHED_SHARE_MAX: Final = 0.1  # of the time that may go into polling what is not watched
 RESCAN_JITTER: Final = 0.25
@@ -259,7 +260,7 @@ class ControlLoop:
     def _tell_progress(self, advance: Advance) -> None:
         """Tells the log and the service manager, now and then, how far a long cycle is."""
         now_s = self._clock.monotonic_s()
-        if now_s >= self._progress_due_s:
+        if now_s >= self._progress_due_s and advance.lasts_s >= PROGRESS_AFTER_S:
             self._progress_due_s = now_s + PROGRESS_EVERY_S
             text = progress_text(advance)
             _log.info("progress", text=text)

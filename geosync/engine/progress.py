@@ -111,6 +111,8 @@ class Progress:
     def note_planned(self, files: int, size_bytes: int, now_s: float) -> None:
         """Notes that so much is left to be brought."""
         found = self.now if self.now is not None and self.now.stage is Stage.BRINGING else None
+        if found is None and not files:
+            return
         advance = found or Advance(Stage.BRINGING)
         planned = replace(
             advance, total=advance.done + files, bytes_total=advance.bytes_done + size_bytes

@@ -66,3 +66,9 @@ def test_a_total_that_is_not_known_gives_no_estimate() -> None:
     assert found is not None
     assert found["total"] is None
     assert found["left_s"] is None
+
+
+def test_a_plan_without_files_is_no_progress() -> None:
+    progress = Progress()
+    progress.note_planned(0, 0, now_s=0.0)
+    assert progress.now is None
