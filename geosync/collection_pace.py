@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DAY_S = 86_400
+COLLECTION_HOURS = 6
+HISTORY_DAYS = 30
+GRACE_HOURS = 48
+_HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,13 @@ class CollectionPace:
         grace_s: between the last word on a pack and its deletion.
     """
 
-    every_s: float = 6 * 3600.0
-    history_s: float = 30.0 * DAY_S
-    grace_s: float = 2.0 * DAY_S
+    every_s: float = COLLECTION_HOURS * _HOUR_S
+    history_s: float = HISTORY_DAYS * 24 * _HOUR_S
+    grace_s: float = GRACE_HOURS * _HOUR_S
+
+
+def collection_pace(collection_hours: int, history_days: int, grace_hours: int) -> CollectionPace:
+    """Returns the pace that a configuration tells in hours and days."""
+    return CollectionPace(
+        collection_hours * _HOUR_S, history_days * 24 * _HOUR_S, grace_hours * _HOUR_S
+    )

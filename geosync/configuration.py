@@ -14,6 +14,13 @@ from geosync.brake_configuration import brake_lines, read_brake_limits
 from geosync.capture_configuration import capture_lines, read_capture_rules
 from geosync.capture_rules import CaptureRules
 from geosync.checkpoint_pace import HOURS, OPERATIONS, CheckpointPace
+from geosync.collection_pace import (
+    COLLECTION_HOURS,
+    GRACE_HOURS,
+    HISTORY_DAYS,
+    CollectionPace,
+    collection_pace,
+)
 from geosync.configuration_table import TableReader, shown, shown_path, toml_string
 from geosync.errors import ConfigurationError, ConfigurationProblem, OperatorError
 from geosync.exit_codes import ExitCode
@@ -85,6 +92,9 @@ class Tuning:
         transfer_workers: how many transfers run at the same time.
         checkpoint_operations: a checkpoint is due after so many operations of all sites.
         checkpoint_hours: and after so many hours in which anything was written.
+        collection_hours: time between two looks at what is needed of the store.
+        history_days: for how long contents that were replaced or deleted are kept.
+        grace_hours: for how long packs that nobody needs are kept once all know that they go.
     """
 
     settle_ms: int = 50
@@ -94,11 +104,19 @@ class Tuning:
     transfer_workers: int = 4
     checkpoint_operations: int = OPERATIONS
     checkpoint_hours: int = HOURS
+    collection_hours: int = COLLECTION_HOURS
+    history_days: int = HISTORY_DAYS
+    grace_hours: int = GRACE_HOURS
 
     @property
     def checkpoint_pace(self) -> CheckpointPace:
         """When checkpoints are due."""
         return CheckpointPace(self.checkpoint_operations, self.checkpoint_hours)
+
+    @property
+    def collection_pace(self) -> CollectionPace:
+        """When garbage is collected."""
+        return collection_pace(self.collection_hours, self.history_days, self.grace_hours)
 
 
 _TUNING_RULES: dict[str, tuple[int, int, str]] = {
@@ -116,6 +134,21 @@ _TUNING_RULES: dict[str, tuple[int, int, str]] = {
         1,
         87_600,
         "And after so many hours, if anything was written in them.",
+    ),
+    "collection_hours": (
+        1,
+        8760,
+        "Time between two looks at what is needed of the store.",
+    ),
+    "history_days": (
+        0,
+        36500,
+        "For how long contents that were replaced or deleted are kept.",
+    ),
+    "grace_hours": (
+        1,
+        8760,
+        "For how long packs that nobody needs are kept once all know that they go.",
     ),
 }
 

@@ -160,6 +160,7 @@ def assembled(
                 syncs_fifos=configuration.fifos,
                 capture_rules=configuration.capture,
                 checkpoint_pace=configuration.tuning.checkpoint_pace,
+                collection_pace=configuration.tuning.collection_pace,
                 mode=configuration.mode,
                 drift=configuration.drift,
                 brake_limits=configuration.brakes,

@@ -55,6 +55,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_path_commands(commands, common)
     _add_brake(commands, common)
     _add_site(commands, common)
+    _add_gc(commands, common)
     _add_verify(commands, common)
     _add_check(commands, common)
     _add_doctor(commands, common)
@@ -327,6 +328,18 @@ def _add_brake(
     ):
         deciding = actions.add_parser(action, parents=[common], help=meaning)
         deciding.add_argument("identity", metavar="ID", help="as shown by: geosync brake list")
+
+
+def _add_gc(commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "gc",
+        parents=[common],
+        help="remove from the store what nobody needs any more",
+        description="Takes the next step of collecting garbage now, and tells how far that is. The"
+        " daemon does so by itself every few hours.",
+    )
+    parser.add_argument("--explain", action="store_true", help="only tell, change nothing")
+    _add_json(parser)
 
 
 def _add_site(

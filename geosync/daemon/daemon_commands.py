@@ -62,6 +62,7 @@ class DaemonCommands:
             "conflicts_resolve": self._conflicts_resolve,
             "brake_list": self._brake_list,
             "site_retire": self._site_retire,
+            "gc": self._gc,
             "brake_decide": self._brake_decide,
             "path_live": self._path_live,
             "sync": self._sync,
@@ -124,6 +125,17 @@ class DaemonCommands:
             return found
 
         return self._ask(settle)
+
+    def _gc(self, arguments: JsonObject) -> JsonObject:
+        """Makes the collection of garbage due; returns what hinders it, if anything does."""
+
+        def collect(loop: ControlLoop) -> JsonObject:
+            if arguments.get("is_explaining") is not True:
+                loop.engine.collect()
+                self._state.hurry()
+            return {"doubt": loop.engine.doubt(loop.last_cycle)}
+
+        return self._ask(collect)
 
     def _site_retire(self, arguments: JsonObject) -> JsonObject:
         name = _text(arguments, "site")

@@ -19,6 +19,7 @@ from geosync.engine.stability import stable
 from geosync.engine.supplying import supply
 from geosync.event_log import event_logger
 from geosync.journal.collection import Doomed, PackUse
+from geosync.journal.journal import Journal
 from geosync.journal.nodes import shown_versions
 from transport.collection_record import PACKS_MAX, encode_verdict
 from transport.errors import StoreRefused
@@ -39,6 +40,24 @@ class _Look:
     """A look at all that is live, while it is under way."""
 
     last_node: bytes  # that was looked at
+
+
+def actors_in_care(journal: Journal, own: ActorId) -> list[ActorId]:
+    """Returns whose packs a site answers for: its own, and those of actors that it fenced."""
+    state = membership(journal)
+    actors = [log.actor for log in journal.log.actors()]
+    live = state.live(actors, journal.log.received())
+    return [
+        actor
+        for actor in actors
+        if actor == own or (actor not in live and state.owner_of(actor) == own)
+    ]
+
+
+def add_live(journal: Journal, versions: Iterable[Version]) -> None:
+    """Says that the contents of versions are needed."""
+    digests = (c.digest for v in versions for c in v.content.chunks if not c.is_hole)
+    journal.collection.add_live(digests)
 
 
 class Collector:
@@ -115,11 +134,7 @@ class Collector:
 
     def _add_live(self, state: NodeState) -> None:
         if not state.is_directory:
-            self._add(shown_versions(state))
-
-    def _add(self, versions: Iterable[Version]) -> None:
-        digests = (c.digest for v in versions for c in v.content.chunks if not c.is_hole)
-        self._site.journal.collection.add_live(digests)
+            add_live(self._site.journal, shown_versions(state))
 
     def _add_history(self) -> None:
         journal, now_ms = self._site.journal, self._site.now_ms()
@@ -127,7 +142,7 @@ class Collector:
         with journal.transaction():
             journal.collection.note_replaced(now_ms)
             journal.collection.forget_replaced(now_ms - kept_ms)
-        self._add(journal.collection.all_replaced())
+        add_live(journal, journal.collection.all_replaced())
 
     # What becomes of packs
 
@@ -150,28 +165,16 @@ class Collector:
         chunks = self._site.journal.chunks
         waiting = set(chunks.packs_to_store())
         waiting.update(at.pack for at in chunks.unannounced_locations().values())
-        for actor in self._actors_in_care():
+        for actor in actors_in_care(self._site.journal, self._site.actor):
             for use in self._site.journal.collection.uses(packs_prefix(actor), known.forbidden):
                 if use.pack not in waiting:
                     yield use
-
-    def _actors_in_care(self) -> list[ActorId]:
-        state = membership(self._site.journal)
-        logs = self._site.journal.log.actors()
-        received = self._site.journal.log.received()
-        live = state.live((log.actor for log in logs), received)
-        return [
-            log.actor
-            for log in logs
-            if log.actor == self._site.actor
-            or (log.actor not in live and state.owner_of(log.actor) == self._site.actor)
-        ]
 
     def _orphans(self, known: Verdicts) -> Iterator[str]:
         """Yields packs in our care that are in the store, and of which no log tells."""
         chunks = self._site.journal.chunks
         ours, next_pack = set(chunks.packs()), self._site.journal.integer_setting("next_pack")
-        for actor in self._actors_in_care():
+        for actor in actors_in_care(self._site.journal, self._site.actor):
             for name in self._site.store.list_names(packs_prefix(actor)):
                 found = recognise(name)
                 is_new = actor == self._site.actor and (
@@ -202,10 +205,8 @@ class Collector:
         """Forgets the places of chunks in packs that will go; remembers those we are to delete."""
         journal, now_ms = self._site.journal, self._site.now_ms()
         grace_ms = int(self._site.collection_pace.grace_s * 1000)
-        care, done = (
-            set(self._actors_in_care()),
-            {each.pack for each in journal.collection.doomed()},
-        )
+        care = set(actors_in_care(journal, self._site.actor))
+        done = {each.pack for each in journal.collection.doomed()}
         for pack in known.doomed:
             locations = journal.chunks.locations_in(pack)
             found = recognise(pack)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -10,7 +10,7 @@ from conflict.content import Content
 from conflict.errors import MalformedValueError
 from conflict.merged_tree import MergedTree
 from conflict.node import Location
-from conflict.operations import Put, Transaction
+from conflict.operations import Declare, Put, Topic, Transaction
 from conflict.stamp import HybridClock, is_far_ahead
 from conflict.version import ActorId, VersionVector
 from geosync.engine.foreign_brakes import ForeignBrakes
@@ -20,7 +20,9 @@ from geosync.engine.retiring import membership
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
 from geosync.journal.log import ActorLog
+from transport.collection_record import decode_verdict
 from transport.errors import CorruptObject, ObjectNotVisible, StoreUnavailable
+from transport.membership_record import decode_statement
 from transport.object_names import ACTORS_PREFIX, ActorName, recognise, segment_name
 from transport.segment import (
     SEGMENT_OBJECT_SIZE_BYTES_MAX,
@@ -32,6 +34,10 @@ from transport.segment import (
 ACTORS_MAX: Final = 1000
 REREAD_QUARANTINED_S: Final = 600.0  # also at each start: its cause may be mended by then
 OPERATIONS_AT_ONCE: Final = 5000  # about; they are applied before more are read
+_BODIES: Final[dict[Topic, Callable[[bytes], object]]] = {
+    Topic.MEMBERSHIP: decode_statement,
+    Topic.COLLECTION: decode_verdict,
+}
 _log = event_logger(__name__)
 
 
@@ -214,6 +220,10 @@ class Receiver:
         for operation in (each for transaction in segment.transactions for each in transaction):
             if isinstance(operation, Put):
                 self._require_digest(operation.content, segment_name(log.actor, log.next_sequence))
+            elif isinstance(operation, Declare) and operation.topic in _BODIES:
+                _BODIES[operation.topic](
+                    operation.body
+                )  # what it says is looked at again and again
         return segment
 
     def _require_digest(self, content: Content, name: str) -> None:

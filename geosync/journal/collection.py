@@ -104,6 +104,11 @@ class JournalCollection:
         )
         return [Replaced(node, unpack_version(record), at) for record, at in rows]
 
+    def count_replaced(self) -> int:
+        """Returns how many versions are kept."""
+        found: int = self._connection.execute("SELECT count(*) FROM replaced").fetchone()[0]
+        return found
+
     def all_replaced(self) -> Iterator[Version]:
         """Yields all that is kept."""
         rows = self._connection.execute("SELECT record FROM replaced")
