@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from tests.support.http_client import TIMEOUT_S, Response, ask
 from tests.support.real_site import RealSite, directory_store
 
 LISTEN = "127.0.0.1:0"
+FILES_OF_A_BRAKE = 150
 
 
 @dataclass(frozen=True)
@@ -282,6 +284,42 @@ def test_the_form_of_the_page_settles_a_conflict_and_says_why_it_did_not(
     done = send(bari.token)
     assert (done.status, done.headers["location"]) == (303, "/")
     await_condition(lambda: bari.get("/v1/conflicts").json() == [], "the conflict is settled")
+
+
+def test_a_brake_keeps_traffic_away_until_it_is_decided_by_a_program_or_the_form(
+    pair: tuple[Served, Served],
+) -> None:
+    bari, rome = pair
+    directory = bari.site.root / "archive"
+    directory.mkdir()
+    for number in range(FILES_OF_A_BRAKE):
+        (directory / f"page-{number}").write_bytes(b"page %d" % number)
+    bari.site.wait()
+    before = rome.site.tree()
+
+    def removed() -> dict[str, Any]:
+        shutil.rmtree(directory)
+        await_condition(lambda: len(bari.get("/v1/brakes").json()) == 1, "a brake holds it")
+        brake: dict[str, Any] = bari.get("/v1/brakes").json()[0]
+        return brake
+
+    brake = removed()
+    listed = json.loads(bari.site.run("brake", "list", "--json").stdout)
+    assert [each["id"] for each in listed] == [brake["id"]]
+    assert listed[0].keys() == brake.keys()
+    await_condition(lambda: b"brake" in bari.get("/ready").body, "the site gets no traffic")
+    assert f"brake reject {brake['id']}".encode() in bari.get("/").body
+    wrong = bari.post("/v1/brakes/decide", {"id": brake["id"], "verdict": "maybe"})
+    assert wrong.status == 400
+    rejected = bari.post("/v1/brakes/decide", {"id": brake["id"], "verdict": "rejected"})
+    assert (rejected.status, rejected.json()["id"]) == (200, brake["id"])
+    await_condition(lambda: bari.site.tree() == before, "the files are as they were")
+    await_condition(lambda: bari.get("/ready").status == 200, "the site gets traffic again")
+
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = f"token={bari.token}&act=brake+approve+{removed()['id']}".encode()
+    assert ask(bari.address, "/act", method="POST", headers=form, body=body).status == 303
+    await_condition(lambda: not (rome.site.root / "archive").exists(), "it is done at all sites")
 
 
 def test_the_description_names_exactly_what_is_served(pair: tuple[Served, Served]) -> None:
