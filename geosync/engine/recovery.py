@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from conflict.observation import DiskEntry, DiskKind
-from conflict.synced import PARKED, SyncedEntry
+from conflict.synced import PARKED, SyncedEntry, moved
 from geosync.disk.interface import Retired
 from geosync.engine.generation import begin_generation
 from geosync.engine.places import (
@@ -73,8 +73,12 @@ def _recover_one(
     if becomes.parent != PARKED and site.journal.synced.entry(becomes.parent) is None:
         return  # its directory was not made, so nor was this
     there = site.journal.synced.entry_at(becomes.parent, becomes.name)
-    if there is not None and there.entry != becomes.entry and not _is_past(site, there, intents):
-        return  # what has the name was not moved on, so this was not made
+    if there is not None and there.entry != becomes.entry:
+        if _is_removed(site, there, intents):
+            # It got out of the way first, and was removed there at the end; its own turn comes.
+            site.journal.synced.save_entry(moved(there, PARKED, b"%d" % there.entry))
+        elif not _is_past(site, there, intents):
+            return  # what has the name was not moved on, so this was not made
     path = path_on_disk(site, becomes)
     found = site.disk.observe(path) if path is not None else None
     if found is not None and _is_result(site, intent, becomes, found):
@@ -89,6 +93,21 @@ def _recover_one(
         site.journal.synced.save_entry(
             replace(becomes, handle=intent.handle, fingerprint=NEVER_SEEN)
         )
+
+
+def _is_removed(site: Site, there: SyncedEntry, intents: list[Intent]) -> bool:
+    """Tells whether an entry was to be removed, and is nowhere where these changes moved it.
+
+    RACE: a program may have removed it before any of them, and made a directory of that name. That
+    one is taken for ours then; two directories of one name are one directory anyway.
+    """
+    own = [intent for intent in intents if intent.entry == there.entry]
+    if all(intent.becomes is not None for intent in own):
+        return False
+    places = [there, *(intent.becomes for intent in own if intent.becomes is not None)]
+    paths = (path_on_disk(site, place) for place in places)
+    seen = (site.disk.observe(path) for path in paths if path is not None)
+    return all(found is None or found.handle != there.handle for found in seen)
 
 
 def _is_past(site: Site, there: SyncedEntry, intents: list[Intent]) -> bool:

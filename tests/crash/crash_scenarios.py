@@ -151,6 +151,22 @@ def _replace_and_swap(site: LocalSite) -> None:
     site.write(b"old/summer/1", b"picture 1, in the swapped directory")
 
 
+def _replace_directory(site: LocalSite) -> None:
+    """As `rm -r` and `cp -a` do: the directory and what is in it are others now."""
+    shutil.rmtree(site.path(b"album"))
+    site.write(b"album/summer/1", b"another picture 1")
+    site.write(b"album/winter/3", b"picture 3")
+
+
+def _pass_names_on(site: LocalSite) -> None:
+    """One directory takes the name of another that is gone, and a new one takes its name."""
+    shutil.rmtree(site.path(b"old"))
+    os.rename(site.path(b"album"), site.path(b"old"))
+    site.write(b"album/summer/1", b"another picture 1")
+    os.rename(site.path(b"old/summer"), site.path(b"album/summer of before"))
+    site.write(b"old/summer/file", b"in a new directory of an old one")
+
+
 def _edit_there(site: LocalSite) -> None:
     site.write(b"notes", b"notes of the other site")
     _save(site, b"large", content(b"large of the other site"))
@@ -226,6 +242,8 @@ _CHANGES: Final = {
     "hard link": _hard_link,
     "swap": _swap,
     "replace and swap": _replace_and_swap,
+    "replace directory": _replace_directory,
+    "pass names on": _pass_names_on,
 }
 SCENARIOS: Final = (
     *(Scenario(f"{name}, applied", away=change) for name, change in _CHANGES.items()),

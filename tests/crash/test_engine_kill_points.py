@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -57,6 +58,16 @@ def _swapped_names(away: LocalSite, here: LocalSite) -> None:
     os.rename(away.path(b"album"), away.path(b"between"))
     os.rename(away.path(b"old"), away.path(b"album"))
     os.rename(away.path(b"between"), away.path(b"old"))
+
+
+def _replaced_directories(away: LocalSite, here: LocalSite) -> None:
+    """Directories are removed and made anew; one takes the name of another that is gone."""
+    shutil.rmtree(away.path(b"old"))
+    os.rename(away.path(b"album"), away.path(b"old"))
+    away.write(b"album/summer/0.jpg", b"another picture 0")
+    away.write(b"album/winter/3.jpg", b"picture 3")
+    os.rename(away.path(b"old/summer"), away.path(b"album/before"))
+    away.write(b"old/summer/file", b"in a new directory of an old one")
 
 
 def _both_change(away: LocalSite, here: LocalSite) -> None:
@@ -118,7 +129,9 @@ def _killed_once(change: Change, kill_before: int) -> tuple[bool, int]:
         return was_killed, len(operations)
 
 
-@pytest.mark.parametrize("change", [_remote_changes, _swapped_names, _both_change])
+@pytest.mark.parametrize(
+    "change", [_remote_changes, _swapped_names, _replaced_directories, _both_change]
+)
 def test_a_kill_before_any_step_loses_nothing_and_writes_nothing_of_its_own(
     change: Change,
 ) -> None:
