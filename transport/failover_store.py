@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from conflict.errors import GeosyncError
-from transport.errors import ObjectNotVisible, StoreRefused, StoreUnavailable
+from transport.errors import CorruptObject, ObjectNotVisible, StoreRefused, StoreUnavailable
 from transport.object_names import VOLUME_RECORD
 from transport.object_store import EndpointState, StoreCounters
 
@@ -34,6 +34,7 @@ class _Endpoint:
     down_since_s: float = 0.0
     probed_at_s: float = 0.0
     is_probed: bool = False  # just now
+    is_proven: bool = False  # it has shown the volume's record
 
 
 class FailoverStore:
@@ -47,6 +48,10 @@ class FailoverStore:
     After a change of endpoint the store may show less than before, for a while: that is what
     every reader of an eventually consistent store has to expect anyway. A `put_once` that failed
     at one endpoint may have stored its object; the same bytes are then sent through another.
+
+    Nothing is written, and nothing is read once a volume is known, through an endpoint that has
+    not shown this volume's record: what is stored in some other cluster, by a mistake in the
+    configuration, nobody would ever find.
     """
 
     def __init__(
@@ -71,26 +76,30 @@ class FailoverStore:
         self._in_background = in_background
         self._on_change = on_change
         self._lock = threading.Lock()
+        self._record: bytes | None = None  # of the volume, once an endpoint has shown it
 
     def prepare(self) -> None:
         """Creates what is missing; see `ObjectStore.prepare`."""
-        self._ask(lambda store: store.prepare())
+        self._ask(lambda store: store.prepare(), before_volume=True)
 
     def put_once(self, name: str, body: bytes) -> None:
         """Stores the bytes; see `ObjectStore.put_once`."""
-        self._ask(lambda store: store.put_once(name, body))
+        is_record = name == VOLUME_RECORD
+        self._ask(lambda store: store.put_once(name, body), before_volume=is_record)
 
     def get(self, name: str, *, size_bytes_max: int) -> bytes:
         """Returns the bytes; see `ObjectStore.get`."""
-        return self._ask(lambda store: store.get(name, size_bytes_max=size_bytes_max))
+        return self._ask(
+            lambda store: store.get(name, size_bytes_max=size_bytes_max), before_volume=True
+        )
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         """Returns part of the bytes; see `ObjectStore.get_range`."""
-        return self._ask(lambda store: store.get_range(name, offset, length))
+        return self._ask(lambda store: store.get_range(name, offset, length), before_volume=True)
 
     def list_names(self, prefix: str) -> Iterator[str]:
         """Returns names, all at once; see `ObjectStore.list_names`."""
-        return iter(self._ask(lambda store: list(store.list_names(prefix))))
+        return iter(self._ask(lambda store: list(store.list_names(prefix)), before_volume=True))
 
     def delete(self, name: str) -> None:
         """Removes the object; see `ObjectStore.delete`."""
@@ -130,13 +139,20 @@ class FailoverStore:
         """Returns the endpoints in the order in which they are asked."""
         return sorted(self._endpoints, key=lambda endpoint: bool(endpoint.problem))
 
-    def _ask(self, operation: Callable[[ObjectStore], _T]) -> _T:
+    def _ask(self, operation: Callable[[ObjectStore], _T], *, before_volume: bool = False) -> _T:
+        """Asks one endpoint after the other.
+
+        Args:
+            operation: what is asked.
+            before_volume: it may be asked while no endpoint shows a record of the volume.
+        """
         self._probe_what_is_due()
         with self._lock:
             ordered = self._in_order()
         failed: list[tuple[_Endpoint, StoreUnavailable | StoreRefused]] = []
         for endpoint in ordered:
             try:
+                self._prove(endpoint, before_volume=before_volume)
                 result = operation(endpoint.store)
             except (StoreUnavailable, StoreRefused) as error:
                 failed.append((endpoint, error))
@@ -147,6 +163,33 @@ class FailoverStore:
             self._note(endpoint, failed)
             return result
         raise _error_of_all(failed)
+
+    def _prove(self, endpoint: _Endpoint, *, before_volume: bool) -> None:
+        """Has an endpoint show the volume's record, once.
+
+        Raises:
+            StoreUnavailable: it does not, now.
+            StoreRefused: it shows another one.
+        """
+        if endpoint.is_proven:
+            return
+        try:
+            record = endpoint.store.get(VOLUME_RECORD, size_bytes_max=PROBE_SIZE_BYTES_MAX)
+        except (ObjectNotVisible, CorruptObject) as error:
+            if before_volume and self._record is None:
+                return
+            raise StoreUnavailable(
+                f"{VOLUME_RECORD} is not to be seen there: a moment ago the volume was created, or"
+                " the endpoint leads to another store; check it with: geosync doctor"
+            ) from error
+        with self._lock:
+            self._record = self._record or record
+            endpoint.is_proven = record == self._record
+        if not endpoint.is_proven:
+            raise StoreRefused(
+                f"{VOLUME_RECORD} is another one there than at another endpoint: they lead to"
+                " different stores. Correct the endpoints in the configuration."
+            )
 
     def _note(
         self, well: _Endpoint, failed: list[tuple[_Endpoint, StoreUnavailable | StoreRefused]]
@@ -186,6 +229,7 @@ class FailoverStore:
         """Asks an endpoint for an object that every volume has."""
         problem = ""
         try:
+            self._prove(endpoint, before_volume=True)
             endpoint.store.get(VOLUME_RECORD, size_bytes_max=PROBE_SIZE_BYTES_MAX)
         except ObjectNotVisible:
             pass  # an answer, of a volume that is only just made

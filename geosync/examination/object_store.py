@@ -53,7 +53,7 @@ def examine_store(
     except InvalidCredentials as error:
         yield Finding(Subject.STORE, Level.FAILURE, str(error), "correct [swift] or the variables")
         return
-    yield from _examine_endpoints(configuration, environment, clock)
+    yield from _examine_endpoints(configuration, environment, clock, volume_key)
     with closing(raw):
         examination = _Examination(configuration, retrying(raw, clock, STORE_BUDGET_S), clock)
         reach = examination.reach(has_joined=volume_key is not None)
@@ -65,7 +65,10 @@ def examine_store(
 
 
 def _examine_endpoints(
-    configuration: Configuration, environment: Mapping[str, str], clock: Clock
+    configuration: Configuration,
+    environment: Mapping[str, str],
+    clock: Clock,
+    volume_key: bytes | None,
 ) -> Iterator[Finding]:
     """Looks at each endpoint by itself, where there are several."""
     if configuration.store is not StoreKind.SWIFT or len(configuration.swift_endpoints) < 2:
@@ -74,6 +77,12 @@ def _examine_endpoints(
         with closing(store):
             one = _Examination(configuration, retrying(store, clock, STORE_BUDGET_S), clock)
             found = one.reach(has_joined=True)
+            if found.level is Level.OK and volume_key is not None:
+                record = one.read_record(volume_key)
+                if record.level is not Level.OK:
+                    text = f"endpoint {name} leads to another store: {record.text}"
+                    yield replace(record, subject=Subject.ENDPOINT, text=text)
+                    continue
             is_well = found.level is Level.OK
             yield replace(
                 found,

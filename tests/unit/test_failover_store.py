@@ -70,11 +70,86 @@ def rig() -> Rig:
     made = Rig()
     made.memory.put_once("log/a", b"body")
     made.memory.put_once(VOLUME_RECORD, b"record")
+    for name in (NEAR, MIDDLE, FAR):  # each has shown the record, one after the other
+        made.failures = {other: down(other) for other in (NEAR, MIDDLE, FAR) if other != name}
+        made.store.get("log/a", size_bytes_max=9)
+    made.failures.clear()
+    made.now_s += PROBE_EVERY_S
+    made.store.get("log/a", size_bytes_max=9)
+    made.probe()
+    made.asked.clear()
+    made.told.clear()
     return made
 
 
 def down(name: str) -> StoreUnavailable:
     return StoreUnavailable(f"{name} is down")
+
+
+def other_store(*records: bytes) -> MemoryStore:
+    store = MemoryStore()
+    for record in records:
+        store.put_once(VOLUME_RECORD, record)
+    return store
+
+
+def failover(*stores: MemoryStore) -> FailoverStore:
+    return FailoverStore(
+        [(str(number), store) for number, store in enumerate(stores)],
+        monotonic=lambda: 0.0,
+        in_background=lambda _: None,
+        on_change=lambda *_: None,
+    )
+
+
+class DownStore(MemoryStore):
+    """An endpoint that is down from some moment on."""
+
+    is_down = False
+
+    def get(self, name: str, *, size_bytes_max: int) -> bytes:
+        if self.is_down:
+            raise down(name)
+        return super().get(name, size_bytes_max=size_bytes_max)
+
+    def put_once(self, name: str, body: bytes) -> None:
+        if self.is_down:
+            raise down(name)
+        super().put_once(name, body)
+
+
+@pytest.mark.parametrize("foreign", [other_store(), other_store(b"another record")])
+@pytest.mark.parametrize("is_down_from_the_start", [True, False])
+def test_nothing_is_written_to_another_store_that_the_configuration_names_by_mistake(
+    foreign: MemoryStore, is_down_from_the_start: bool
+) -> None:
+    own = DownStore()
+    own.put_once(VOLUME_RECORD, b"record")
+    store = failover(own, foreign)
+    if not is_down_from_the_start:
+        store.put_once("log/a", b"body")
+    own.is_down = True
+    if is_down_from_the_start and list(foreign.list_names("volume/")):
+        return  # nobody could tell which of the two is right
+    before = list(foreign.list_names("log/"))
+    with pytest.raises(StoreUnavailable):
+        store.put_once("log/b", b"body")
+    assert list(foreign.list_names("log/")) == before
+    own.is_down = False
+    store.put_once("log/b", b"body")
+    assert store.get("log/b", size_bytes_max=9) == b"body"
+
+
+def test_a_volume_is_created_through_the_nearest_and_then_known_at_all() -> None:
+    shared = MemoryStore()
+    store = failover(shared, shared)
+    store.prepare()
+    with pytest.raises(ObjectNotVisible):
+        store.get(VOLUME_RECORD, size_bytes_max=9)
+    with pytest.raises(StoreUnavailable, match="geosync doctor"):
+        store.put_once("log/a", b"body")
+    store.put_once(VOLUME_RECORD, b"record")
+    store.put_once("log/a", b"body")
 
 
 def test_the_nearest_is_asked_while_it_works(rig: Rig) -> None:
