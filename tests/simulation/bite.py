@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from tests.simulation.deletion_witness import watch_deletions
 from tests.simulation.engine_mutants import BREAKS
 from tests.simulation.run import run_seed
 
@@ -16,7 +15,6 @@ from tests.simulation.run import run_seed
 def notices(name: str, seed: int) -> str:
     """Returns what the checkers say of an engine that is broken in this way; empty: nothing."""
     with pytest.MonkeyPatch.context() as patch:
-        watch_deletions(patch)
         BREAKS[name](patch)
         return run_seed(seed).failure
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from conflict.synced import EntryId, SyncedEntry, path_of_entry
 from geosync.engine.capturing import Captured, Capturer
 from geosync.engine.site import Site
@@ -11,21 +9,21 @@ from tests.simulation.invariants import Violation
 from tests.simulation.simulated_disk import SimulatedDisk
 
 
-def watch_deletions(patch: pytest.MonkeyPatch) -> None:
+def watch_deletions(site: Site, capturer: Capturer) -> None:
     """Has each capture raise Violation when it forgets an entry whose inode has its name still.
 
     An invariant of the end does not tell: at the next look such a file is found again, as a new
     one, and its name, history and conflicts are another file's then.
     """
-    capture = Capturer.capture
+    capture = capturer.capture
 
-    def watched(self: Capturer) -> Captured:
-        before = _entries(self._site)
-        captured = capture(self)
-        _require_gone(self._site, before)
+    def watched() -> Captured:
+        before = _entries(site)
+        captured = capture()
+        _require_gone(site, before)
         return captured
 
-    patch.setattr(Capturer, "capture", watched)
+    capturer.capture = watched  # type: ignore[method-assign]
 
 
 def _entries(site: Site) -> dict[bytes, SyncedEntry]:

@@ -27,7 +27,7 @@ from tests.simulation.simulated_stage import PARKED as PARKED_DIRECTORY
 from tests.simulation.simulated_stage import STAGE, TRASH
 from tests.support.history import tree_of
 from transport.hashing import VolumeHasher
-from transport.object_names import VOLUME_RECORD, segment_name
+from transport.object_names import PACKS_PREFIX, VOLUME_RECORD, segment_name
 from transport.pack import ChunkLocation, read_chunk
 from transport.segment import NO_SEGMENT
 
@@ -87,7 +87,8 @@ def check_at_rest(world: World) -> None:
         check_received(site, world.store)
         check_disk(site, projection, hasher)
         check_conflicts(site, projection, hasher)
-    check_contents_are_in_the_store(world.store.bodies(), log, hasher)
+    bodies = world.store.bodies_with_deleted(PACKS_PREFIX)
+    check_contents_are_in_the_store(bodies, log, hasher)
     check_every_version_is_accounted_for(log, projection, engines[0].conflicts())
     check_no_lost_write(world, log, engines[0].conflicts(), projection, hasher)
     check_nothing_hidden_is_captured(world, log, hasher)
@@ -218,7 +219,7 @@ def check_no_lost_write(
 
 def check_nothing_hidden_is_captured(world: World, log: Log, hasher: VolumeHasher) -> None:
     """What was written where the root was not mounted is no part of the volume."""
-    published = contents_in(log)
+    published = contents_in(log.operations)
     for content in world.hidden:
         require(digest_of(hasher, *content) not in published, f"{content} was never in the root")
 

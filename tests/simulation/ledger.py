@@ -22,7 +22,7 @@ class Ledger:
 
     Attributes:
         written: every content that ever was on a disk by an application's hand, and who wrote it.
-        ended: contents of which an application took a name away, or that a power cut took.
+        ended: contents of which an application took a name away, or that a disaster took.
     """
 
     def __init__(self) -> None:
@@ -36,14 +36,13 @@ class Ledger:
         return b"%d%s%s." % (self._number, _SIGNATURE, site.encode())
 
     def note(self, site: str, before: Tree, after: Tree) -> None:
-        """Notes what an application, or a power cut, did to a tree."""
-        had, has = _names_of_contents(before), _names_of_contents(after)
-        for content in has:
+        """Notes what an application did to a tree."""
+        for content in _names_of_contents(after):
             self.written.setdefault(content, site)
-        self.ended.update(content for content, count in had.items() if has[content] < count)
+        self.ended.update(taken(before, after))
 
     def note_lost(self, contents: Iterable[Written]) -> None:
-        """Notes what a power cut took from files that had no name in the tree just then."""
+        """Notes what a power cut or another disaster took that nobody had captured."""
         self.ended.update(contents)
 
     def note_unseen(self, site: str, overwritten: Written, inode: Inode) -> None:
@@ -64,6 +63,12 @@ class Ledger:
             for content, site in self.written.items()
             if content not in self.ended and is_unique(content)
         }
+
+
+def taken(before: Tree, after: Tree) -> set[Written]:
+    """Returns the contents that have fewer names than before."""
+    had, has = _names_of_contents(before), _names_of_contents(after)
+    return {content for content, count in had.items() if has[content] < count}
 
 
 def is_unique(content: Written) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from conflict.content import ChunkReference, ContentKind
@@ -51,9 +51,9 @@ def _segments_of(bodies: Mapping[str, bytes]) -> Iterator[tuple[SegmentName, byt
             yield found, body
 
 
-def contents_in(log: Log) -> set[bytes]:
-    """Returns the digests of all contents that a log names."""
-    return {each.content.digest for each in log.operations if isinstance(each, Put)}
+def contents_in(operations: Iterable[Operation]) -> set[bytes]:
+    """Returns the digests of all contents that operations name."""
+    return {each.content.digest for each in operations if isinstance(each, Put)}
 
 
 def digest_of(hasher: VolumeHasher, kind: DiskKind, body: bytes) -> bytes:

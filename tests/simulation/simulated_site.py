@@ -24,9 +24,10 @@ from geosync.engine.joining import JOINING
 from geosync.engine.membership import Identity, Randomness, identify
 from geosync.engine.site import Site
 from geosync.errors import OperatorError
+from tests.simulation.deletion_witness import watch_deletions
 from tests.simulation.disk_dice import NO_FAULTS, DiskDice
 from tests.simulation.inode_file_system import FileSystem, Image
-from tests.simulation.ledger import Written, content_of, is_unique
+from tests.simulation.ledger import Written, content_of, is_unique, taken
 from tests.simulation.mortality import Death, Killed, MortalJournal, MortalStore
 from tests.simulation.published import VOLUME, Log, contents_in, digest_of, read_segments
 from tests.simulation.simulated_application import SimulatedApplication
@@ -180,8 +181,10 @@ class SimulatedSite:
                 state_dir=self._state_dir,
                 brake_limits=self.brake_limits,
                 checkpoint_pace=self._shared.weather.checkpoint_pace,
+                collection_pace=self._shared.weather.collection_pace,
             )
         )
+        watch_deletions(self.engine.site, self.engine._capturer)
 
     def _open_journal(self, state_dir: bytes) -> MortalJournal:
         def note(transaction: Transaction) -> None:
@@ -238,8 +241,8 @@ class SimulatedSite:
         if is_power_cut:
             before, held = self.application.tree(), self._held_contents()
             self._disk.power_cut(self._power)
-            self.machine.ledger.note(self.name, before, self.application.tree())
-            self.machine.ledger.note_lost(held - self._held_contents())
+            gone = held - self._held_contents()
+            self._note_lost(gone | taken(before, self.application.tree()))
             self.user.forget_open_files()
         else:
             self._disk.crash()
@@ -298,12 +301,19 @@ class SimulatedSite:
         held = self._held_contents()
         change()
         self.user.forget_open_files()
-        gone = held - self._held_contents()
-        published = contents_in(self._shared.published())
-        hasher = self._shared.hasher
-        assert hasher is not None
+        self._note_lost(held - self._held_contents(), is_journal_lost=True)
+
+    def _note_lost(self, contents: set[Written], *, is_journal_lost: bool = False) -> None:
+        """Notes what is gone for good: neither published nor, with the journal, captured."""
+        shared = self._shared
+        if shared.hasher is None:
+            self.machine.ledger.note_lost(contents)
+            return
+        kept = contents_in(shared.published().operations)
+        if not is_journal_lost:
+            kept |= contents_in(each for one in self.committed for each in one)
         self.machine.ledger.note_lost(
-            content for content in gone if digest_of(hasher, *content) not in published
+            content for content in contents if digest_of(shared.hasher, *content) not in kept
         )
 
     def hide(self) -> set[Written]:

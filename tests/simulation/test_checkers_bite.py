@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.simulation.deletion_witness import watch_deletions
 from tests.simulation.engine_mutants import BREAKS
 from tests.simulation.run import describe, run_seed
 from tests.simulation.test_simulation import ONCE_FAILED
@@ -72,9 +71,8 @@ MISTAKES = ("AttributeError", "NameError", "TypeError", "sqlite3.")
 
 
 @pytest.fixture(autouse=True)
-def _watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Watches deletions; and a broken engine, which has a lot to say, is quiet."""
-    watch_deletions(monkeypatch)
+def _quiet() -> Iterator[None]:
+    """A broken engine has a lot to say."""
     logger = logging.getLogger("geosync")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
