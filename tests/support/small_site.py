@@ -90,7 +90,7 @@ class SmallSite:
             confirmed: what was missing the time before, and still is, counts as deleted.
         """
         scan = self.scan(map(path_from, directories) if directories else None)
-        contents = self._read(contents_wanted(self.synced, scan))
+        contents = self.read(contents_wanted(self.synced, scan))
         author = Author(self.nodes, self.clock, self.received, self._now_ms())
         known_missing = self.result.unconfirmed if confirmed else frozenset[EntryId]()
         self.result = capture(author, self.synced, scan, contents, known_missing)
@@ -136,7 +136,8 @@ class SmallSite:
                 } - {*listings, *absent, *unknown}
         return scan
 
-    def _read(self, wanted: Iterable[tuple[Path, DiskEntry]]) -> dict[Path, StableContent]:
+    def read(self, wanted: Iterable[tuple[Path, DiskEntry]]) -> dict[Path, StableContent]:
+        """Returns the contents that can be read now."""
         found = {}
         for path, entry in wanted:
             self._look()
