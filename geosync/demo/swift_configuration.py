@@ -112,6 +112,16 @@ def keystone_filters(authtoken_options: Options) -> Sections:
     }
 
 
+# Of the proxies where there are several regions: without it each request that touches a region
+# which hangs takes ten seconds, as nothing is put aside after errors here.
+_PATIENCE: Options = {
+    "node_timeout": "2",
+    "recoverable_node_timeout": "1",
+    "concurrent_gets": "true",
+    "concurrency_timeout": "0.3",
+}
+
+
 def write_configuration(directory: str, layout: SwiftLayout, auth_filters: Sections) -> None:
     """Writes swift.conf and one paste file per server; replaces what was there."""
     os.makedirs(configuration_directory(directory), exist_ok=True)
@@ -121,7 +131,8 @@ def write_configuration(directory: str, layout: SwiftLayout, auth_filters: Secti
     for server in server_names(layout.region_count):
         kind, region = server.split("-")
         if kind == "proxy":
-            _write(directory, server, _proxy_sections(directory, auth_filters))
+            patience = _PATIENCE if layout.region_count > 1 else {}
+            _write(directory, server, _proxy_sections(directory, auth_filters, patience))
         else:
             _write(directory, server, _storage_sections(directory, kind, region))
 
@@ -130,7 +141,7 @@ def _layout_path(directory: str) -> str:
     return os.path.join(directory, "layout.json")
 
 
-def _proxy_sections(directory: str, auth_filters: Sections) -> Sections:
+def _proxy_sections(directory: str, auth_filters: Sections, patience: Options) -> Sections:
     before = ["catch_errors", "gatekeeper", "healthcheck", "cache", "listing_formats", "bulk"]
     after = ["copy", "container_quotas", "account_quotas", "slo"]
     filters: Sections = {
@@ -146,6 +157,7 @@ def _proxy_sections(directory: str, auth_filters: Sections) -> Sections:
             "account_autocreate": "true",
             # A storage server that was stopped and started again is asked again at once.
             "error_suppression_interval": "0",
+            **patience,
         },
     } | {f"filter:{name}": options for name, options in filters.items()}
 
