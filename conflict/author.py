@@ -242,6 +242,17 @@ class Author:
                 is_last_name = self._is_last_name(claim)
                 self._delete(claim, claim.content_dots, NOTHING, is_last_name=is_last_name)
 
+    def keep_name(self, claim: Claim, parent: NodeId, name: bytes) -> None:
+        """Writes once more where a link is, in place of the places that its claim names.
+
+        Other names of the file that came back for an edit are left as they are.
+        """
+        self._place(claim, parent, name)
+
+    def keep_content(self, claim: Claim, content: Content, attributes: AttributeChanges) -> Dot:
+        """Writes once more what a file holds, as `keep_name`; returns the new version."""
+        return self._put(claim, content, attributes, claim.content_dots)
+
     def declare(self, topic: Topic, body: bytes) -> Dot:
         """Tells all sites something that changes no tree; returns the declaration's dot."""
         dot, stamp = self._next()

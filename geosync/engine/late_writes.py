@@ -67,7 +67,8 @@ class Fencing:
         if site.role not in (PRIMARY, DEMOTING):
             return set()
         author = author_of(site)
-        written = write_again(author, site.journal.nodes, arrivals.before)
+        known = succession_of(site.journal)
+        written = write_again(author, site.journal.nodes, arrivals.before, known.is_late)
         self._adopt(arrivals.before, written)
         save_written(site, author)
         return author.touched
