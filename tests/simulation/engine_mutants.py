@@ -6,6 +6,8 @@ it: the engine then works on a disk that does not do what the interface promises
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -13,12 +15,15 @@ import pytest
 
 from conflict.author import Author
 from conflict.content import Content
+from conflict.joining import Beside, Known, Recognition
 from conflict.node import Location
 from conflict.observation import Attributes, DirectoryListing
 from conflict.operations import AttributeChanges, Transaction
 from conflict.rendering import Claim
-from conflict.synced import EntryId
+from conflict.synced import EntryId, Path, entry_at_path
 from conflict.version import VersionVector
+from geosync.assembly import journal_of_root
+from geosync.clock import Clock
 from geosync.disk.interface import (
     EntryUnreadable,
     EntryVanished,
@@ -28,11 +33,14 @@ from geosync.disk.interface import (
     Retired,
     Staged,
 )
-from geosync.engine import engine, receiving, recovery
+from geosync.engine import batch, capturing, engine, receiving, recovery
 from geosync.engine.applying import Applier
+from geosync.engine.authoring import author_of, save_written
 from geosync.engine.capturing import Capturer
 from geosync.engine.engine import Engine
 from geosync.engine.fetching import ContentUnavailable, Fetcher
+from geosync.engine.joining import Joining
+from geosync.engine.membership import Identity, Randomness
 from geosync.engine.mirroring import Mirror
 from geosync.engine.publishing import Publisher
 from geosync.engine.receiving import Receiver
@@ -41,12 +49,15 @@ from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
 from geosync.journal.journal import Intent, Journal, RetiredFile
 from geosync.journal.log import ActorLog
-from tests.simulation import simulated_disk
+from tests.simulation import simulated_disk, simulated_site
+from tests.simulation.mortality import MortalStore
 from tests.simulation.simulated_disk import SimulatedDisk, SimulatedReader
 from tests.simulation.simulated_stage import TRASH
-from transport.errors import StoreUnavailable
+from tests.support.history import tree_of
+from transport.errors import ObjectCollision, StoreUnavailable
 from transport.hashing import VolumeHasher
 from transport.object_names import segment_name
+from transport.object_store import ObjectStore
 from transport.pack import ChunkLocation, read_chunk
 from transport.segment import ExpectedSegment, Segment, decode_segment
 
@@ -523,3 +534,82 @@ def the_logical_clock_is_not_kept(patch: pytest.MonkeyPatch) -> None:
 @mutant("the root is not checked")
 def the_root_is_not_checked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SimulatedDisk, "check_root", lambda _: None)
+
+
+# Incarnations
+
+
+@mutant("another body under a name of ours is taken for ours")
+def another_body_under_a_name_of_ours_is_taken_for_ours(patch: pytest.MonkeyPatch) -> None:
+    put_once = MortalStore.put_once
+
+    def careless(self: MortalStore, name: str, body: bytes) -> None:
+        with contextlib.suppress(ObjectCollision):
+            put_once(self, name, body)
+
+    patch.setattr(MortalStore, "put_once", careless)
+    patch.setattr(engine, "is_log_ours", lambda _: True)
+    patch.setattr(receiving, "require_own", lambda *_: None)
+
+
+@mutant("a fresh journal is the actor that the site was before")
+def a_fresh_journal_is_the_actor_that_the_site_was_before(patch: pytest.MonkeyPatch) -> None:
+    identify = simulated_site.identify
+
+    def again(
+        journal: Journal,
+        store: ObjectStore,
+        clock: Clock,
+        names: tuple[str, str],
+        randomness: Randomness,
+    ) -> Identity:
+        same = hashlib.sha256(names[1].encode()).digest()[:16]
+        return identify(journal, store, clock, names, replace(randomness, actor=same))
+
+    patch.setattr(simulated_site, "identify", again)
+
+
+@mutant("journal and directory of different moments go together")
+def journal_and_directory_of_different_moments_go_together(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(journal_of_root, "is_same_generation", lambda *_: True)
+
+
+@mutant("changes leave no new generation")
+def changes_leave_no_new_generation(patch: pytest.MonkeyPatch) -> None:
+    for module in (batch, capturing, recovery):
+        patch.setattr(module, "begin_generation", lambda _: None)
+
+
+@mutant("an old file is new to a site that joins")
+def an_old_file_is_new_to_a_site_that_joins(patch: pytest.MonkeyPatch) -> None:
+    file = Recognition.file
+
+    def forgetful(self: Recognition, path: Path, content: Content) -> Known | Beside | None:
+        found = file(self, path, content)
+        wanted = self._wanted(path).content
+        is_present = wanted is not None and wanted.digest == content.digest
+        return found if is_present else None
+
+    patch.setattr(Recognition, "file", forgetful)
+
+
+@mutant("what a site lacks when it joins counts as deleted")
+def what_a_site_lacks_when_it_joins_counts_as_deleted(patch: pytest.MonkeyPatch) -> None:
+    finish = Joining.finish
+
+    def infer(self: Joining) -> None:
+        site, author = self._site, author_of(self._site)
+        for path, rendered in tree_of(site.journal.nodes).items():
+            is_there = entry_at_path(site.journal.synced, path) is not None
+            if not is_there and not rendered.is_directory:
+                author.delete(rendered.claims, is_last_name=True)
+        with site.journal.transaction():
+            save_written(site, author)
+        finish(self)
+
+    patch.setattr(Joining, "finish", infer)
+
+
+@mutant("what only an earlier journal knew is not rescued")
+def what_only_an_earlier_journal_knew_is_not_rescued(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(engine, "rescue", lambda *_: None)

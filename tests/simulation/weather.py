@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 
 from geosync.checkpoint_pace import CheckpointPace
+from geosync.collection_pace import CollectionPace
 from geosync.engine import (
     batch,
     capturing,
@@ -72,6 +73,7 @@ class Weather:
     lost_hint_rate: float = 0.0
     incidents: dict[str, float] = field(default_factory=dict)  # see tests.simulation.incidents
     checkpoint_pace: CheckpointPace = field(default_factory=CheckpointPace)
+    collection_pace: CollectionPace = field(default_factory=CollectionPace)
     is_begun_together: bool = False  # the first two sites create the volume at one moment
     features: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()  # that are small
