@@ -312,17 +312,25 @@ class Engine:
         """Approves or rejects what a brake holds, at any site; the next cycles do it.
 
         Raises:
-            OperatorError: there is no such brake, or it was decided before.
+            OperatorError: there is no such brake, it was decided before, or this is no site at
+                which that can be decided.
         """
-        require_deciding(self.site.role)
+        role = self.site.role
         brake = find_brake(self.site.journal, self.site.name, name)
         held = own_brake(self.site.journal, brake.dot)
         if held is None or held.is_ours:
+            if not role.may_publish:  # a standby tells of a decision, and changes nothing by it
+                require_deciding(role)
             decide(self.site, brake, verdict)
             self._heed_verdicts()
-        else:
+            return brake
+        if verdict is Verdict.REJECTED:
+            require_deciding(role)
+        if role.may_publish:
             self._note(self._foreign.decide(held, verdict), operations=1)
-            self._heed_foreign()
+        else:
+            self._foreign.let_go_here(held)
+        self._heed_foreign()
         return brake
 
     def takes_writes(self) -> bool:

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from conflict.brakes import NO_BRAKES, BrakeKind
+from geosync.configuration import Mode
 from geosync.engine.brake_verdicts import KnownBrake
+from geosync.errors import OperatorError
 from tests.support.disk_tree import disk_tree
 from tests.support.local_sites import LocalSite, local_sites, run, settle
 from transport.brake_record import Verdict
@@ -173,3 +175,27 @@ def test_a_held_file_that_somebody_writes_again_leaves_the_brake(sites: Three) -
         assert _files(site)[_name(3)] == b"edited 3"
         assert len(_files(site)) == FILES
         assert site.engine.brakes() == []
+
+
+def test_a_replica_holds_as_well_and_its_operator_may_approve_for_it_alone() -> None:
+    """A rejection writes to the volume, which a replica never does."""
+    with local_sites(MemoryStore(), "careless", "copy") as (careless, copy):
+        for site in (careless, copy):
+            site.close()
+        careless.brake_limits, copy.mode = NO_BRAKES, Mode.REPLICA
+        careless.open()
+        for number in range(FILES):
+            careless.write(_name(number), b"first %d" % number)
+        settle(careless)
+        copy.open()
+        settle(careless, copy)
+        _empty(careless)
+        run(careless, copy)
+        assert _files(copy) == _expected()
+        name = _only_brake(copy).name
+        with pytest.raises(OperatorError, match="is a replica"):
+            copy.engine.decide_brake(name, Verdict.REJECTED)
+        copy.engine.decide_brake(name, Verdict.APPROVED)
+        settle(careless, copy)
+        assert disk_tree(copy.root) == {}
+        assert copy.problems() == {}
