@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from typing import Final
 
 from conflict.errors import MalformedValueError
+from conflict.version import ActorId
 from geosync.engine.checkpoint_records import CheckpointLoading
 from geosync.engine.checkpoint_source import listed, read_manifest, stored_part
+from geosync.engine.cuts import CutWatch
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
 from transport.checkpoint import Manifest, decode_part
@@ -32,8 +35,9 @@ class CheckpointJoining:
         parts_read: of that one.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, cuts: CutWatch) -> None:
         self._site = site
+        self._cuts = cuts
         self._directory = os.path.join(site.state_dir, _DIRECTORY)
         self._refused: set[tuple[bytes, int]] = set()
         self._intact: set[bytes] = set()  # paths of parts that were looked at by this process
@@ -84,6 +88,7 @@ class CheckpointJoining:
     def _better(self) -> Manifest | None:
         """Returns the checkpoint that goes farthest, if it goes farther than we have read."""
         best: Manifest | None = None
+        begins_at = self._cuts.begins_at()
         for actor, number, _ in listed(self._site):
             if (actor, number) in self._refused:
                 continue
@@ -92,13 +97,23 @@ class CheckpointJoining:
             except (ObjectNotVisible, CorruptObject) as error:
                 _log.warning("checkpoint_passed_over", actor=actor.hex(), reason=str(error))
                 continue
-            if self._goes_farther(found) and (best is None or _reach(found) > _reach(best)):
+            is_useful = self._goes_farther(found) and _leads_to(found, begins_at)
+            if is_useful and (best is None or _reach(found) > _reach(best)):
                 best = found
         return best
 
     def _goes_farther(self, manifest: Manifest) -> bool:
+        """Tells whether it has all that was read here, and more."""
         known = {log.actor: log.next_sequence for log in self._site.journal.log.actors()}
-        return any(log.next_sequence > known.get(log.actor, 0) for log in manifest.logs)
+        known.pop(self._site.actor, None)
+        told = {log.actor: log.next_sequence for log in manifest.logs}
+        own = self._site.journal.log.received().counter_of(self._site.actor)
+        received = manifest.received.join({self._site.actor: own} if own else {})
+        return (
+            any(told[actor] > known.get(actor, 0) for actor in told)
+            and all(told.get(actor, 0) >= sequence for actor, sequence in known.items())
+            and received.covers(self._site.journal.log.received())
+        )
 
     def _fetch(self, manifest: Manifest) -> bool:
         """Brings some parts; returns whether all are there."""
@@ -164,6 +179,12 @@ class CheckpointJoining:
     def _path(self, manifest: Manifest, index: int) -> bytes:
         name = f"{manifest.actor.hex()}-{manifest.number:012x}-{index:08x}"
         return os.path.join(self._directory, name.encode())
+
+
+def _leads_to(manifest: Manifest, begins_at: Mapping[ActorId, int]) -> bool:
+    """Tells whether the logs can be read on from there: they may be cut short by now."""
+    told = {log.actor: log.next_sequence for log in manifest.logs}
+    return all(told.get(actor, 0) >= sequence for actor, sequence in begins_at.items())
 
 
 def _reach(manifest: Manifest) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from conflict.checkpointing import Checkpointing, CheckpointKnown, CheckpointSta
 from conflict.operations import Topic
 from conflict.version import ActorId
 from geosync.engine.site import Site
-from geosync.engine.stability import live_actors
+from geosync.engine.stability import live_actors, stable
 from transport.checkpoint_statement import decode_checkpoint_statement
 
 
@@ -23,10 +23,19 @@ def checkpointing(site: Site) -> Checkpointing:
 
 
 def confirmed_checkpoints(site: Site, known: Checkpointing) -> list[CheckpointKnown]:
-    """Returns the checkpoints that count, oldest first."""
+    """Returns the checkpoints that count, oldest first.
+
+    One from which a log can't be read on any more does not: it was begun before its writer had
+    heard that the log would be cut.
+    """
+    begins = known.released(stable(site))
     sites = {log.actor: log.site for log in site.journal.log.actors()}
 
     def site_of(actor: ActorId) -> str:
         return sites.get(actor, "") or actor.hex()
 
-    return known.confirmed(site_of, live_actors(site))
+    return [
+        each
+        for each in known.confirmed(site_of, live_actors(site))
+        if all(each.written.covered.get(actor, 0) >= n for actor, n in begins.items())
+    ]

@@ -6,6 +6,7 @@ gone; nothing is inferred from absence.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from conflict.version import ActorId
@@ -75,6 +76,15 @@ class CutWatch:
                 f"{gap}: this site was away, or unknown to the others, while checkpoints took the"
                 " place of what it missed"
             )
+
+    def begins_at(self) -> Mapping[ActorId, int]:
+        """Returns with which segment logs begin, where they were cut.
+
+        Raises:
+            StoreUnavailable, StoreRefused: see ObjectStore.
+        """
+        self._look_for_new_cuts()
+        return self._begins_at
 
     def gap(self) -> str | None:
         """Tells of a log that begins after where it was read, if there is one.

@@ -34,8 +34,8 @@ class Joining:
         self._site = site
         self.is_under_way = site.journal.setting(JOINING) == b"1"
         self.is_receiving = self.is_under_way
-        self.checkpoint = CheckpointJoining(site)
         self._cuts = CutWatch(site)
+        self.checkpoint = CheckpointJoining(site, self._cuts)
         self._looked_at: VersionVector | None = None
         self.is_stuck = False
 

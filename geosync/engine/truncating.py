@@ -46,10 +46,10 @@ class Truncating:
         known = checkpointing(site)
         if not known.written:
             return False
-        confirmed = confirmed_checkpoints(site, known)
-        if len(confirmed) >= KEPT_COUNT and self._release(known, confirmed[-KEPT_COUNT]):
-            return True  # the log goes back to the older of them, should the other one be lost
         certain = stable(site)
+        confirmed = confirmed_checkpoints(site, known)
+        if self._release(known, confirmed[-KEPT_COUNT:]):
+            return True
         gone = known.released(certain)
         has_more = self._cut(gone.get(site.actor, 0))
         self._trim(gone)
@@ -59,10 +59,12 @@ class Truncating:
                 site.journal.declarations.forget(obsolete)
         return has_more
 
-    def _release(self, known: Checkpointing, checkpoint: CheckpointKnown) -> bool:
-        """Says that the segments go which the checkpoint covers, if there are any."""
+    def _release(self, known: Checkpointing, kept: list[CheckpointKnown]) -> bool:
+        """Says that the segments go which all of these cover, if there are any."""
         actor = self._site.actor
-        sequence = checkpoint.written.covered.get(actor, 0)
+        if len(kept) < KEPT_COUNT:
+            return False
+        sequence = min(checkpoint.written.covered.get(actor, 0) for checkpoint in kept)
         if sequence <= known.released().get(actor, 0):
             return False
         log = self._site.journal.log.actor(actor)
