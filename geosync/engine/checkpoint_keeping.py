@@ -29,6 +29,7 @@ from geosync.engine.site import Site
 from geosync.engine.stability import live_actors
 from geosync.engine.truncating import Truncating
 from geosync.event_log import event_logger
+from geosync.journal.log import ActorLog
 from transport.errors import CorruptObject, ObjectNotVisible
 from transport.wire_errors import OversizeObjectError
 
@@ -90,7 +91,7 @@ class CheckpointKeeping:
             complete_history(self._site)
             self._is_prepared = True
         known = checkpointing(self._site)
-        live = live_actors(self._site)
+        live = self._speakers()
         self._is_at_work = True
         to_confirm = self._to_confirm(known, live)
         if to_confirm is not None:
@@ -161,6 +162,13 @@ class CheckpointKeeping:
         with self._site.journal.transaction():
             self._site.report(_SUBJECT, text)
 
+    def _speakers(self) -> set[ActorId]:
+        """Returns one actor for each site: of its incarnations that which was heard last."""
+        live, own = live_actors(self._site), self._site.actor
+        logs = [log for log in self._site.journal.log.actors() if log.actor in live]
+        of_site = {log.site or log.actor.hex(): log.actor for log in sorted(logs, key=_heard)}
+        return set(of_site.values()) - {of_site.get(self._site.name, own)} | {own}
+
     def _to_confirm(self, known: Checkpointing, live: set[ActorId]) -> CheckpointKnown | None:
         """Returns the newest checkpoint if it waits for our confirmation."""
         newest = known.newest()
@@ -212,3 +220,7 @@ class CheckpointKeeping:
             self._due_since_s = now_s
         last = newest.writer if newest is not None else None
         return now_s >= self._due_since_s + rank(self._site.actor, live, last) * TURN_S
+
+
+def _heard(log: ActorLog) -> tuple[int, int]:
+    return log.heard_at_ms, log.next_sequence
