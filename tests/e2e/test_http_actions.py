@@ -7,7 +7,7 @@ import json
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -337,12 +337,15 @@ def test_the_description_names_exactly_what_is_served(pair: tuple[Served, Served
         assert operation["responses"]["200"]
 
 
-def test_a_daemon_with_open_streams_ends_at_once(tmp_path: Path) -> None:
+def test_a_daemon_ends_at_once_whoever_listens_or_waits(tmp_path: Path) -> None:
     site = RealSite(tmp_path / "bari", "bari", directory_store(tmp_path / "s"), listen=LISTEN)
     try:
         site.start()
-        with _events(_served(site)) as events:
+        served = _served(site)
+        waiting = http.client.HTTPConnection(served.address, timeout=TIMEOUT_S)
+        with _events(served) as events, closing(waiting):
             next(events)
+            waiting.request("GET", f"/v1/wait?token=1.{'ab' * 16}-7&timeout=60")
             assert site.stop() == 0
     finally:
         site.kill()

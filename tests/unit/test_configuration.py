@@ -401,3 +401,16 @@ def test_what_is_wrong_with_endpoints_is_told_at_once() -> None:
 
 def test_endpoints_must_be_tables() -> None:
     assert "array of tables" in str(_problems(swift={"endpoint": "https://x"}))
+
+
+@pytest.mark.parametrize("names", [[], ["files.example.org"], ["a", "B-2.example"]])
+def test_names_of_the_http_server_are_host_names_and_survive_writing(names):
+    configuration = parse_configuration(MINIMAL | {"http": {"names": names}}, "f")
+    assert configuration.http_names == tuple(names)
+    written = tomllib.loads(default_configuration_text(configuration))
+    assert parse_configuration(written, "f") == configuration
+
+
+@pytest.mark.parametrize("names", ["a", [1], ["a:80"], [""], ["http://a"], ["ü"], None])
+def test_other_names_of_the_http_server_are_refused(names):
+    assert list(_problems(http={"names": names})) == ["[http] names"]
