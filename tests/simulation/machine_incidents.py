@@ -25,7 +25,11 @@ def _any_known(world: World, fate: random.Random) -> SimulatedSite | None:
 
 
 def _backed_up(world: World, fate: random.Random) -> tuple[SimulatedSite, Backup] | None:
-    found = [(site, backup) for site in _known(world) for backup in site.backups]
+    """Returns one of all backups; makes the first one, for another time, when there is none."""
+    known = _known(world)
+    found = [(site, backup) for site in known for backup in site.backups]
+    if known and not found:
+        fate.choice(known).back_up()
     return fate.choice(found) if found else None
 
 
