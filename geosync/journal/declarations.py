@@ -56,12 +56,13 @@ class JournalDeclarations:
         )
 
     def of_topic(self, topic: Topic) -> list[Declaration]:
-        """Returns the declarations of one topic, in the order of their stamps."""
+        """Returns the declarations of one topic, in the order of the times in their stamps."""
         rows = self._connection.execute(
             "SELECT record, received FROM declaration WHERE topic = ?", (topic,)
         )
         found = [_unpacked(record, received) for record, received in rows]
-        return sorted(found, key=lambda declaration: declaration.operation.stamp)
+        # An epoch says nothing here: a standby that knows of the primary's writes after it.
+        return sorted(found, key=lambda each: (each.operation.stamp.ticks, each.operation.dot))
 
     def all(self) -> list[Declaration]:
         """Returns all declarations, in the order of their dots."""
