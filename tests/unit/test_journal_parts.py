@@ -64,9 +64,10 @@ def _entry(number: int) -> SyncedEntry:
 # Declarations
 
 
-def test_declarations_come_back_by_topic_in_the_order_of_their_stamps(journal: Journal) -> None:
-    late = Declare(Dot(CNAF, 1), Stamp(1, 5, CNAF), Topic.EPOCH, b"late")
-    early = Declare(Dot(BARI, 4), Stamp(0, 9, BARI), Topic.EPOCH, b"early")
+def test_declarations_come_back_by_topic_in_the_order_of_their_times(journal: Journal) -> None:
+    """A primary's epoch is higher than a standby's, whatever came first."""
+    late = Declare(Dot(CNAF, 1), Stamp(0, 9, CNAF), Topic.EPOCH, b"late")
+    early = Declare(Dot(BARI, 4), Stamp(1, 5, BARI), Topic.EPOCH, b"early")
     other = Declare(Dot(BARI, 5), Stamp(0, 10, BARI), Topic.BRAKE, b"other")
     seen = VersionVector({BARI: 3, CNAF: 1})
     with journal.transaction():
