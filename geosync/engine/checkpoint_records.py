@@ -9,7 +9,6 @@ from conflict.errors import MalformedValueError
 from conflict.merged_tree import DirectoryMove, MergedTree
 from conflict.node import NodeState
 from conflict.operations import ROOT, dot_of
-from conflict.stamp import Stamp
 from conflict.version import Dot, VersionVector
 from geosync.engine.site import Site
 from geosync.journal.declarations import Declaration
@@ -77,7 +76,8 @@ class CheckpointLoading:
         self._manifest = manifest
         self._received: VersionVector = manifest.received
         self._last: tuple[Section, bytes] = (Section.NODES, b"")
-        self._highest = Stamp(0, 0, site.actor)
+        self._now_ms = site.now_ms()
+        self._clock = site.hybrid_clock()
         journal = site.journal
         journal.nodes.clear()
         journal.history.clear()
@@ -119,7 +119,7 @@ class CheckpointLoading:
         Raises:
             MalformedValueError: the nodes do not make a tree.
         """
-        journal, now_ms = self._site.journal, self._site.now_ms()
+        journal = self._site.journal
         check_whole(journal.nodes, journal.nodes.all_identities())
         for log in self._manifest.logs:
             journal.log.save_actor(
@@ -132,11 +132,10 @@ class CheckpointLoading:
                     log.knows,
                     log.applied,
                     log.segment_at_ms,
-                    heard_at_ms=max(0, now_ms),
+                    heard_at_ms=max(0, self._now_ms),
                 )
             )
-        clock = self._site.hybrid_clock().observe(now_ms, self._highest)
-        self._site.save_hybrid_clock(clock)
+        self._site.save_hybrid_clock(self._clock)
         tree = MergedTree(journal.nodes)
         own = journal.log.outbox(_WHOLE_OUTBOX_SIZE_BYTES)
         for operation in (each for transaction in own for each in transaction):
@@ -161,7 +160,8 @@ class CheckpointLoading:
         for dot in dots:
             self._check_known(dot)
         stamps += [version.stamp for version in state.versions.values()]
-        self._highest = max([self._highest, *stamps], key=lambda stamp: stamp.ticks)
+        for stamp in stamps:
+            self._clock = self._clock.observe(self._now_ms, stamp)
         restore(self._site.journal.nodes, state)
 
     def _check_known(self, dot: Dot) -> None:
