@@ -173,8 +173,9 @@ def test_an_address_that_others_reach_is_announced_loudly(tmp_path: Path) -> Non
     store = directory_store(tmp_path / "store")
     site = RealSite(tmp_path / "bari", "bari", store, listen="0.0.0.0:0")
     try:
-        site.start()
-        assert "level=warning event=http_open_to_the_network" in site.log_text()
+        site.spawn()
+        loud = "level=warning event=http_open_to_the_network"
+        await_condition(lambda: loud in site.log_text(), "it is announced")
     finally:
         site.kill()
 
@@ -209,7 +210,7 @@ def test_lags_are_told_while_a_site_or_the_store_is_gone_and_are_over_when_it_is
         assert (code, "behind" in line) == (2, True)
         os.rename(tmp_path / "away", tmp_path / "store")
         await_condition(lambda: ask(address, "/ready?max_lag=1").status == 200, "it is ready again")
-        rome.start()
+        rome.spawn()
         await_condition(lambda: peer_lag_s() == 0, "the other site has caught up")
     finally:
         bari.kill()
