@@ -103,7 +103,8 @@ class _Pass:
             if error is not None:
                 say(f"not in sync: {error}")
                 return ExitCode.FAILED
-            if self._engine.is_settled() and not self._engine.owes_acknowledgement():
+            is_settled = self._engine.is_settled() and not self._engine.owes_acknowledgement()
+            if is_settled and not cycle.has_more:  # a checkpoint may be half written
                 return _done(len(self._engine.conflicts()), len(self._engine.brakes()))
             now_s = self._clock.monotonic_s()
             last_work_s = now_s if cycle.did_work else last_work_s
