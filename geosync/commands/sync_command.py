@@ -110,7 +110,7 @@ class _Pass:
             last_work_s = now_s if cycle.did_work else last_work_s
             if self._deadline.is_over() or now_s - last_work_s > NO_PROGRESS_S_MAX:
                 return self._gave_up()
-            if not cycle.did_work:
+            if not (cycle.did_work or cycle.has_more):
                 self._clock.wait(Event(), PAUSE_S)
 
     def _gave_up(self) -> ExitCode:
