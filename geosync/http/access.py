@@ -131,8 +131,11 @@ class Gate:
     def _check_host(self, request: Request) -> None:
         """A foreign name that leads here is how a web site gets at a server on loopback.
 
-        Addresses are no names, so nobody else can make them lead here.
+        Addresses are no names, so nobody else can make them lead here. No browser leaves the
+        header out; health checks in HTTP/1.0 do.
         """
+        if "host" not in request.headers:
+            return
         host = _host_of(request.header("host"))
         if host.lower() in self._names or _is_address(host):
             return

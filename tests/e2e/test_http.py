@@ -95,6 +95,13 @@ def test_addresses_and_own_names_are_answered(address: str, host: str) -> None:
     assert ask(address, "/live", headers={"Host": host}).status == 200
 
 
+def test_a_health_check_in_http_1_0_is_answered_as_load_balancers_send_it(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port))) as balancer:
+        balancer.sendall(b"GET /live HTTP/1.0\r\n\r\n")
+        assert balancer.makefile("rb").read().endswith(b"\r\n\r\nlive\n")
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -75,6 +75,13 @@ def test_names_from_the_configuration_are_answered_in_any_case():
             gate.check(Request("GET", "/", headers={"host": host}))
 
 
+def test_a_health_check_without_a_host_is_answered_and_a_page_without_one_is_not():
+    gate = Gate("t", server_names([]))
+    gate.check(Request("GET", "/ready"))
+    with pytest.raises(RequestRefused):
+        gate.check(Request("GET", "/ready", headers={"origin": "http://evil.test"}))
+
+
 def test_a_page_that_was_followed_from_another_web_site_is_shown_and_no_more():
     gate = Gate("t", server_names([]))
     followed = {"host": "localhost", "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
