@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from geosync.reporting.brake_text import brake_json
+from geosync.reporting.conflict_text import decision_text
 from geosync.reporting.progress_text import progress_text
 from geosync.reporting.readiness import MAX_LAG_S, Readiness, readiness
 from geosync.reporting.status import DaemonStatus, OtherSite, Status
@@ -239,7 +240,7 @@ def _conflict_words(conflict: dict[str, Any]) -> Words:
         "loser": _version(loser),
         "loser_site": loser["site"] or "unknown",
         "kept_at": conflict["kept_at"] or "",
-        "policy": conflict["policy"],
+        "decision": decision_text(conflict),
     }
 
 

@@ -29,6 +29,7 @@ CONFLICT = {
     "path": HOSTILE,
     "kind": "content",
     "policy": HOSTILE,
+    "decided_by": HOSTILE,
     "winner": VERSION,
     "loser": VERSION,
     "kept_at": HOSTILE,
