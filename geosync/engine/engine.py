@@ -380,9 +380,15 @@ class Engine:
 
     def _join(self, cycle: Cycle) -> None:
         """Receives until there is nothing more, and only then looks at the disk."""
+        while self._join_further(cycle):
+            pass
+
+    def _join_further(self, cycle: Cycle) -> bool:
+        """Does a step of joining; tells whether the next one is short enough to follow."""
+        cycle.has_more = False
         if not self._joining.checkpoint.is_looked:
             self._on_disk(cycle, lambda: self._on_store(cycle, self._take_checkpoint))
-        elif not cycle.disk_error:
+        else:
             self._on_store(cycle, lambda: self._receive(cycle))
             is_at_end = cycle.store_error is None and not cycle.received and not cycle.has_more
             if is_at_end:
@@ -390,6 +396,7 @@ class Engine:
         is_waiting = cycle.store_error is not None or cycle.disk_error is not None
         is_waiting = is_waiting or self._joining.is_stuck
         cycle.has_more = self._joining.is_receiving and not is_waiting
+        return cycle.has_more and not cycle.received and self._joining.checkpoint.manifest is None
 
     def _end_receiving(self, cycle: Cycle) -> None:
         if self._joining.is_at_end():
