@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from conflict.collection import Condemn, Verdict, Verdicts, judge
 from conflict.node import NodeState, Version
 from conflict.operations import Topic
+from conflict.supply import Want
 from conflict.version import ActorId
 from geosync.engine.authoring import declare
 from geosync.engine.retiring import membership
@@ -22,8 +24,9 @@ from geosync.journal.collection import Doomed, PackUse
 from geosync.journal.journal import Journal
 from geosync.journal.nodes import shown_versions
 from transport.collection_record import PACKS_MAX, encode_verdict
-from transport.errors import StoreRefused
+from transport.errors import CorruptObject, StoreRefused
 from transport.object_names import PackName, packs_prefix, recognise
+from transport.supply_record import decode_supply
 
 TEND_EVERY_S: Final = 5.0
 NODES_AT_ONCE: Final = 2000
@@ -52,6 +55,37 @@ def actors_in_care(journal: Journal, own: ActorId) -> list[ActorId]:
         for actor in actors
         if actor == own or (actor not in live and state.owner_of(actor) == own)
     ]
+
+
+def uses_in_care(journal: Journal, own: ActorId, known: Verdicts) -> Iterator[PackUse]:
+    """Yields how much is needed of each pack in the care of a site, once all that is live is told.
+
+    Of a chunk that is in several packs, one of an actor that is at work is kept. Packs that
+    somebody looked into in vain count for nothing: what was stored in their place must stay.
+    """
+    state = membership(journal)
+    received = journal.log.received()
+    actors = [log.actor for log in journal.log.actors()]
+    retired = set(actors) - state.live(actors, received)
+    untrusted = {*known.forbidden, *packs_tried_in_vain(journal)}
+    for actor in retired:
+        untrusted.update(journal.collection.packs_of(packs_prefix(actor)))
+    for actor in actors_in_care(journal, own):
+        is_retired = actor in retired
+        yield from journal.collection.uses(
+            packs_prefix(actor), untrusted, is_any_other_better=is_retired
+        )
+
+
+def packs_tried_in_vain(journal: Journal) -> set[str]:
+    """Returns the packs in which somebody did not find what was said to be in them."""
+    tried: set[str] = set()
+    for declaration in journal.declarations.of_topic(Topic.SUPPLY):
+        with suppress(CorruptObject):  # of a later version; the packs are found in vain again
+            statement = decode_supply(declaration.operation.body)
+            if isinstance(statement, Want):
+                tried.update(pack for packs in statement.chunks.values() for pack in packs)
+    return tried
 
 
 def add_live(journal: Journal, versions: Iterable[Version]) -> None:
@@ -165,10 +199,9 @@ class Collector:
         chunks = self._site.journal.chunks
         waiting = set(chunks.packs_to_store())
         waiting.update(at.pack for at in chunks.unannounced_locations().values())
-        for actor in actors_in_care(self._site.journal, self._site.actor):
-            for use in self._site.journal.collection.uses(packs_prefix(actor), known.forbidden):
-                if use.pack not in waiting:
-                    yield use
+        for use in uses_in_care(self._site.journal, self._site.actor, known):
+            if use.pack not in waiting:
+                yield use
 
     def _orphans(self, known: Verdicts) -> Iterator[str]:
         """Yields packs in our care that are in the store, and of which no log tells."""

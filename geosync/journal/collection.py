@@ -14,11 +14,12 @@ from geosync.journal.records import unpack_version
 _NEEDED = """
 SELECT c.pack, count(*), sum(c.stored_size_bytes),
        sum(CASE WHEN l.digest IS NULL OR EXISTS (
-               SELECT 1 FROM chunk o WHERE o.digest = c.digest AND o.turn > c.turn
-               AND o.is_announced = 1 AND o.pack NOT IN (SELECT pack FROM temp.forbidden)
+               SELECT 1 FROM chunk o WHERE o.digest = c.digest AND (?3 OR o.pack > c.pack)
+               AND o.pack <> c.pack AND o.is_announced = 1
+               AND o.pack NOT IN (SELECT pack FROM temp.forbidden)
            ) THEN 0 ELSE c.stored_size_bytes END)
 FROM chunk c LEFT JOIN temp.live_chunk l ON l.digest = c.digest
-WHERE c.pack >= ? AND c.pack < ? GROUP BY c.pack
+WHERE c.pack >= ?1 AND c.pack < ?2 GROUP BY c.pack
 """
 
 
@@ -136,16 +137,28 @@ class JournalCollection:
             "INSERT OR IGNORE INTO temp.live_chunk VALUES (?)", [(each,) for each in digests]
         )
 
-    def uses(self, prefix: str, forbidden: Collection[str]) -> list[PackUse]:
+    def packs_of(self, prefix: str) -> list[str]:
+        """Returns the packs whose names begin so and that are known to hold anything, sorted."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT pack FROM chunk WHERE pack >= ? AND pack < ? ORDER BY pack",
+            (prefix, prefix + "~"),
+        )
+        return [pack for (pack,) in rows]
+
+    def uses(
+        self, prefix: str, forbidden: Collection[str], *, is_any_other_better: bool
+    ) -> list[PackUse]:
         """Returns how much is needed of each pack whose name begins so, sorted by name.
 
-        A chunk is not needed where a later place of it is known; places in `forbidden` don't count.
+        A chunk is not needed where a better place of it is known: in a pack with a higher name,
+        or in any other one. Places in `forbidden` don't count. All owners must agree on what is
+        better; each would otherwise leave the chunk to the other, and take it back, for ever.
         """
         self._connection.execute("DELETE FROM temp.forbidden")
         self._connection.executemany(
             "INSERT INTO temp.forbidden VALUES (?)", [(pack,) for pack in sorted(forbidden)]
         )
-        rows = self._connection.execute(_NEEDED, (prefix, prefix + "~"))
+        rows = self._connection.execute(_NEEDED, (prefix, prefix + "~", is_any_other_better))
         return [PackUse(*row) for row in rows]
 
     def live_chunks_in(self, pack: str) -> list[bytes]:

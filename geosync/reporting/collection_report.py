@@ -6,14 +6,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from conflict.version import ActorId, Dot, VersionVector
-from geosync.engine.collecting import actors_in_care, add_live
+from geosync.engine.collecting import add_live, uses_in_care
 from geosync.engine.retiring import membership
 from geosync.engine.reuse import verdicts
-from geosync.journal.collection import PackUse
 from geosync.journal.journal import Journal
 from geosync.journal.nodes import shown_versions
 from geosync.terminal import human_duration, human_size
-from transport.object_names import packs_prefix
 from transport.operation_codec import decode_vector
 
 JsonObject = dict[str, object]
@@ -47,9 +45,7 @@ def collection_report(journal: Journal, kept_s: int) -> CollectionReport:
         if not state.is_directory:
             add_live(journal, shown_versions(state))
     add_live(journal, journal.collection.all_replaced())
-    uses: list[PackUse] = []
-    for actor in actors_in_care(journal, own):
-        uses += journal.collection.uses(packs_prefix(actor), known.forbidden)
+    uses = list(uses_in_care(journal, own, known))
     waiting = known.waiting(own)
     doomed = journal.collection.doomed()
     coming = [each for each in doomed if not each.deletions]
