@@ -15,10 +15,13 @@ from conflict.observation import DiskEntry, DiskKind
 from conflict.operations import ROOT
 from geosync.disk.interface import (
     PRIVATE_DIRECTORY,
+    Applied,
+    DiskError,
     EntryBusy,
     EntryUnreadable,
     EntryVanished,
     Expected,
+    RelativePath,
 )
 from geosync.engine.authoring import author_of, save_written
 from geosync.engine.intake import Intake
@@ -26,6 +29,7 @@ from geosync.engine.mirroring import MIRROR
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.event_log import event_logger
+from geosync.terminal import display_name
 
 _PARKED = b"parked"
 _log = event_logger(__name__)
@@ -36,18 +40,21 @@ def rescue(site: Site, spool: Spool, recognition: Recognition) -> None:
 
     Raises:
         OSError: the state directory can't be written.
-        EntryUnreadable: the private directory can't be read.
+        EntryUnreadable, EntryBusy: something could not be read or moved; the rest was done.
     """
     _bring_out_parked(site)
-    done = site.journal.mirrored()  # by a run that did not get to the end
+    done = site.journal.mirrored()  # by an attempt that did not get to the end
+    left: DiskError | None = None
     for path, entry in _files_below(site, (PRIVATE_DIRECTORY, MIRROR)):
         if joined(path) in done:
             continue
         intake = Intake(site, spool)
         try:
             found = intake.take(path, entry)
-        except (EntryBusy, EntryVanished, EntryUnreadable) as error:
-            _log.warning("conflict_copy_not_read", path=joined(path), reason=str(error))
+        except EntryVanished:
+            continue
+        except (EntryBusy, EntryUnreadable) as error:
+            left = left or error
             continue
         intake.finish_packs()
         with site.journal.transaction():
@@ -66,6 +73,8 @@ def rescue(site: Site, spool: Spool, recognition: Recognition) -> None:
             intake.commit()
             save_written(site, author)
         _log.warning("version_rescued", path=joined(path))
+    if left is not None:
+        raise left
 
 
 def _bring_out_parked(site: Site) -> None:
@@ -73,9 +82,21 @@ def _bring_out_parked(site: Site) -> None:
     parked = joined((PRIVATE_DIRECTORY, _PARKED))
     for entry in site.disk.list_directory(parked).entries:
         source = joined((PRIVATE_DIRECTORY, _PARKED, entry.name))
-        target = joined((b"found-" + entry.name,))
+        target = _free_name(site, b"found-" + entry.name)
         outcome = site.disk.move(source, target, Expected(entry.handle))
-        _log.warning("parked_brought_out", path=target, outcome=type(outcome).__name__)
+        if not isinstance(outcome, Applied):
+            raise EntryBusy(
+                f"can't bring out {display_name(source)}, which an earlier run left there:"
+                f" {outcome}",
+                "it could not be moved",
+            )
+        _log.warning("parked_brought_out", path=target)
+
+
+def _free_name(site: Site, name: bytes) -> RelativePath:
+    while site.disk.observe(joined((name,))) is not None:
+        name += b"~"
+    return joined((name,))
 
 
 def _files_below(

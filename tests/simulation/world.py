@@ -43,6 +43,7 @@ from transport.object_names import VOLUME_RECORD
 
 SETTLE_ROUNDS_MAX = 150
 IDLE_ROUNDS = 6
+LAST_STRIKE_RATE = 0.5
 TRASH_WATCHED_S = 70.0
 YEAR_S = 365 * 86_400
 EVERYTHING: dict[Path, bool] = {(): True}
@@ -152,6 +153,7 @@ class World:
         self._begin_faults()
         for _ in range(self.weather.step_count):
             self._step()
+        self._strike(LAST_STRIKE_RATE)  # no program touches what is set back just now
         self._calm_down()
         self._settle()
         check_at_rest(self)
@@ -189,9 +191,10 @@ class World:
         if self.weather.incidents:
             site.death_at_start.rate = self.weather.death_rate
 
-    def _strike(self) -> None:
+    def _strike(self, rate: float | None = None) -> None:
+        """Lets incidents happen, each at its rate, or all at this one."""
         for name, fate in self._incidents.items():
-            if fate.random() < self.weather.incidents[name]:
+            if fate.random() < (rate or self.weather.incidents[name]):
                 did = INCIDENTS[name](self, fate)
                 if did:
                     self.trace.add("world", name.replace(" ", "-"), did)

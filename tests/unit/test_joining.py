@@ -150,6 +150,23 @@ def test_a_conflict_copy_that_only_the_lost_journal_knew_is_rescued(sites: Three
     assert bari.read(b"docs/old") == b"second version"
 
 
+def test_a_conflict_copy_that_is_in_use_is_waited_for(sites: Three) -> None:
+    bari, cnaf, _ = sites
+    copy = b".geosync/conflicts/docs/old.gs-20260101T000000Z-0123abcd-17"
+    os.makedirs(cnaf.path(b".geosync/conflicts/docs"))
+    cnaf.write(copy, b"the last copy of it")
+    cnaf.close()
+    _forget(cnaf)
+    cnaf.open()
+    with open(cnaf.path(copy), "ab"):
+        run(cnaf, rounds=3)
+        assert b"disk" in {p.subject for p in cnaf.journal.problems()}
+        assert not cnaf.engine.is_settled()
+    settle(bari, cnaf)
+    (conflict,) = bari.engine.conflicts()
+    assert conflict.loser.content.size_bytes == len(b"the last copy of it")
+
+
 def test_a_journal_older_than_the_store_writes_nothing_more(
     sites: Three, store: MemoryStore
 ) -> None:
