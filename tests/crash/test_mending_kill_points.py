@@ -8,10 +8,10 @@ import random
 from geosync.engine.mending import Mending
 from geosync.verification.finding import Level
 from geosync.verification.repairs import mending_for
+from tests.support.damage import bodies, damage_unseen, kinds, lose, names, repair, verify
 from tests.support.kill_points import Killed, KillPoints
 from tests.support.local_sites import LocalSite, local_sites, run, settle
 from tests.support.recording_store import RecordingStore
-from tests.unit.test_verification import bodies, damage_unseen, kinds, lose, names, repair, verify
 from transport.memory_store import MemoryStore
 from transport.object_names import segment_name
 

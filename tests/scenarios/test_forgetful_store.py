@@ -7,15 +7,16 @@ import random
 import pytest
 
 from geosync.verification.finding import Level
+from tests.support.damage import bodies, flip, lose, names, repair, verify
 from tests.support.disk_tree import disk_tree
-from tests.support.local_sites import LocalSite, local_sites, settle
+from tests.support.local_sites import LocalSite, local_sites, run, settle
 from tests.support.recording_store import RecordingStore
-from tests.unit.test_supplying import LARGE, wait
-from tests.unit.test_verification import bodies, flip, lose, names, repair, verify
 from transport.errors import ObjectNotVisible, StoreUnavailable
 from transport.memory_store import MemoryStore
 
 STEPS = 60
+LARGE = 40_000  # more than travels in a segment
+ROUNDS = 240  # for long enough to miss something, to ask for it, and to have it supplied
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -36,7 +37,7 @@ def test_whatever_packs_are_lost_all_sites_get_all_that_one_of_them_has(seed: in
             _step(fate, store, sites)
         for site in sites:
             site.link.before = lambda *_: None
-        wait(*sites, for_s=2500)
+        run(*sites, rounds=ROUNDS)
         settle(*sites)
         trees = [disk_tree(site.root) for site in sites]
         assert trees[0] == trees[1] == trees[2]

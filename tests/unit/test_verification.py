@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -12,10 +11,11 @@ import pytest
 
 from geosync.configuration import parse_configuration
 from geosync.errors import OperatorError
-from geosync.verification.finding import Finding, Kind, Level
+from geosync.verification.finding import Kind, Level
 from geosync.verification.repairs import mending_for
 from geosync.verification.verification import Verification
 from tests.simulation.simulated_clock import SimulatedClock, SimulatedTime
+from tests.support.damage import bodies, damage_unseen, flip, kinds, lose, names, repair, verify
 from tests.support.local_sites import VOLUME, LocalSite, local_sites, run, settle
 from tests.support.recording_store import RecordingStore
 from transport.errors import StoreUnavailable
@@ -40,56 +40,6 @@ def sites(store: RecordingStore) -> Iterator[list[LocalSite]]:
         os.symlink(b"large", bari.path(b"link"))
         settle(*opened)
         yield opened
-
-
-def verify(site: LocalSite, *, is_deep: bool = False) -> list[Finding]:
-    configuration = parse_configuration(
-        {
-            "volume": VOLUME,
-            "site": site.name,
-            "root": os.fsdecode(site.root),
-            "state_dir": os.fsdecode(site.state_dir),
-        },
-        "a test",
-    )
-    verification = Verification(configuration, site.link, SimulatedClock(site.time), is_fast=True)
-    return list(verification.findings(is_deep=is_deep))
-
-
-def kinds(findings: list[Finding]) -> list[str]:
-    return [str(finding.kind) for finding in findings]
-
-
-def repair(site: LocalSite, findings: list[Finding], *others: LocalSite) -> None:
-    site.engine.mend(mending_for(findings))
-    for _ in range(60):
-        run(site, *others, rounds=1)
-        if not site.engine.mending().left:
-            settle(site, *others)
-            return
-    raise AssertionError(site.engine.mending())
-
-
-def damage_unseen(path: bytes, offset: int) -> None:
-    """Changes a byte as a failing disk does: neither size nor times tell (in memory only)."""
-    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
-        mapped[offset] ^= 1
-
-
-def bodies(store: RecordingStore) -> dict[str, bytes]:
-    memory = store.store
-    assert isinstance(memory, MemoryStore)
-    return memory._bodies
-
-
-def names(store: RecordingStore, prefix: str) -> list[str]:
-    return sorted(name for name in bodies(store) if name.startswith(prefix))
-
-
-def flip(store: RecordingStore, name: str, offset: int) -> None:
-    body = bytearray(bodies(store)[name])
-    body[offset] ^= 1
-    bodies(store)[name] = bytes(body)
 
 
 def test_a_sound_site_is_sound(sites: list[LocalSite]) -> None:
@@ -171,10 +121,6 @@ def test_a_hole_that_the_disk_has_filled_is_damage(sites: list[LocalSite]) -> No
 
 
 # The store
-
-
-def lose(store: RecordingStore, name: str) -> None:
-    del bodies(store)[name]
 
 
 def cut_short(store: RecordingStore, name: str) -> None:
