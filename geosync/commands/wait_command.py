@@ -40,9 +40,12 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     else:
         answer = {"is_done": False, "sites": []}
     answer["is_captured"] = captured["is_captured"]
+    answer["held_count"] = captured["held_count"]
     answer["waited_s"] = round(clock.monotonic_s() - began_s, 3)
     _tell(answer, captured, as_json=arguments.json)
-    return ExitCode.DONE if answer["is_done"] else ExitCode.TIMED_OUT
+    if not answer["is_done"]:
+        return ExitCode.TIMED_OUT
+    return ExitCode.NEEDS_PERSON if answer["held_count"] else ExitCode.DONE
 
 
 def _wait_for_token(
@@ -110,6 +113,9 @@ def _tell(answer: Answer, captured: Answer, *, as_json: bool) -> None:
     if answer["is_done"]:
         where = ", ".join(names) if names else "no other site, as none has joined yet"
         print(f"applied at {where}")
+        if answer["held_count"]:
+            held = f"{answer['held_count']} deletions or changes here"
+            say(f"{held} are held until you decide, and go nowhere: geosync brake list")
         return
     if not answer["is_captured"]:
         first = captured["waiting"][0] if captured["waiting"] else {"path": "", "reason": ""}

@@ -335,7 +335,7 @@ def _brakes(loop: ControlLoop, *, with_plan: bool) -> list[JsonObject]:
 def _progress(loop: ControlLoop) -> Progress:
     engine, cycle = loop.engine, loop.last_cycle
     barrier = own_operations(engine.site.journal, engine.site.name)
-    waiting = engine.waiting()
+    waiting, brakes = engine.waiting(), engine.brakes()
     is_captured = not engine.has_uncaptured() and not loop.is_root_lost
     is_settled = loop.is_settled()
     is_under_way = isinstance(cycle.store_error, OperationUnderWay)
@@ -356,7 +356,8 @@ def _progress(loop: ControlLoop) -> Progress:
                 {"path": each.path, "reason": each.reason} for each in waiting_paths(waiting)
             ],
             "conflicts": len(engine.conflicts()),
-            "brakes": len(engine.brakes()),
+            "brakes": len(brakes),
+            "held_count": sum(b.amount.count for b in brakes if b.is_here and b.is_capture),
         },
     )
 

@@ -81,6 +81,9 @@ def test_a_tree_that_is_removed_waits_visibly_and_is_brought_back_by_a_word_at_t
     assert f"BRAKE        {name} at bari" in status
     assert any(p["subject"] == f"brake {name}" for p in bari.status()["problems"])
     assert bari.run("sync").returncode == ExitCode.NEEDS_PERSON
+    waited = bari.run("wait", "--timeout", "60")
+    assert (waited.returncode, waited.stdout) == (ExitCode.NEEDS_PERSON, "applied at paris\n")
+    assert f"{FILES + 3} deletions or changes here are held" in waited.stderr
     assert "brake_engaged" in bari.log_text()
     answer = paris.must("brake", "reject", name)
     assert answer.startswith(f"rejected {name} at bari: the files are as they were")
