@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from conflict.brakes import NO_BRAKES, BrakeKind
+from conflict.brakes import NO_BRAKES, BrakeKind, BrakeLimits
 from geosync.configuration import Mode
 from geosync.engine.brake_verdicts import KnownBrake
 from geosync.errors import OperatorError
@@ -133,6 +133,7 @@ def test_replaced_files_are_held_and_rejected_ones_become_conflicts(sites: Three
     assert _files(here) == _files(there) == _expected()
     brake = _only_brake(there)
     assert brake.kind is BrakeKind.CHANGE
+    careless.engine.site.brake_limits = BrakeLimits()  # which don't hold what was decided
     there.engine.decide_brake(brake.name, Verdict.REJECTED)
     settle(*sites)
     for site in sites:
