@@ -16,7 +16,7 @@ from transport.memory_store import MemoryStore
 from transport.object_names import CheckpointName, recognise, segment_name
 
 OFTEN = CheckpointPace(operations=5)
-EVERY = int(os.environ.get("GEOSYNC_CHECKPOINT_KILLS_EVERY", "9"))
+EVERY = int(os.environ.get("GEOSYNC_CHECKPOINT_KILLS_EVERY", "29"))
 ROUNDS = 30
 
 
@@ -118,6 +118,7 @@ def _killed_while_joining(kill_before: int) -> bool:
         return was_killed
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("scenario", [_killed_while_keeping, _killed_while_joining])
 def test_a_kill_before_any_step_leaves_a_volume_that_works(scenario: object) -> None:
     assert callable(scenario)
