@@ -87,9 +87,11 @@ class JournalCollection:
     # Replaced versions
 
     def note_replaced(self, now_ms: int) -> None:
-        """Gives those that were just replaced their time."""
+        """Gives those that were just replaced their time, and those that a wrong clock put on."""
         self._connection.execute(
-            "UPDATE replaced SET replaced_at_ms = ? WHERE replaced_at_ms = 0", (max(1, now_ms),)
+            "UPDATE replaced SET replaced_at_ms = ?1"
+            " WHERE replaced_at_ms = 0 OR replaced_at_ms > ?1",
+            (max(1, now_ms),),
         )
 
     def forget_replaced(self, before_ms: int) -> None:

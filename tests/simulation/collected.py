@@ -1,0 +1,154 @@
+"""Worlds in which garbage is collected within seconds, and what must hold in them.
+
+Nothing dangles: what any site still needs of the store is there, whatever was collected.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from conflict.content import Content
+from geosync.collection_pace import CollectionPace
+from geosync.engine import intake, silence
+from geosync.engine.engine import Engine
+from geosync.engine.joining import JOINING
+from geosync.engine.reuse import verdicts
+from geosync.journal.nodes import shown_versions
+from tests.simulation.invariants import Violation
+from tests.simulation.world import World, world_of
+from transport.object_names import PACKS_PREFIX
+from transport.pack import ChunkLocation, read_chunk
+
+EVERY_S = 5.0
+QUIET_ROUNDS = 15  # longer than all that is waited for
+SETTLE_ROUNDS_MAX = 200
+
+
+class Dangling(AssertionError):
+    """A content that is needed can't be had from the store any more."""
+
+
+class CollectionWitness:
+    """Knows where every chunk ever was, and looks whenever a pack is deleted."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.deletions = 0
+
+    def on_deletion(self, name: str) -> None:
+        """Raises Dangling if any site that takes part needs the pack."""
+        if not name.startswith(PACKS_PREFIX):
+            return
+        self.deletions += 1
+        places = self._places()
+        gone = self._world.store.deleted | {name}
+        for site, engine in self._engines():
+            for content in _needed(engine):
+                for digest in _stored_chunks(engine, content):
+                    if digest in places and not places[digest].keys() - gone:
+                        raise Dangling(f"{site} needs a chunk of {name}, which is deleted")
+
+    def check_at_rest(self) -> int:
+        """Proves that all that is needed can be had; returns how many packs nobody needs.
+
+        Raises:
+            Dangling: it can't.
+        """
+        places, bodies = self._places(), self._world.store.bodies()
+        needed: set[str] = set()
+        forbidden: set[str] = set()
+        for site, engine in self._engines():
+            forbidden |= verdicts(engine.site.journal).forbidden
+            for content in _needed(engine):
+                for digest in _stored_chunks(engine, content):
+                    there = [at for at in places.get(digest, {}).values() if at.pack in bodies]
+                    if not there:
+                        raise Dangling(f"{site} needs {digest.hex()[:16]}, which is nowhere")
+                    needed |= {at.pack for at in there}
+                    for at in there:
+                        stored = bodies[at.pack][at.offset : at.offset + at.stored_size_bytes]
+                        read_chunk(stored, at, digest, engine.site.hasher)
+        packs = {name for name in bodies if name.startswith(PACKS_PREFIX)}
+        return len(packs - needed - forbidden - self._world.store.deleted)
+
+    def _engines(self) -> Iterator[tuple[str, Engine]]:
+        for site in self._world.sites:
+            engine = site.engine
+            if engine is not None and engine.site.journal.setting(JOINING) != b"1":
+                yield site.name, engine
+
+    def _places(self) -> dict[bytes, dict[str, ChunkLocation]]:
+        """Returns all places that any log ever told: digest -> pack -> place."""
+        places: dict[bytes, dict[str, ChunkLocation]] = defaultdict(dict)
+        for segments in self._world._shared.published().segments.values():
+            for segment in segments:
+                for digest, at in segment.pack_entries.items():
+                    places[digest][at.pack] = at
+        return places
+
+
+def _needed(engine: Engine) -> Iterator[Content]:
+    for state in engine.site.journal.nodes.all_nodes():
+        if not state.is_directory:
+            for version in shown_versions(state):
+                yield version.content
+
+
+def _stored_chunks(engine: Engine, content: Content) -> Iterator[bytes]:
+    """Yields the chunks that don't travel in segments, and that are not only here as yet."""
+    unannounced = engine.site.journal.chunks.unannounced_locations()
+    for chunk in content.chunks:
+        is_inline = engine.site.journal.chunks.inline_chunk(chunk.digest) is not None
+        if not chunk.is_hole and not is_inline and chunk.digest not in unannounced:
+            yield chunk.digest
+
+
+def let_collect(world: World) -> CollectionWitness:
+    """Makes the sites of a world collect garbage every few seconds, and somebody watch them.
+
+    To be called before the world runs.
+    """
+    fate = Random(f"{world.seed}/collection")
+    pace = CollectionPace(EVERY_S, fate.choice((0.0, 0.0, 20.0)), fate.choice((1.0, 1.0, 30.0)))
+    world.weather = world._shared.weather = replace(world.weather, collection_pace=pace)
+    witness = CollectionWitness(world)
+    delete = world.store.delete
+
+    def watched(site: str, name: str) -> None:
+        witness.on_deletion(name)
+        delete(site, name)
+
+    world.store.delete = watched  # type: ignore[method-assign]
+    settle = world._settle
+
+    def settle_all() -> None:
+        settle()
+        quiet = 0
+        for _ in range(SETTLE_ROUNDS_MAX):
+            quiet = 0 if world._round(10.0) else quiet + 1
+            if quiet == QUIET_ROUNDS:
+                return
+        raise Violation(f"collecting does not end: {world._unsettled()}")
+
+    world._settle = settle_all  # type: ignore[method-assign]
+    return witness
+
+
+def run_collected(seed: int, *, has_incidents: bool) -> CollectionWitness:
+    """Runs a world of its own. Raises Dangling, or what a run of any world raises."""
+    making = world_of(seed, has_incidents=has_incidents)
+    with making as world, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intake, "INLINE_CHUNK_SIZE_BYTES_MAX", 8)  # nearly all goes into packs
+        patch.setattr(silence, "SILENT_S_MAX", 60.0)
+        patch.setattr(silence, "OBSERVE_EVERY_S", 5.0)
+        witness = let_collect(world)
+        world.run()
+        unneeded = witness.check_at_rest()
+        if not has_incidents and unneeded:
+            raise Dangling(f"{unneeded} packs that nobody needs were left alone")
+        return witness
