@@ -131,6 +131,8 @@ def _done(conflicts: int, brakes: int) -> ExitCode:
 
 
 def _timed_out(count: int, paths: list[tuple[str, str]]) -> ExitCode:
-    first = f", first {paths[0][0]}: {paths[0][1]}" if paths else ""
-    say(f"not in sync yet: {count} paths wait{first}")
+    if paths:
+        say(f"not in sync yet: {count} paths wait, first {paths[0][0]}: {paths[0][1]}")
+    else:
+        say("not in sync yet: the time was over before all was looked at, sent and fetched")
     return ExitCode.TIMED_OUT

@@ -133,7 +133,7 @@ def test_sync_times_out_while_a_program_has_a_changed_file_open(make_site) -> No
     with open(site.root / "log", "w") as file:
         file.write("not finished")
         file.flush()
-        timed_out = site.run("sync", "--timeout", "1")
+        timed_out = site.run("sync", "--timeout", "6")
         assert timed_out.returncode == 4
         assert "log: a program has the file open for writing" in timed_out.stderr
     assert site.run("sync").returncode == 0
