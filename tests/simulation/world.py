@@ -13,6 +13,7 @@ from conflict.errors import GeosyncError
 from conflict.policy import ConflictPolicy, PolicyRule
 from conflict.report import Conflict
 from conflict.synced import Path, entry_at_path
+from geosync.engine.checkpoint_keeping import TURN_S
 from geosync.engine.resolving import Choice
 from tests.simulation import machine_incidents  # noqa: F401 - enters its incidents
 from tests.simulation.incidents import INCIDENTS
@@ -300,9 +301,12 @@ class World:
         self.trace.add("world", "quiet")
 
     def _settle(self) -> None:
-        """Lets all sites work until nothing is left to do. Raises Violation when that never is."""
-        for _ in range(SETTLE_ROUNDS_MAX):
-            if not self._round(1.1):
+        """Lets all sites work until nothing is left to do. Raises Violation when that never is.
+
+        What takes turns, such as writing a checkpoint, may wait for several of them.
+        """
+        for number in range(SETTLE_ROUNDS_MAX):
+            if not self._round(1.1 if number < SETTLE_ROUNDS_MAX // 2 else TURN_S / 10):
                 break
         else:
             raise Violation(f"not settled after {SETTLE_ROUNDS_MAX} rounds: {self._unsettled()}")
