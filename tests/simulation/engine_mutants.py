@@ -602,7 +602,7 @@ def what_a_site_lacks_when_it_joins_counts_as_deleted(patch: pytest.MonkeyPatch)
         for path, rendered in tree_of(site.journal.nodes).items():
             is_there = entry_at_path(site.journal.synced, path) is not None
             if not is_there and not rendered.is_directory:
-                author.delete(rendered.claims, is_last_name=True)
+                author.delete(rendered.claims, (), is_last_name=True)
         with site.journal.transaction():
             save_written(site, author)
         finish(self)
