@@ -11,7 +11,7 @@ from conflict.errors import MalformedValueError
 from conflict.operations import DECLARATION_SIZE_BYTES_MAX
 from conflict.version import ActorId, Dot, actor_id, checked_dot
 from transport.msgpack_codec import WireValue, array, byte_string, decode, encode, integer
-from transport.wire_errors import MalformedContentsError, WireFormatError
+from transport.wire_errors import MalformedContentsError, Reading
 
 NUMBER_MAX: Final = 2**62
 BRAKE_PATHS_MAX: Final = 10
@@ -115,12 +115,13 @@ def decode_brake_record(body: bytes) -> BrakeRecord:
     """Reads the body of a declaration.
 
     Raises:
-        MalformedValueError: the body is none, or of a kind that only a later version knows.
+        WireFormatError: the body is none, or of a kind that only a later version knows.
     """
-    try:
-        return _decoded(array(decode(body, DECLARATION_SIZE_BYTES_MAX), "brake"))
-    except (WireFormatError, UnicodeDecodeError) as error:
-        raise MalformedValueError(f"a declaration about a brake: {error}") from error
+    with Reading("a declaration about a brake"):
+        try:
+            return _decoded(array(decode(body, DECLARATION_SIZE_BYTES_MAX), "brake"))
+        except UnicodeDecodeError as error:
+            raise MalformedContentsError(str(error)) from error
 
 
 def _decoded(values: tuple[WireValue, ...]) -> BrakeRecord:

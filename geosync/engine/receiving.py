@@ -20,7 +20,10 @@ from geosync.engine.retiring import membership
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
 from geosync.journal.log import ActorLog
+from transport.brake_record import decode_brake_record
+from transport.checkpoint_statement import decode_checkpoint_statement
 from transport.collection_record import decode_verdict
+from transport.epoch_record import decode_epoch_statement
 from transport.errors import CorruptObject, ObjectNotVisible, StoreUnavailable
 from transport.membership_record import decode_statement
 from transport.object_names import ACTORS_PREFIX, ActorName, recognise, segment_name
@@ -30,13 +33,18 @@ from transport.segment import (
     Segment,
     decode_segment,
 )
+from transport.supply_record import decode_supply
 
 ACTORS_MAX: Final = 1000
 REREAD_QUARANTINED_S: Final = 600.0  # also at each start: its cause may be mended by then
 OPERATIONS_AT_ONCE: Final = 5000  # about; they are applied before more are read
 _BODIES: Final[dict[Topic, Callable[[bytes], object]]] = {
+    Topic.EPOCH: decode_epoch_statement,
     Topic.MEMBERSHIP: decode_statement,
     Topic.COLLECTION: decode_verdict,
+    Topic.SUPPLY: decode_supply,
+    Topic.CHECKPOINT: decode_checkpoint_statement,
+    Topic.BRAKE: decode_brake_record,
 }
 _log = event_logger(__name__)
 
@@ -220,10 +228,8 @@ class Receiver:
         for operation in (each for transaction in segment.transactions for each in transaction):
             if isinstance(operation, Put):
                 self._require_digest(operation.content, segment_name(log.actor, log.next_sequence))
-            elif isinstance(operation, Declare) and operation.topic in _BODIES:
-                _BODIES[operation.topic](
-                    operation.body
-                )  # what it says is looked at again and again
+            elif isinstance(operation, Declare):  # what it says is looked at again and again
+                _BODIES[operation.topic](operation.body)
         return segment
 
     def _require_digest(self, content: Content, name: str) -> None:

@@ -24,6 +24,7 @@ from conflict.operations import (
     POLICY,
     ROOT,
     AttributeChanges,
+    Declare,
     Delete,
     Drop,
     LinkId,
@@ -32,6 +33,7 @@ from conflict.operations import (
     Place,
     Put,
     SetAttributes,
+    Topic,
     Transaction,
     id_of,
 )
@@ -374,6 +376,25 @@ def test_a_log_that_contradicts_itself_is_not_read_any_further(
     assert "Check that site's version and disk." in problem
     assert disk_tree(world.cnaf.root).keys() == disk_tree(world.roma.root).keys()
     assert not any(b"evil" in path for path in disk_tree(world.cnaf.root))
+
+
+@pytest.mark.parametrize("topic", Topic)
+def test_a_declaration_that_says_nothing_legible_counts_for_nothing(
+    world: World, topic: Topic
+) -> None:
+    forger = Forger(world)
+    dot, stamp = forger.next()
+    forger.operations.append(Declare(dot, stamp, topic, b"\xc1 garbage"))
+    forger.store()
+    world.others_go_on()
+    world.cnaf.reopen()
+    world.roma.write(b"later", b"still going on")
+    run(world.roma, world.cnaf)
+    assert world.cnaf.read(b"later") == b"still going on"
+    assert world.bari.label in world.cnaf.problems()
+    assert all(
+        each.operation.dot != dot for each in world.cnaf.journal.declarations.of_topic(topic)
+    )
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
