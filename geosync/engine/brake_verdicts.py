@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from conflict.author import Author
 from conflict.brakes import Amount, BrakeKind
-from conflict.errors import MalformedValueError
 from conflict.operations import Topic
 from conflict.synced import EntryId, path_of_entry
 from conflict.version import ActorId, Dot
@@ -35,6 +34,7 @@ from transport.brake_record import (
     decode_brake_record,
     encode_brake_record,
 )
+from transport.wire_errors import WireFormatError
 
 _log = event_logger(__name__)
 
@@ -248,6 +248,6 @@ def _newest_actors(journal: Journal) -> dict[str, ActorId]:
 def _records(journal: Journal) -> Iterator[tuple[Dot, BrakeRecord]]:
     """Yields what can be read; what only a later version could read decides nothing here."""
     for declaration in journal.declarations.of_topic(Topic.BRAKE):
-        with suppress(MalformedValueError):
+        with suppress(WireFormatError):
             operation = declaration.operation
             yield operation.dot, decode_brake_record(operation.body)

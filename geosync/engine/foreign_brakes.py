@@ -13,7 +13,6 @@ from typing import Final
 
 from conflict.author import Author
 from conflict.brakes import Amount, BrakeKind, reason_to_brake
-from conflict.errors import MalformedValueError
 from conflict.node import Location
 from conflict.operations import Declare, Delete, NodeId, Operation, Put, Topic, Transaction
 from conflict.synced import PARKED, SyncedEntry, path_of_entry
@@ -25,6 +24,7 @@ from geosync.errors import OperatorError
 from geosync.journal.brakes import Brake, TakenAway
 from geosync.journal.journal import Journal
 from transport.brake_record import Settled, Verdict, decode_brake_record, encode_brake_record
+from transport.wire_errors import WireFormatError
 
 _KINDS: Final = (BrakeKind.DELETION, BrakeKind.CHANGE)
 
@@ -264,7 +264,7 @@ def _settled(transaction: Transaction) -> Iterable[Settled]:
         if isinstance(operation, Declare) and operation.topic is Topic.BRAKE:
             try:
                 record = decode_brake_record(operation.body)
-            except MalformedValueError:
+            except WireFormatError:
                 continue
             if isinstance(record, Settled):
                 yield record

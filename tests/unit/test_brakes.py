@@ -20,7 +20,6 @@ from conflict.brakes import (
     reason_of_encryption,
     reason_to_brake,
 )
-from conflict.errors import MalformedValueError
 from conflict.prospect import Prospect, prospect
 from conflict.scan import contents_wanted
 from conflict.synced import EntryId
@@ -41,6 +40,7 @@ from transport.brake_record import (
     encode_brake_record,
 )
 from transport.msgpack_codec import encode
+from transport.wire_errors import WireFormatError
 
 DEFAULT = BrakeLimits()
 MIB = 1024 * 1024
@@ -299,7 +299,7 @@ def test_a_record_reads_back(record: BrakeRecord) -> None:
     ],
 )
 def test_what_is_no_record_is_refused(body: bytes) -> None:
-    with pytest.raises(MalformedValueError):
+    with pytest.raises(WireFormatError):
         decode_brake_record(body)
 
 
