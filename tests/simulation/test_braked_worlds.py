@@ -6,8 +6,6 @@ import shutil
 import tempfile
 from contextlib import closing
 
-import pytest
-
 from conflict.brakes import NO_BRAKES, BrakeLimits, Limit, OnEncryption
 from conflict.errors import GeosyncError
 from tests.simulation.mortality import Killed
@@ -16,7 +14,7 @@ from tests.simulation.weather import small_limits
 from tests.simulation.world import World
 from transport.brake_record import Verdict
 
-SEEDS = (4, 5, 7, 9, 13)
+SEEDS = (4, 5, 7, 9, 13, 14)
 _FEW = Limit(count=1, percent=5, size_mib=0, per_hour=0)
 _LOW = BrakeLimits(
     window_s=300,
@@ -81,6 +79,6 @@ def run_braked(seed: int) -> list[Verdict]:
         shutil.rmtree(directory)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_brakes_and_decisions_lose_nothing_and_all_sites_converge(seed: int) -> None:
-    assert set(run_braked(seed)) == set(Verdict)
+def test_brakes_and_decisions_lose_nothing_and_all_sites_converge() -> None:
+    verdicts = [verdict for seed in SEEDS for verdict in run_braked(seed)]
+    assert set(verdicts) == set(Verdict)
