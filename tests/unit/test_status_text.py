@@ -84,7 +84,8 @@ def test_the_screen_tells_all_that_an_operator_asks_first() -> None:
     assert status_text(STATUS, now_ms=NOW_MS).splitlines() == [
         "bari of volume files: in sync",
         "  directory    /srv/files (3 entries)",
-        "  daemon       process 42, multi-master; not ready: not yet up to date since the daemon began",
+        "  daemon       process 42, multi-master; not ready: not yet up to date since the daemon"
+        " began",
         "  to publish   nothing",
         "  conflicts    none",
         "  watching     12 directories",
@@ -182,8 +183,8 @@ def test_a_replica_says_that_it_writes_nothing_and_what_drifted() -> None:
     )
     lines = status_text(status, now_ms=NOW_MS).splitlines()
     assert lines[2] == (
-        "  daemon       process 42, replica: writes nothing to the store, and captures nothing here;"
-        " ready for readers"
+        "  daemon       process 42, replica: writes nothing to the store, and captures nothing"
+        " here; ready for readers"
     )
     assert "  drift        30 paths changed on this disk, where" in lines
     assert sum(line.startswith("    file ") for line in lines) == 5
