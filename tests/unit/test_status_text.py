@@ -85,8 +85,8 @@ def test_the_screen_tells_all_that_an_operator_asks_first() -> None:
         "bari of volume files: in sync",
         "  directory    /srv/files (3 entries)",
         (
-            "  daemon       process 42, multi-master; not ready: not yet up to date since the daemon"
-            " began"
+            "  daemon       process 42, multi-master; not ready: not yet up to date since"
+            " the daemon began"
         ),
         "  to publish   nothing",
         "  conflicts    none",
