@@ -31,6 +31,8 @@ from geosync.engine.truncating import Truncating
 from geosync.event_log import event_logger
 from geosync.journal.log import ActorLog
 from transport.errors import CorruptObject, ObjectNotVisible
+from transport.object_names import VOLUME_RECORD
+from transport.volume_record import VOLUME_RECORD_SIZE_BYTES_MAX
 from transport.wire_errors import OversizeObjectError
 
 LOOK_EVERY_S: Final = 5.0
@@ -86,10 +88,8 @@ class CheckpointKeeping:
         return has_more
 
     def _look(self, *, is_quiet: bool) -> bool:
-        if not self._is_prepared:
-            self._site.store.prepare()  # an older geosync made fewer areas
-            complete_history(self._site)
-            self._is_prepared = True
+        if not self._is_prepared and not self._prepare():
+            return False
         known = checkpointing(self._site)
         live = self._speakers()
         self._is_at_work = True
@@ -112,6 +112,21 @@ class CheckpointKeeping:
             self._kept = kept
         self._is_at_work = self._truncating.is_waiting or self._due_since_s is not None
         return False
+
+    def _prepare(self) -> bool:
+        """Makes areas that an older geosync did not make; returns whether that was possible.
+
+        Only where the volume certainly is: a store that went away must not be made anew, empty.
+        """
+        store = self._site.store
+        try:
+            store.get(VOLUME_RECORD, size_bytes_max=VOLUME_RECORD_SIZE_BYTES_MAX)
+        except ObjectNotVisible:
+            return False
+        store.prepare()
+        complete_history(self._site)
+        self._is_prepared = True
+        return True
 
     def _write(self) -> bool:
         assert self._writing is not None

@@ -94,6 +94,7 @@ def wait_for_sites(site: Site, request: Request) -> Answer:
         if answer["is_done"] or not slice_s:
             break
     answer["is_captured"] = progress["is_captured"]
+    answer["held_count"] = progress["held_count"]
     answer["waited_s"] = round(site.clock.monotonic_s() - began_s, 3)
     return json_answer(answer, 200 if answer["is_done"] else 503)
 

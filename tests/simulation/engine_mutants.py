@@ -287,14 +287,16 @@ def the_order_of_causes_is_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(receiving, "_ready", _ready_at_once)
 
 
-def _ready_at_once(segment: Segment, known: VersionVector) -> Iterator[Transaction]:
+def _ready_at_once(
+    segment: Segment, known: VersionVector, _limit: int | None
+) -> Iterator[Transaction]:
     counter = known.counter_of(segment.actor)
     return (t for t in segment.transactions if t.last_counter > counter)
 
 
 @mutant("transactions that are known are merged again")
 def transactions_that_are_known_are_merged_again(patch: pytest.MonkeyPatch) -> None:
-    def again(segment: Segment, known: VersionVector) -> Iterator[Transaction]:
+    def again(segment: Segment, known: VersionVector, _limit: int | None) -> Iterator[Transaction]:
         for transaction in segment.transactions:
             if not known.covers(transaction.received):
                 return
