@@ -121,7 +121,7 @@ class CheckpointKeeping:
         store = self._site.store
         try:
             store.get(VOLUME_RECORD, size_bytes_max=VOLUME_RECORD_SIZE_BYTES_MAX)
-        except ObjectNotVisible:
+        except (ObjectNotVisible, CorruptObject):  # of which a damaged transfer says as little
             return False
         store.prepare()
         complete_history(self._site)
