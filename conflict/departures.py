@@ -64,7 +64,9 @@ class Departures:
         self._gone_entries = {entry.entry for entry in gone}
         self.moved = self._candidates()
         self._moving: set[EntryId] = set()
+        self._waiting: set[EntryId] = set()  # moved, but their new names can't be taken yet
         while stuck := self._stuck():
+            self._waiting |= {self.moved[slot].entry for slot in stuck}
             self.moved = {slot: e for slot, e in self.moved.items() if slot not in stuck}
         leaving = [entry for entry in reversed(gone) if entry.entry not in self._moving]
         self.deleted = [entry for entry in leaving if self._is_deleted(entry)]
@@ -211,7 +213,8 @@ class Departures:
         if entry.entry not in self._gone_entries or entry.handle in self._unread_handles:
             return False
         is_elsewhere = entry.handle in self._seen_handles
-        is_sure = entry.entry in self._confirmed or (is_elsewhere and not entry.is_directory)
+        has_no_name = is_elsewhere and not entry.is_directory and entry.entry not in self._waiting
+        is_sure = entry.entry in self._confirmed or has_no_name
         if not is_sure or (entry.is_directory and is_elsewhere):
             return False
         return all(

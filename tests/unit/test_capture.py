@@ -334,6 +334,24 @@ def test_a_file_leaves_a_directory_that_is_removed(site: SmallSite) -> None:
     check(site)
 
 
+def test_a_file_that_is_in_a_new_directory_of_the_old_name_is_the_same_file(
+    site: SmallSite,
+) -> None:
+    """Not before the old directory is certainly gone can the new one take its name."""
+    site.application.make_directory(b"d")
+    site.application.write(b"d/f", b"1")
+    site.settle()
+    before = node(site, "d/f")
+    site.application.make_directory(b"e")
+    site.application.rename(b"d/f", b"e/f")
+    site.application.remove(b"d")
+    site.application.rename(b"e", b"d")
+    written = site.settle()
+    assert kinds(written)["Delete"] == 1  # of the directory
+    assert node(site, "d/f") == before
+    check(site)
+
+
 def test_a_directory_takes_the_name_of_the_one_that_it_was_in(site: SmallSite) -> None:
     site.application.make_directory(b"d")
     site.application.make_directory(b"d/e")
