@@ -61,16 +61,21 @@ def test_every_invariant_holds_after_faults_incidents_and_quiet(seed: int) -> No
     assert not outcome.failure, describe(seed, outcome)
 
 
-FOUND_AGAIN = pytest.mark.xfail(
-    reason="what is brought into a directory that a program has just replaced counts as deleted"
+NOT_MENDED = {
+    26: "what is brought into a directory that a program has just replaced may count as deleted"
     " with the old one, and is found again as a new file",
-    strict=False,
-)
+    116: "a second name of a file may end as a file of its own at one of eight sites",
+}
 
 
 @pytest.mark.parametrize(
     "seed",
-    [pytest.param(s, marks=FOUND_AGAIN) if s == 97 else s for s in sorted(ONCE_FAILED)],
+    [
+        pytest.param(seed, marks=pytest.mark.xfail(reason=NOT_MENDED[seed], strict=False))
+        if seed in NOT_MENDED
+        else seed
+        for seed in sorted({*ONCE_FAILED, *NOT_MENDED})
+    ],
 )
 def test_every_invariant_holds_after_faults_and_quiet(seed: int) -> None:
     """Nothing befalls the machines: so these are the histories that once failed."""
