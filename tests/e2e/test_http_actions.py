@@ -295,7 +295,8 @@ def test_a_brake_keeps_traffic_away_until_it_is_decided_by_a_program_or_the_form
     for number in range(FILES_OF_A_BRAKE):
         (directory / f"page-{number}").write_bytes(b"page %d" % number)
     bari.site.wait()
-    before = rome.site.tree()
+    before = bari.site.tree()
+    await_condition(lambda: rome.site.tree() == before, "rome has it too")
 
     def removed() -> dict[str, Any]:
         shutil.rmtree(directory)
