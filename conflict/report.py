@@ -53,7 +53,7 @@ class Conflict:
     @property
     def identity(self) -> str:
         """A short name for commands: the losing version's dot."""
-        return f"{self.loser.dot.actor.hex()[:8]}-{self.loser.dot.counter}"
+        return self.loser.dot.label
 
 
 def conflicts(nodes: NodeStore) -> Iterator[Conflict]:

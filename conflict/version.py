@@ -33,6 +33,11 @@ class Dot(NamedTuple):
     def __str__(self) -> str:
         return f"{self.actor.hex()[:8]}:{self.counter}"
 
+    @property
+    def label(self) -> str:
+        """What operators call it: of a version, a conflict, a brake. A word of a command line."""
+        return f"{self.actor.hex()[:8]}-{self.counter}"
+
 
 def checked_dot(actor: bytes, counter: int) -> Dot:
     """Makes a dot of values from outside. Raises MalformedValueError."""

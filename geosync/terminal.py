@@ -4,6 +4,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TextIO
 
 _SIZE_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -98,6 +99,17 @@ def human_duration(duration_s: float) -> str:
         parts.append((amount, unit))
     first = next(index for index, (amount, _) in enumerate(parts) if amount)
     return " ".join(f"{amount} {unit}" for amount, unit in parts[first : first + 2] if amount)
+
+
+def display_moment(time_ms: int) -> str:
+    """A time in milliseconds since 1970 as a person reads it, in UTC.
+
+    A clock that is millennia off gives times for which there is no date.
+    """
+    try:
+        return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+    except (ValueError, OverflowError, OSError):
+        return f"{time_ms} ms"
 
 
 def display_name(name: bytes) -> str:

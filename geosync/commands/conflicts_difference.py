@@ -19,7 +19,6 @@ from geosync.journal.journal import Journal
 from geosync.reporting.conflict_text import site_of
 from geosync.reporting.difference import NamedVersion, difference, is_comparable
 from geosync.reporting.kept_operations import kept_operations
-from geosync.reporting.path_history_text import version_name
 from transport.hashing import VolumeHasher
 
 STORE_BUDGET_S = 10.0
@@ -66,7 +65,7 @@ def _version(
         dots = (winner.dot, conflict.loser.dot)
         put = common_ancestor(*dots, kept_operations(journal, configuration.volume))
         if put is not None:
-            return f"ancestor {version_name(put.dot)} of {site_of(journal, put.dot)}", put.content
+            return f"ancestor {put.dot.label} of {site_of(journal, put.dot)}", put.content
     found = {WINNER: winner, LOSER: conflict.loser}.get(which)
     if found is None:
         raise OperatorError(
@@ -74,7 +73,7 @@ def _version(
             " it was dropped from the history, or a directory has the name. Compare others with"
             " --from and --to (ancestor, winner, loser)."
         )
-    name = f"{which} {version_name(found.dot)} of {site_of(journal, found.dot)}"
+    name = f"{which} {found.dot.label} of {site_of(journal, found.dot)}"
     return name, found.content
 
 

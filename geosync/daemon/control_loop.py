@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from conflict.report import Conflict
 from geosync.assembly.journal_of_root import ROOT_MARKER
 from geosync.assembly.store_backoff import BackoffStore
 from geosync.clock import Clock
@@ -128,10 +129,12 @@ class ControlLoop:
 
     def observe(self) -> Status:
         """Returns the status as of now."""
+        return self._observed(self.engine.conflicts())
+
+    def _observed(self, conflicts: list[Conflict]) -> Status:
         engine = self.engine
         waiting = engine.waiting()
         excluded = engine.excluded()
-        conflicts = engine.conflicts()
         disk = engine.site.disk
         return observe_status(
             self._configuration,
@@ -251,8 +254,9 @@ class ControlLoop:
     def _refresh_status(self, now_s: float) -> None:
         if now_s < self._status_due_s:
             return
-        self._state.status = status = self.observe()
-        self._tell_hooks(status, now_s)
+        conflicts = self.engine.conflicts()
+        self._state.status = status = self._observed(conflicts)
+        self._tell_hooks(status, conflicts, now_s)
         took_s = self._clock.monotonic_s() - now_s
         self._status_due_s = now_s + max(STATUS_EVERY_S, took_s / STATUS_SHARE_MAX)
         self._notifier.status(f"{status.site}: {summary(status)}")
@@ -266,9 +270,9 @@ class ControlLoop:
             _log.info("progress", text=text)
             self._notifier.status(f"{self._configuration.site}: {text}")
 
-    def _tell_hooks(self, status: Status, now_s: float) -> None:
+    def _tell_hooks(self, status: Status, conflicts: list[Conflict], now_s: float) -> None:
         if self._hooks.are_any:
-            self._hooks.note_conflicts(self.engine.conflicts(), now_s)
+            self._hooks.note_conflicts(conflicts, now_s)
             self._hooks.note_brakes(self.engine.brakes(), now_s)
             self._hooks.note_sites(status.sites, status.taken_at_ms, now_s)
 

@@ -65,7 +65,7 @@ class KnownBrake:
     @property
     def name(self) -> str:
         """What operators call it."""
-        return f"{self.dot.actor.hex()[:8]}-{self.dot.counter}"
+        return self.dot.label
 
 
 def known_brakes(journal: Journal, own_site: str) -> list[KnownBrake]:

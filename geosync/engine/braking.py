@@ -127,7 +127,7 @@ class Braking:
             path = path_of_entry(self._journal.synced, entry) if entry is not None else None
             brake = self._brakes.get(held.brake)
             if path and brake is not None and brake.verdict is None:
-                found[path] = f"held by brake {brake_name(brake)}; see: geosync brake list"
+                found[path] = f"held by brake {brake.dot.label}; see: geosync brake list"
         return found
 
     # Before the reading
@@ -444,14 +444,9 @@ class Braking:
         return by_number[len(by_number) - len(parked.engaging) :]
 
 
-def brake_name(brake: Brake) -> str:
-    """Returns what operators call a brake."""
-    return f"{brake.dot.actor.hex()[:8]}-{brake.dot.counter}"
-
-
 def tell_engaged(site: Site, brake: Brake, amount: Amount) -> None:
     """Raises the alarm."""
-    name = brake_name(brake)
+    name = brake.dot.label
     _log.error(
         "brake_engaged",
         brake=name,
@@ -470,7 +465,7 @@ def tell_engaged(site: Site, brake: Brake, amount: Amount) -> None:
 
 def tell_released(site: Site, brake: Brake) -> None:
     """Takes the alarm back."""
-    name = brake_name(brake)
+    name = brake.dot.label
     verdict = (
         brake.verdict.name.lower() if brake.verdict is not None else "nothing is held any more"
     )

@@ -7,12 +7,11 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
 from geosync.reporting.conflict_text import JsonObject, conflict_text
-from geosync.terminal import plain_table
+from geosync.terminal import display_moment, plain_table
 
 DIRECTORIES_SHOWN_MAX: Final = 20
 _DAY_MS: Final = 86_400_000
@@ -88,7 +87,7 @@ def report_json(report: ConflictReport) -> JsonObject:
 def _text(report: ConflictReport) -> str:
     head = (
         f"{len(report.conflicts)} conflicts in the volume {report.volume}, as {report.site} knows"
-        f" them at {_moment(report.made_at_ms)}"
+        f" them at {display_moment(report.made_at_ms)}"
     )
     if not report.conflicts:
         return head
@@ -120,7 +119,7 @@ def _html(report: ConflictReport) -> str:
         "<meta name=viewport content='width=device-width,initial-scale=1'>"
         f"<style>{_STYLE}</style><main><h1>{title}</h1>"
         f"<p>{len(report.conflicts)} are open, as {html.escape(report.site)} knows them at"
-        f" {_moment(report.made_at_ms)}."
+        f" {display_moment(report.made_at_ms)}."
         "<h2>When the versions were written that were kept aside</h2>"
         f"<table><tbody>{days}</table>"
         "<h2>Where</h2><table><thead><tr><th scope=col>directory<th scope=col>conflicts<tbody>"
@@ -150,7 +149,7 @@ def _who(version: object) -> str:
             "written_at_ms": int(written_at_ms),
             "size_bytes": int(size_bytes),
         }:
-            return f"{site or 'unknown site'}, {_moment(written_at_ms)}, {size_bytes} bytes"
+            return f"{site or 'unknown site'}, {display_moment(written_at_ms)}, {size_bytes} bytes"
         case _:
             return "nothing, or a directory"
 
@@ -158,16 +157,9 @@ def _who(version: object) -> str:
 def _day(conflict: Mapping[str, object]) -> str:
     match conflict["loser"]:
         case {"written_at_ms": int(written_at_ms)}:
-            return _moment(written_at_ms - written_at_ms % _DAY_MS)[:10]
+            return display_moment(written_at_ms - written_at_ms % _DAY_MS)[:10]
         case _:
             return "unknown"
-
-
-def _moment(time_ms: int) -> str:
-    try:
-        return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
-    except (ValueError, OverflowError, OSError):
-        return f"{time_ms} ms"
 
 
 _STYLE: Final = """\

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
 from conflict.node import Version
 from conflict.operations import ROOT
@@ -14,7 +13,7 @@ from conflict.version import ActorId, Dot
 from geosync.engine.mirroring import mirror_path
 from geosync.engine.site import joined
 from geosync.journal.journal import Journal
-from geosync.terminal import display_name, human_size, plain_table
+from geosync.terminal import display_moment, display_name, human_size, plain_table
 
 JsonObject = dict[str, object]
 
@@ -127,9 +126,7 @@ def _who(version: object) -> str:
     """Returns who wrote a version, when, and how much."""
     match version:
         case {"site": str(site), "written_at_ms": int(written_ms), "size_bytes": int(size_bytes)}:
-            moment = datetime.fromtimestamp(written_ms / 1000, UTC)
-            return (
-                f"{site or 'unknown site'}, {moment:%Y-%m-%d %H:%M:%S}Z, {human_size(size_bytes)}"
-            )
+            moment = display_moment(written_ms)
+            return f"{site or 'unknown site'}, {moment}, {human_size(size_bytes)}"
         case _:
             return "nothing, or a directory"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from typing import cast
 
 from conflict.fencing import LateKind
 from conflict.operations import ROOT
@@ -13,7 +13,7 @@ from conflict.version import Dot
 from geosync.engine.roles import succession_of
 from geosync.journal.drift import LateWrite
 from geosync.journal.journal import Journal
-from geosync.terminal import display_name, plain_table
+from geosync.terminal import display_moment, display_name, plain_table
 
 JsonObject = dict[str, object]
 
@@ -90,14 +90,10 @@ def _late_table(late: list[Mapping[str, object]]) -> str:
         (
             str(each["path"]) or "(the root)",
             str(each["what"]),
-            f"{each['site'] or 'unknown site'}, {_moment(each['written_at_ms'])}",
+            f"{each['site'] or 'unknown site'}, "
+            + display_moment(cast("int", each["written_at_ms"])),
             str(each["became"]),
         )
         for each in late
     ]
     return plain_table(("written late", "what", "by", "what became of it"), rows)
-
-
-def _moment(at_ms: object) -> str:
-    assert isinstance(at_ms, int)
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
 from conflict.operations import MODE, AttributeChanges
 from conflict.path_history import Event, Path, What
 from conflict.version import ActorId, Dot
 from geosync.engine.site import joined
-from geosync.terminal import display_name, human_size, plain_table
+from geosync.terminal import display_moment, display_name, human_size, plain_table
 
 JsonObject = dict[str, object]
 
@@ -23,7 +22,7 @@ def _event_json(event: Event, sites: Mapping[ActorId, bytes]) -> JsonObject:
     content = event.content
     return {
         "what": event.what.value,
-        "version": version_name(event.dot),
+        "version": event.dot.label,
         "site": display_name(sites.get(event.dot.actor, b"")),
         "at_ms": event.stamp.time_ms,
         "epoch": event.stamp.epoch,
@@ -34,8 +33,8 @@ def _event_json(event: Event, sites: Mapping[ActorId, bytes]) -> JsonObject:
         "size_bytes": None if content is None else content.size_bytes,
         "content": None if content is None else content.digest.hex(),
         "attributes": [display_name(key) for key, _ in event.attributes],
-        "replaced": sorted(map(version_name, event.replaced)),
-        "concurrent": sorted(map(version_name, event.concurrent)),
+        "replaced": sorted(dot.label for dot in event.replaced),
+        "concurrent": sorted(dot.label for dot in event.concurrent),
     }
 
 
@@ -47,22 +46,9 @@ def events_table(events: list[Event], sites: Mapping[ActorId, bytes]) -> str:
         which = f"file {files.index(event.node) + 1}: " if len(files) > 1 else ""
         site = display_name(sites.get(event.dot.actor, b"")) or "unknown site"
         rows.append(
-            (moment(event.stamp.time_ms), site, version_name(event.dot), which + _said(event))
+            (display_moment(event.stamp.time_ms), site, event.dot.label, which + _said(event))
         )
     return plain_table(("when", "site", "version", "what happened"), rows)
-
-
-def version_name(dot: Dot) -> str:
-    """Returns the short name of a version, as conflicts have it too."""
-    return f"{dot.actor.hex()[:8]}-{dot.counter}"
-
-
-def moment(time_ms: int) -> str:
-    """Returns a time as a person reads it, in UTC."""
-    try:
-        return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
-    except (ValueError, OverflowError, OSError):
-        return f"{time_ms} ms"
 
 
 def _said(event: Event) -> str:
@@ -105,7 +91,7 @@ def _attributes(attributes: AttributeChanges) -> str:
 
 
 def _names(dots: Iterable[Dot]) -> str:
-    return ", ".join(sorted(map(version_name, dots)))
+    return ", ".join(sorted(dot.label for dot in dots))
 
 
 def _shown(path: Path | None) -> str:

@@ -17,8 +17,7 @@ from conflict.version import ActorId, Dot
 from geosync.engine.site import joined
 from geosync.journal.journal import Journal
 from geosync.reporting.conflict_text import JsonObject, conflict_json, decision_text
-from geosync.reporting.path_history_text import moment, version_name
-from geosync.terminal import display_name, human_size
+from geosync.terminal import display_moment, display_name, human_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def _version_json(
 ) -> JsonObject:
     return {
         "kind": version.content.kind.name.lower() if version is not None else "regular",
-        "version": version_name(dot) if dot is not None else None,
+        "version": dot.label if dot is not None else None,
         "site": display_name(sites.get(dot.actor, b"")) if dot is not None else None,
         "written_at_ms": version.stamp.time_ms if version is not None else None,
         "size_bytes": size_bytes,
@@ -152,7 +151,7 @@ def _shown(version: object) -> str:
         case {"kind": "directory"}:
             return "a directory"
         case {"site": str(site), "size_bytes": int(size_bytes), "written_at_ms": written_ms}:
-            when = f", {moment(written_ms)}" if isinstance(written_ms, int) else ""
+            when = f", {display_moment(written_ms)}" if isinstance(written_ms, int) else ""
             return f"{site or 'unknown site'}{when}, {human_size(size_bytes)}"
         case _:
             return "nothing"

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geosync.terminal import (
+    display_moment,
     display_name,
     escape_unprintable,
     human_duration,
@@ -161,3 +162,8 @@ def test_no_color_is_honoured(monkeypatch, no_color, has_colours):
 def test_rich_is_not_imported_before_it_draws():
     program = "import sys, geosync.terminal; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_moment_is_told_in_utc_and_one_without_a_date_as_a_number() -> None:
+    assert display_moment(1_795_261_229_618) == "2026-11-21 11:40:29Z"
+    assert display_moment(2**62) == f"{2**62} ms"  # a clock may be millennia off
