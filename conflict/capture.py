@@ -278,6 +278,7 @@ class _Capture:
         written = changes(None, found.entry.attributes)
         claim = self._author.create_file(_node(parent), found.entry.name, found.content, written)
         self._save_new(parent, found.entry, (claim,), found.content)
+        self._part_from(frozenset({claim.node}), found.entry.handle)
 
     def _write(
         self,
@@ -315,16 +316,16 @@ class _Capture:
                     )
                 )
 
-        self._part_from(source, found.entry.handle)
+        self._part_from(source.nodes, found.entry.handle)
 
-    def _part_from(self, file: SyncedEntry, handle: bytes) -> None:
+    def _part_from(self, nodes: frozenset[NodeId], handle: bytes) -> None:
         """Notes that an inode is this file's now, for names of others that held it before.
 
         They hold another one, which could not be read yet. Else the two would be taken for hard
         links of each other.
         """
         for other in self._synced.entries_of_handle(handle):
-            is_others = not other.nodes & file.nodes and other.parent != PARKED
+            is_others = not other.nodes & nodes and other.parent != PARKED
             if is_others and self._departures.is_away(other):
                 self._synced.save_entry(replace(other, handle=b"left %d" % other.entry))
 

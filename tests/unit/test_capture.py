@@ -454,6 +454,19 @@ def test_a_name_saved_by_renaming_leaves_its_hard_links_even_if_a_new_link_of_it
     check(site)
 
 
+def test_a_rotated_log_is_left_alone_while_the_new_log_can_not_be_read(site: SmallSite) -> None:
+    """The program goes on writing into the rotated one: it must not be replaced under it."""
+    write(site, log=b"1")
+    site.application.rename(b"log", b"log.1")
+    site.application.write(b"log", b"2")
+    with site.application.open_for_writing(b"log"):
+        site.capture()
+        assert not site.plan()
+    site.settle()
+    assert node(site, "log") != node(site, "log.1")
+    check(site)
+
+
 def test_a_name_that_is_replaced_by_a_hard_link_joins_the_other_file(site: SmallSite) -> None:
     write(site, f=b"1", g=b"2")
     site.application.remove(b"g")
