@@ -18,8 +18,8 @@ class PortTakenError(GeosyncError):
     """Another process listens where one of our servers has to."""
 
 
-def listen(port: int) -> socket.socket:
-    """Listens on a port, also right after another server on it ended.
+def listen(port: int, host: str = HOST) -> socket.socket:
+    """Listens on a port of an address, also right after another server on it ended.
 
     Raises:
         PortTakenError: the port is in use.
@@ -28,12 +28,12 @@ def listen(port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.bind((HOST, port))
+        listener.bind((host, port))
         listener.listen(LISTEN_BACKLOG)
     except OSError as error:
         listener.close()
         raise PortTakenError(
-            f"tried to listen on {HOST} port {port}: {error}; "
+            f"tried to listen on {host} port {port}: {error}; "
             "end the process that uses the port, or start in a new directory"
         ) from error
     return listener

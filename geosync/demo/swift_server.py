@@ -42,6 +42,9 @@ class SwiftServer:
     the same directory, also by a later process, gives the same ports, tokens and contents.
     Every region has a storage node and a proxy; an object has a copy in up to three regions.
     Not thread-safe.
+
+    Attributes:
+        proxy_host: the address that proxies listen on from the next start; storage is on loopback.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class SwiftServer:
         self._region_count = region_count
         self._keystone_options = keystone_options
         self._processes = processes
+        self.proxy_host = HOST
         self._layout: SwiftLayout | None = None
         self._running: dict[str, ServerProcess] = {}
 
@@ -207,6 +211,9 @@ class SwiftServer:
     def _chosen(self, name: str | None) -> list[str]:
         return list(self._running) if name is None else [name]
 
+    def _host_of(self, server: str) -> str:
+        return self.proxy_host if server.startswith("proxy-") else HOST
+
     def _forget_dead(self) -> None:
         for name, process in list(self._running.items()):
             if not process.is_running():
@@ -215,7 +222,10 @@ class SwiftServer:
     def _spawn(self, name: str, servers: Iterable[str]) -> ServerProcess:
         ports = self._started_layout().ports
         with ExitStack() as stack:
-            listeners = {server: stack.enter_context(listen(ports[server])) for server in servers}
+            listeners = {
+                server: stack.enter_context(listen(ports[server], self._host_of(server)))
+                for server in servers
+            }
             return ServerProcess(
                 [sys.executable, "-m", f"{__package__}.swift_serving", self.directory],
                 listeners=listeners,
