@@ -76,9 +76,7 @@ class SwiftInNetwork:
         started = self._process.stdout.readline()
         if not started:
             self.stop()
-            raise ServerStartError(
-                f"tried to start Swift at site {self._site}: see the error above"
-            )
+            raise ServerStartError(f"tried to start Swift at site {self._site}: its error is above")
         self._started = json.loads(started)
 
     def stop(self) -> None:
@@ -116,7 +114,9 @@ def main(arguments: Sequence[str]) -> None:
     """Runs Swift here, tells its port and processes with a line of JSON, and waits for the end."""
     directory, processes = arguments
     layout = cast("Processes", processes)
-    with SwiftServer(directory, processes=layout, proxy_host=ALL_ADDRESSES) as swift:
+    server = SwiftServer(directory, processes=layout)
+    server.proxy_host = ALL_ADDRESSES
+    with server as swift:
         _, port = swift.proxy_address()
         started = {
             "port": port,
