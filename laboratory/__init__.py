@@ -3,7 +3,8 @@
 The kernels we meet have no netem, so a process of ours (`wan_emulator`) carries every packet
 between the namespaces through TUN devices, and delays, loses, shapes, cuts and counts it on the
 way. It needs root, `ip` (iproute2), `nsenter` (util-linux) and /dev/net/tun;
-`namespaces.missing_for_a_network()` says what is not there. Benchmarks, recipes and tests use it; geosync itself never does.
+`namespaces.missing_for_a_network()` says what is not there. Benchmarks, recipes and tests use it;
+geosync itself never does.
 
     from laboratory.line import LineSettings
     from laboratory.network import Network
