@@ -37,7 +37,7 @@ OWNER = b"owner"  # bytes: user name, or b"#" and a decimal number
 GROUP = b"group"
 MTIME_NS = b"mtime_ns"  # int: nanoseconds since 1970, may be negative
 EXTENDED_PREFIX = b"x:"  # followed by the name of an extended attribute; bytes
-POLICY = b"policy"  # of the root only: the volume's conflict policies, see conflict.policy
+POLICY_PREFIX = b"policy:"  # of the root only: a conflict policy, see conflict.policy
 
 
 def id_of(dot: Dot) -> bytes:

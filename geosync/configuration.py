@@ -26,6 +26,8 @@ from geosync.errors import ConfigurationError, ConfigurationProblem, OperatorErr
 from geosync.exit_codes import ExitCode
 from geosync.hook_configuration import hook_lines, read_hooks
 from geosync.hook_rules import HookRule
+from geosync.merge_configuration import merge_program_lines, read_merge_programs
+from geosync.merge_program_rules import MergeProgram
 from geosync.owner_configuration import owner_lines, read_owner_map
 
 CONFIGURATION_DIRECTORY = "/etc/geosync"
@@ -42,7 +44,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TOP_LEVEL_KEYS = (
     "volume", "site", "root", "state_dir", "mode", "drift", "allow_setuid", "store", "swift",
     "directory", "http", "tuning", "capture", "file_group", "hook", "fifos", "owners", "groups",
-    "brakes",
+    "brakes", "merge_program",
 )  # fmt: skip
 
 
@@ -173,6 +175,7 @@ class Configuration:
         capture: the tables [[capture]] and [[file_group]].
         hooks: the tables [[hook]], in their order.
         brakes: how much may go at once without anybody being asked.
+        merge_programs: the tables [merge_program.NAME], by name.
         source: the file (or other origin) it came from, for messages.
     """
 
@@ -196,6 +199,7 @@ class Configuration:
     capture: CaptureRules
     hooks: tuple[HookRule, ...]
     brakes: BrakeLimits
+    merge_programs: dict[str, MergeProgram]
     source: str = field(compare=False)
 
 
@@ -261,6 +265,7 @@ def parse_configuration(document: Mapping[str, object], source: str) -> Configur
         capture=read_capture_rules(reader),
         hooks=read_hooks(reader),
         brakes=read_brake_limits(reader.table("brakes")),
+        merge_programs=read_merge_programs(reader.table("merge_program")),
         source=source,
     )
     _refuse_nesting(reader, configuration)
@@ -440,6 +445,7 @@ def default_configuration_text(configuration: Configuration) -> str:
         tuning=_tuning_lines(configuration.tuning),
         capture=capture_lines(configuration.capture) + hook_lines(configuration.hooks),
         brakes=brake_lines(configuration.brakes),
+        merge_programs=merge_program_lines(configuration.merge_programs),
     )
 
 
@@ -522,6 +528,10 @@ listen = {listen}
 # site. Everything else goes on. Moves and renames count as nothing. The lines behind a # are the
 # defaults.
 {brakes}
+
+# Programs that merge concurrent versions of a file, where the volume's policy is command:NAME (see
+# geosync policy). No shell is involved. A site without a program leaves that to the others.
+{merge_programs}
 
 # Files that a program has open for writing all the time, by name or by path below the root. The
 # first table that matches decides. open_files: "wait" (the default: captured once it is closed),

@@ -4,7 +4,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
@@ -57,14 +57,20 @@ class TableReader:
                 remedy = "remove the key"
             self.report(key, "an unknown key", "one of " + ", ".join(known), remedy)
 
-    def table(self, key: str) -> "TableReader":
-        """A reader of a table in this one, which adds to the same problems; empty if missing."""
+    def table(self, key: str, *, within: str = "") -> "TableReader":
+        """A reader of a table in this one, which adds to the same problems; empty if missing.
+
+        Args:
+            key: of the table.
+            within: key of the table that this one is, unless that is the whole file.
+        """
+        shown_key = f"{within}.{key}" if within else key
         value = self.values.get(key, {})
         if not isinstance(value, Mapping):
-            remedy = f"write a line [{key}] and the keys below it"
+            remedy = f"write a line [{shown_key}] and the keys below it"
             self.report(key, shown(value), "a table", remedy)
             value = {}
-        return TableReader(f"[{key}] ", value, self.problems, self._top_level_keys)
+        return TableReader(f"[{shown_key}] ", value, self.problems, self._top_level_keys)
 
     def tables(self, key: str, *, within: str = "") -> "list[TableReader]":
         """Readers of an array of tables, which add to the same problems; none if missing.
@@ -100,6 +106,20 @@ class TableReader:
                 self.report(key, shown(each), expected, remedy)
         return tuple(each.encode() for each in value if isinstance(each, str) and _is_utf8(each))
 
+    def program(self, key: str) -> tuple[str, ...]:
+        """A program and its arguments, which no shell ever sees; empty when there is a problem."""
+        value = self.values.get(key)
+        expected = 'an array that begins with the program\'s whole path, ["/usr/local/bin/notify"]'
+        is_texts = isinstance(value, list) and value and all(_is_argument(each) for each in value)
+        if not isinstance(value, list) or not is_texts:
+            found = "nothing" if value is None else shown(value)
+            self.report(key, found, expected, "write program and arguments each between quotes")
+            return ()
+        if not os.path.isabs(value[0]):
+            remedy = "write its whole path; there is no shell that would look for it"
+            self.report(key, shown(value[0]), expected, remedy)
+        return tuple(value)
+
     def text(self, key: str, meaning: str, default: str | None = None) -> str | None:
         """A text, or None when there is a problem."""
         value = self.values.get(key)
@@ -111,6 +131,14 @@ class TableReader:
             self.report(key, shown(value), meaning, "write the value between quotes")
             return None
         return value
+
+    def named_tables(self) -> "dict[str, TableReader]":
+        """Readers of all tables in this one, by names that are the operator's to choose."""
+        within = self.prefix.strip("[] ")
+        for name in (name for name in self.values if not _NAME.fullmatch(name)):
+            self.report(name, "this name", f"a name: {_NAME_RULE}", "choose another")
+        names = [name for name in self.values if _NAME.fullmatch(name)]
+        return {name: self.table(name, within=within) for name in names}
 
     def name(self, key: str, meaning: str) -> str:
         """The name of a volume or a site; empty when there is a problem."""
@@ -196,6 +224,10 @@ def shown_path(path: bytes) -> str:
     return shown(os.fsdecode(path))
 
 
+def _is_argument(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
 def _is_below(pattern: str) -> bool:
     return {"", ".", ".."}.isdisjoint(pattern.split("/"))
 
@@ -206,6 +238,11 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def toml_array(texts: Iterable[str]) -> str:
+    """A TOML array of strings."""
+    return "[" + ", ".join(toml_string(text) for text in texts) + "]"
 
 
 def toml_string(text: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
-from geosync.configuration_table import TableReader, shown, toml_string
+from geosync.configuration_table import TableReader, shown, toml_array
 from geosync.hook_rules import (
     ATTEMPTS,
     PATH_OCCASIONS,
@@ -28,7 +27,6 @@ _KEYS: Final = (
     "silent_after_s",
 )
 _DAY_S: Final = 86_400
-_COMMAND: Final = 'an array that begins with the program\'s whole path, ["/usr/local/bin/notify"]'
 
 
 def read_hooks(reader: TableReader) -> tuple[HookRule, ...]:
@@ -48,7 +46,7 @@ def _hook(table: TableReader) -> HookRule:
         table.report("silent_after_s", "none such", expected, "remove it, or add the occasion")
     return HookRule(
         occasions=occasions,
-        command=_command(table),
+        command=table.program("command"),
         globs=globs,
         input=table.choice("input", HookInput.PATHS),
         wait_s=table.number("wait_s", WAIT_S, 0, 3600),
@@ -72,23 +70,6 @@ def _occasions(table: TableReader) -> tuple[Occasion, ...]:
     return tuple(Occasion(each) for each in value if each in choices)
 
 
-def _command(table: TableReader) -> tuple[str, ...]:
-    value = table.values.get("command")
-    is_texts = isinstance(value, list) and value and all(_is_argument(each) for each in value)
-    if not isinstance(value, list) or not is_texts:
-        found = "nothing" if value is None else shown(value)
-        table.report("command", found, _COMMAND, "write program and arguments each between quotes")
-        return ()
-    if not os.path.isabs(value[0]):
-        remedy = "write its whole path; there is no shell that would look for it"
-        table.report("command", shown(value[0]), _COMMAND, remedy)
-    return tuple(value)
-
-
-def _is_argument(value: object) -> bool:
-    return isinstance(value, str) and "\0" not in value
-
-
 def hook_lines(hooks: tuple[HookRule, ...]) -> str:
     """Writes the tables as `read_hooks` reads them."""
     return "".join(_lines(hook) for hook in hooks)
@@ -97,18 +78,13 @@ def hook_lines(hooks: tuple[HookRule, ...]) -> str:
 def _lines(hook: HookRule) -> str:
     lines = [
         "\n[[hook]]",
-        f"on = {_array(hook.occasions)}",
-        f"command = {_array(hook.command)}",
+        f"on = {toml_array(hook.occasions)}",
+        f"command = {toml_array(hook.command)}",
     ]
     if hook.globs:
-        lines.append(f"paths = {_array(glob.decode() for glob in hook.globs)}")
+        lines.append(f"paths = {toml_array(glob.decode() for glob in hook.globs)}")
     lines.append(f'input = "{hook.input}"')
     lines += [f"{key} = {getattr(hook, key)}" for key in ("wait_s", "timeout_s", "attempts")]
     if Occasion.SILENT in hook.occasions:
         lines.append(f"silent_after_s = {hook.silent_after_s}")
     return "\n".join(lines) + "\n"
-
-
-def _array(texts: object) -> str:
-    assert not isinstance(texts, str)
-    return "[" + ", ".join(toml_string(str(text)) for text in texts) + "]"  # type: ignore[attr-defined]

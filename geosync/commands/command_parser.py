@@ -52,6 +52,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_wait(commands, common)
     _add_token(commands, common)
     _add_conflicts(commands, common)
+    _add_policy(commands, common)
     _add_path_commands(commands, common)
     _add_brake(commands, common)
     _add_site(commands, common)
@@ -109,7 +110,7 @@ def _add_init(
     parser.add_argument(
         "--conflict-policy",
         metavar="POLICY",
-        help="for a new volume: outside (the default), beside, newest, or site-priority:SITE,SITE",
+        help="for a new volume: outside (the default), or another; see: geosync policy",
     )
     swift = parser.add_argument_group(
         "how to log in to Swift",
@@ -244,6 +245,34 @@ def _add_resolve(
         "--take-site", metavar="SITE", help="the version that this site wrote keeps the name"
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would be settled")
+
+
+def _add_policy(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "policy",
+        help="show and set what becomes of conflicts, by path",
+        description="Shows and sets what becomes of versions that were written at the same time."
+        " The policies are the volume's: they are the same on all sites.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_json(
+        actions.add_parser("list", parents=[common], help="all policies, those tried first on top")
+    )
+    setting = actions.add_parser("set", parents=[common], help="set the policy of some paths")
+    unsetting = actions.add_parser("unset", parents=[common], help="take such a policy away")
+    for each in (setting, unsetting):
+        each.add_argument(
+            "glob",
+            metavar="GLOB",
+            help="with a slash compared with the path below the root, else with the last name",
+        )
+    setting.add_argument(
+        "policy",
+        metavar="POLICY",
+        help="outside, beside, newest, site-priority:SITE,SITE, union, merge, or command:NAME",
+    )
 
 
 def _add_filter(parser: argparse.ArgumentParser) -> None:

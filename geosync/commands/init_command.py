@@ -9,8 +9,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Final
 
-from conflict.errors import MalformedValueError
-from conflict.policy import ConflictPolicy, PolicyRule
+from conflict.policy import PolicyRule
 from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.clock import Clock, SystemClock
 from geosync.commands.command_parser import SWIFT_OPTIONS
@@ -29,6 +28,7 @@ from geosync.engine.volume_policy import set_volume_rules, volume_policy
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal
+from geosync.reporting.policy_text import rule_of
 from geosync.terminal import display_name
 from transport.errors import CorruptObject, ObjectNotVisible
 from transport.object_names import VOLUME_RECORD
@@ -109,20 +109,7 @@ def _require_same(there: Configuration, document: Mapping[str, object]) -> None:
 
 
 def _rules(text: str | None) -> tuple[PolicyRule, ...]:
-    if text is None:
-        return ()
-    name, _, sites = text.partition(":")
-    try:
-        policy = ConflictPolicy(name.encode())
-        ordered = tuple(site.encode() for site in sites.split(",") if site)
-        return (PolicyRule(b"*", policy, ordered),)
-    except (ValueError, MalformedValueError) as error:
-        known = ", ".join(each.value.decode() for each in ConflictPolicy)
-        raise OperatorError(
-            f"--conflict-policy {text!r} is none; known are: {known}; site-priority, and only it,"
-            " is followed by the sites in their order: site-priority:bari,paris",
-            ExitCode.BAD_USAGE,
-        ) from error
+    return () if text is None else (rule_of("*", text),)
 
 
 def _require_root(configuration: Configuration) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
@@ -15,6 +16,7 @@ from geosync.daemon.daemon_state import DaemonState
 from geosync.daemon.failover_request import demotion, failover_report, promotion
 from geosync.daemon.mending_request import mending_of, progress_json
 from geosync.engine.brake_verdicts import plan_of
+from geosync.engine.engine import Engine
 from geosync.engine.resolving import Choice, find_conflict
 from geosync.engine.retiring import retire
 from geosync.engine.site import split
@@ -23,6 +25,7 @@ from geosync.exit_codes import ExitCode
 from geosync.reporting.brake_text import brake_json, plan_json
 from geosync.reporting.conflict_text import conflict_json
 from geosync.reporting.drift_text import drift_json
+from geosync.reporting.policy_text import policies_json, rule_of
 from geosync.reporting.progress_text import progress_json as advance_json
 from geosync.reporting.status import Status, waiting_paths
 from geosync.reporting.status_text import status_answer
@@ -60,6 +63,9 @@ class DaemonCommands:
             "conflicts_list": self._conflicts_list,
             "conflicts_show": self._conflicts_show,
             "conflicts_resolve": self._conflicts_resolve,
+            "policy_list": lambda _arguments: self._ask(_policies),
+            "policy_set": self._policy_set,
+            "policy_unset": self._policy_unset,
             "brake_list": self._brake_list,
             "site_retire": self._site_retire,
             "gc": self._gc,
@@ -125,6 +131,24 @@ class DaemonCommands:
             return found
 
         return self._ask(settle)
+
+    def _policy_set(self, arguments: JsonObject) -> JsonObject:
+        rule = rule_of(_text(arguments, "glob"), _text(arguments, "policy"))
+        return self._change(lambda engine: engine.set_policy(rule))
+
+    def _policy_unset(self, arguments: JsonObject) -> JsonObject:
+        glob = os.fsencode(_text(arguments, "glob"))
+        return self._change(lambda engine: engine.unset_policy(glob))
+
+    def _change(self, decide: Callable[[Engine], None]) -> JsonObject:
+        """Lets the engine write a decision of an operator's, which it shows at once."""
+
+        def change(loop: ControlLoop) -> JsonObject:
+            decide(loop.engine)
+            self._state.hurry()
+            return {}
+
+        return self._ask(change)
 
     def _gc(self, arguments: JsonObject) -> JsonObject:
         """Makes the collection of garbage due; returns what hinders it, if anything does."""
@@ -321,6 +345,10 @@ def _conflicts(loop: ControlLoop) -> list[JsonObject]:
     journal = loop.engine.site.journal
     found = [conflict_json(conflict, journal) for conflict in loop.engine.conflicts()]
     return found + drift_json(loop.configuration, journal)
+
+
+def _policies(loop: ControlLoop) -> JsonObject:
+    return {"policies": policies_json(loop.engine.site.journal)}
 
 
 def _brakes(loop: ControlLoop, *, with_plan: bool) -> list[JsonObject]:

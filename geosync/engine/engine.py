@@ -48,6 +48,7 @@ from geosync.engine.receiving import Receiver
 from geosync.engine.recovery import recover
 from geosync.engine.rescuing import rescue
 from geosync.engine.resolving import Choice, find_conflict, resolve
+from geosync.engine.restocking import Restocking
 from geosync.engine.retiring import keep_membership
 from geosync.engine.retry_pace import RetryPace
 from geosync.engine.role import require_deciding
@@ -56,7 +57,11 @@ from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
 from geosync.engine.unset_attributes import UnsetAttributes
-from geosync.engine.volume_policy import set_volume_rules
+from geosync.engine.volume_policy import (
+    set_volume_rule,
+    set_volume_rules,
+    unset_volume_rule,
+)
 from geosync.engine.wanting import Wants
 from geosync.errors import OperatorError
 from geosync.event_log import event_logger
@@ -127,6 +132,7 @@ class Engine:
         self._unset = UnsetAttributes(site)
         self._wants = Wants(site, spool)
         self._mender = Mender(site, spool, self._wants)
+        self._restocking = Restocking(site, self._wants)
         self._joining = Joining(site)
         self._keeping = CheckpointKeeping(site)
         self._cuts = CutWatch(site)
@@ -289,7 +295,20 @@ class Engine:
     def set_policies(self, rules: tuple[PolicyRule, ...]) -> None:
         """Sets the volume's conflict policies; the next cycle shows and publishes them."""
         require_deciding(self.site.role)
-        self._applier.mark(set_volume_rules(self.site, rules))
+        self._note_policies(set_volume_rules(self.site, rules))
+
+    def set_policy(self, rule: PolicyRule) -> None:
+        """Sets one conflict policy of the volume, as `set_policies`. Raises OperatorError."""
+        require_deciding(self.site.role)
+        self._note_policies(set_volume_rule(self.site, rule))
+
+    def unset_policy(self, glob: bytes) -> None:
+        """Takes one away, as `set_policies`. Raises OperatorError."""
+        require_deciding(self.site.role)
+        self._note_policies(unset_volume_rule(self.site, glob))
+
+    def _note_policies(self, touched: set[Location]) -> None:
+        self._applier.mark(touched)
         self._is_mirror_stale = True
 
     def mend(self, mending: Mending) -> None:
@@ -626,7 +645,11 @@ class Engine:
         if may_publish and self._is_due("wants", WANTS_EVERY_S):
             self._on_disk(cycle, lambda: self._tend_wants(cycle))
         if may_publish:
+            self._on_store(cycle, lambda: self._restock(cycle))
             self._collect(cycle)
+
+    def _restock(self, cycle: Cycle) -> None:
+        cycle.has_more = self._restocking.tend() or cycle.has_more
 
     def _mend(self, *, may_publish: bool) -> None:
         self.site.disk.check_root()

@@ -8,7 +8,6 @@ from typing import Final
 
 from conflict.attributes import attributes_of
 from conflict.observation import Attributes, DiskKind
-from conflict.policy import ConflictPolicy
 from conflict.report import Conflict, conflicts
 from geosync.disk.interface import (
     PRIVATE_DIRECTORY,
@@ -50,8 +49,7 @@ class Mirror:
         wanted = {
             bytes(mirror_path(conflict)): conflict
             for conflict in conflicts(self._site.journal.nodes)
-            if conflict.policy in (ConflictPolicy.OUTSIDE, ConflictPolicy.SITE_PRIORITY)
-            or conflict.winner is None
+            if conflict.policy.shows_copies_outside or conflict.winner is None
         }
         there = self._site.journal.mirrored()
         stale = there.keys() - wanted.keys()

@@ -21,7 +21,7 @@ from conflict.operations import (
     MODE,
     MTIME_NS,
     OWNER,
-    POLICY,
+    POLICY_PREFIX,
     ROOT,
     AttributeChanges,
     Declare,
@@ -476,7 +476,7 @@ def test_attributes_that_no_disk_can_hold_harm_nothing(
 def test_policies_that_nobody_can_read_count_as_none(world: World) -> None:
     forger = Forger(world)
     dot, stamp = forger.next()
-    policy = ((POLICY, b"\xff*\tno such policy\n\n\t"),)
+    policy = ((POLICY_PREFIX + b"\xff*", b"no such policy\n\n\t"),)
     forger.operations.append(SetAttributes(dot, stamp, ROOT, policy))
     forger.store()
     run(world.cnaf, world.roma)

@@ -109,7 +109,7 @@ MUTANTS: dict[str, tuple[Patch, ...]] = {
         Patch(
             NODE,
             "or register.stamp < operation.stamp:",
-            'or register.stamp < operation.stamp or key == b"policy":',
+            'or register.stamp < operation.stamp or key[:7] == b"policy:":',
         ),
     ),
     "newest hides what a deletion then uncovers": (

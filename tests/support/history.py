@@ -18,7 +18,6 @@ from conflict.operations import (
     MODE,
     MTIME_NS,
     NOTHING,
-    POLICY,
     ROOT,
     AttributeChanges,
     Delete,
@@ -30,7 +29,7 @@ from conflict.operations import (
     Put,
     Transaction,
 )
-from conflict.policy import SITE_KEY_PREFIX, PolicyRule, encode_rules, policy_of
+from conflict.policy import SITE_KEY_PREFIX, PolicyRule, policy_of, replace_rules
 from conflict.rendering import Claim, ConflictCopy, Rendered, claimants_at, render
 from conflict.stamp import HybridClock
 from conflict.version import ActorId, Dot, VersionVector
@@ -316,7 +315,9 @@ class Site:
 
     def set_policy(self, *rules: PolicyRule) -> None:
         """Changes the volume's conflict policies."""
-        self.act(lambda author: author.set_root_attributes(((POLICY, encode_rules(rules)),)))
+        changes = replace_rules(policy_of(self.merged.node(ROOT)), rules)
+        if changes:
+            self.act(lambda author: author.set_root_attributes(changes))
 
     def announce(self) -> None:
         """Tells which site this actor belongs to, for policies that name sites."""

@@ -22,9 +22,9 @@ from conflict.memory_nodes import MemoryNodes
 from conflict.merged_tree import ROOT_LOCATION, MergedTree, path_of
 from conflict.node import Location
 from conflict.observation import DiskEntry, DiskKind
-from conflict.operations import POLICY, ROOT, Operation, Transaction
+from conflict.operations import ROOT, Operation, Transaction
 from conflict.planner import locations_at, plan
-from conflict.policy import PolicyRule, encode_rules
+from conflict.policy import PolicyRule, policy_of, replace_rules
 from conflict.stamp import HybridClock
 from conflict.synced import ROOT_ENTRY, EntryId, MemorySynced, Path
 from conflict.version import ActorId, VersionVector
@@ -220,7 +220,7 @@ class SmallSite:
     def set_policy(self, *rules: PolicyRule) -> None:
         """Changes the volume's conflict policies."""
         author = Author(self.nodes, self.clock, self.received, self._now_ms())
-        author.set_root_attributes(((POLICY, encode_rules(rules)),))
+        author.set_root_attributes(replace_rules(policy_of(self.nodes.node(ROOT)), rules))
         self.clock = author.clock
         self.dirty |= author.touched
         transaction = author.transaction()

@@ -22,7 +22,7 @@ from conflict.operations import (
     MTIME_NS,
     NAME_SIZE_BYTES_MAX,
     OWNER,
-    POLICY,
+    POLICY_PREFIX,
     ROOT,
     AttributeChanges,
     AttributeValue,
@@ -103,7 +103,7 @@ contents: st.SearchStrategy[Content] = st.one_of(
 )
 
 _attribute_keys = st.one_of(
-    st.sampled_from([OWNER, GROUP, POLICY]),
+    st.sampled_from([OWNER, GROUP, POLICY_PREFIX + b"*"]),
     st.binary(max_size=ATTRIBUTE_KEY_SIZE_BYTES_MAX - len(EXTENDED_PREFIX)).map(
         lambda name: EXTENDED_PREFIX + name
     ),

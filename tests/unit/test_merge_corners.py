@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import pytest
@@ -11,7 +12,12 @@ from conflict.errors import MalformedValueError
 from conflict.memory_nodes import MemoryNodes
 from conflict.merged_tree import MergedTree
 from conflict.operations import MODE, MTIME_NS, ROOT, Drop, LinkId, Put
-from conflict.policy import ConflictPolicy, PolicyRule, decode_rules, encode_rules
+from conflict.policy import (
+    ConflictPolicy,
+    PolicyRule,
+    policy_of,
+    rule_from,
+)
 from conflict.stamp import Stamp
 from conflict.version import ActorId, Dot
 from tests.support.history import Site, content_of, deliver, mtime_of, path_from, text_of
@@ -367,16 +373,54 @@ def test_rename_of_a_directory_can_change_the_policy_of_what_is_in_it() -> None:
     assert not sites[0].disk[path_from("e/f")].shows_copies_beside
 
 
-@pytest.mark.parametrize("glob", [b"a\rb", b"a b", b"caf\xe9/*"])
-def test_rules_read_back_as_they_were_written(glob: bytes) -> None:
-    """Any name that a glob can have survives."""
-    rules = (PolicyRule(glob, ConflictPolicy.NEWEST), site_priority(b"x", b"y"))
-    assert decode_rules(encode_rules(rules)) == rules
+RULES = (
+    PolicyRule(b"a/b\rc", ConflictPolicy.COMMAND, program=b"merge-json"),
+    PolicyRule(b"*.log", ConflictPolicy.UNION),
+    PolicyRule(b"caf\xe9", ConflictPolicy.NEWEST),
+    site_priority(b"x", b"y"),
+)
 
 
-def test_no_rules_read_back_as_none() -> None:
+def test_rules_read_back_as_they_were_written() -> None:
+    """Any name that a glob can have survives; the more particular rule goes before others."""
+    sites = new_sites(1, *reversed(RULES))
+    assert policy_of(sites[0].merged.node(ROOT)).rules == RULES
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_is_read_as_an_operator_writes_it(rule: PolicyRule) -> None:
+    """What is shown of a rule can be given to set it."""
+    assert rule_from(os.fsdecode(rule.glob), rule.text) == rule
+
+
+@pytest.mark.parametrize(
+    "text", ["", "none", "site-priority", "union:x", "command", "command:", "command:a,b"]
+)
+def test_what_is_no_policy_is_refused(text: str) -> None:
+    """A policy has the words that it needs, and no others."""
+    with pytest.raises(MalformedValueError):
+        rule_from("*", text)
+
+
+def test_rules_that_two_sites_add_at_once_are_both_kept() -> None:
+    """Only of two changes of one rule does the later one replace the other."""
+    sites = new_sites(2, NEWEST)
+    deliver(sites)
+    log, text = PolicyRule(b"*.log", ConflictPolicy.UNION), PolicyRule(b"*", ConflictPolicy.MERGE)
+    sites[0].set_policy(NEWEST, log)
+    sites[1].set_policy(text)
+    deliver(sites)
+    for site in sites:
+        assert policy_of(site.merged.node(ROOT)).rules == (log, text)
+
+
+def test_rules_are_replaced_by_others_or_by_none() -> None:
     """No policy at all is a policy, too."""
-    assert decode_rules(encode_rules(())) == ()
+    sites = new_sites(1, *RULES)
+    sites[0].set_policy(NEWEST)
+    assert policy_of(sites[0].merged.node(ROOT)).rules == (NEWEST,)
+    sites[0].set_policy()
+    assert policy_of(sites[0].merged.node(ROOT)).rules == ()
 
 
 @pytest.mark.parametrize("site", [b"", b"a\tb", b"a\nb"])
