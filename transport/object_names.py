@@ -30,6 +30,11 @@ _CHECKPOINT = re.compile(r"checkpoints/([0-9a-f]{32})/([0-9a-f]{12})/(manifest|[
 _CUT = re.compile(r"checkpoints/([0-9a-f]{32})/cut/([0-9a-f]{12})")
 
 
+def container_name(volume: str, area: str) -> str:
+    """Returns what the container of an area of a volume is called in Swift."""
+    return f"geosync-{volume}-{area}"
+
+
 class SegmentName(NamedTuple):
     """What the name of a segment says."""
 

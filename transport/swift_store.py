@@ -18,6 +18,7 @@ from transport.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from transport.object_names import container_name
 from transport.object_store import (
     AREAS,
     StoreCounters,
@@ -179,7 +180,7 @@ class SwiftStore:
             line.hang_up()
 
     def _container(self, area: str) -> str:
-        return f"geosync-{self._volume}-{area}"
+        return container_name(self._volume, area)
 
     def _question(self, verb: str, name: str) -> Question:
         area, rest = split_name(name)

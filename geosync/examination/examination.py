@@ -12,6 +12,7 @@ from geosync.examination.finding import Finding, Level, Subject
 from geosync.examination.object_store import examine_store
 from geosync.examination.process import find_worker
 from geosync.examination.root_directory import examine_root
+from geosync.examination.shell_commands import own_command, start_command
 from geosync.examination.state_directory import examine_state_directory, remember
 from geosync.examination.watching_limits import examine_watching
 
@@ -37,20 +38,29 @@ def examine(
     process = told.get("process_id")
     worker = find_worker(process if isinstance(process, int) else None)
     memory = remember(configuration)
-    yield _daemon(status, told)
-    roots = list(examine_root(configuration.root, memory.root_marker, worker, _protocol_of(told)))
+    yield _daemon(configuration, status, told)
+    roots = list(
+        examine_root(
+            configuration.root,
+            configuration.volume,
+            memory.root_marker,
+            worker,
+            _protocol_of(told),
+        )
+    )
     yield from roots
     yield _setuid(configuration)
     if roots[0].level is not Level.FAILURE:
-        yield from examine_watching(configuration.root, worker)
+        yield from examine_watching(configuration.root, configuration.volume, worker)
     yield from examine_state_directory(configuration, worker)
     yield from examine_store(configuration, environment, clock, memory.volume_key)
 
 
-def _daemon(status: JsonObject | None, told: JsonObject) -> Finding:
+def _daemon(configuration: Configuration, status: JsonObject | None, told: JsonObject) -> Finding:
     if status is None:
         text = "no daemon runs; what follows holds for the user who asks"
-        return Finding(Subject.DAEMON, Level.NOTE, text, "start it with: geosync run")
+        start = start_command(configuration)
+        return Finding(Subject.DAEMON, Level.NOTE, text, "start it", commands=(start,))
     process, problems = told.get("process_id"), status.get("problem_count")
     facts = {
         "process_id": process if isinstance(process, int) else None,
@@ -58,8 +68,8 @@ def _daemon(status: JsonObject | None, told: JsonObject) -> Finding:
     }
     text = f"process {process} runs: {status.get('summary')}"
     if problems:
-        remedy = "look at them with: geosync status"
-        return Finding(Subject.DAEMON, Level.WARNING, text, remedy, facts)
+        look = own_command(configuration, "status")
+        return Finding(Subject.DAEMON, Level.WARNING, text, "look at them", facts, (look,))
     return Finding(Subject.DAEMON, Level.OK, text, facts=facts)
 
 
@@ -75,7 +85,7 @@ def _setuid(configuration: Configuration) -> Finding:
     facts = {"is_allowed": configuration.allow_setuid}
     if configuration.allow_setuid:
         text = "whoever is root on another site may make programs that run as root here"
-        remedy = "set allow_setuid = false unless that is meant"
+        remedy = f"unless that is meant, set allow_setuid = false in {configuration.source}"
         return Finding(Subject.SETUID, Level.NOTE, text, remedy, facts)
     text = "files get no setuid and setgid from other sites"
     return Finding(Subject.SETUID, Level.OK, text, facts=facts)

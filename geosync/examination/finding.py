@@ -35,7 +35,11 @@ class Subject(StrEnum):
     HANDLES = "handles"
     REFLINK = "reflink"
     OPENAT2 = "openat2"
+    TIMESTAMPS = "timestamps"
+    EXTENDED_ATTRIBUTES = "extended_attributes"
+    ACCESS_LISTS = "access_lists"
     OWNERS = "owners"
+    CAPABILITIES = "capabilities"
     SETUID = "setuid"
     WATCHES = "watches"
     INSTANCES = "instances"
@@ -49,6 +53,8 @@ class Subject(StrEnum):
     STORE = "store"
     VOLUME = "volume"
     STORE_RIGHTS = "store_rights"
+    CONSISTENCY = "consistency"
+    TRANSFER = "transfer"
     CLOCK = "clock"
 
 
@@ -62,6 +68,7 @@ class Finding:
         text: what was found, in words.
         remedy: what to do; empty when nothing is to be done.
         facts: the same as numbers, for programs; keys have their units last.
+        commands: what to type, line by line, for a shell of root; empty when no command mends it.
     """
 
     subject: Subject
@@ -69,3 +76,4 @@ class Finding:
     text: str
     remedy: str = ""
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    commands: tuple[str, ...] = ()

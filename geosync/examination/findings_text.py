@@ -44,11 +44,12 @@ def _finding_json(finding: Finding) -> JsonObject:
 
 
 def finding_text(finding: Finding) -> str:
-    """Returns one finding: a line, and below it what to do."""
+    """Returns one finding: a line, below it what to do, and below that what to type."""
     subject = finding.subject.replace("_", " ")
-    lines = [f"{_MARKS[finding.level]}{subject:<16}{escape_unprintable(finding.text)}"]
+    lines = [f"{_MARKS[finding.level]}{subject:<20}{escape_unprintable(finding.text)}"]
     if finding.remedy:
-        lines.append(f"{'':<24}to do: {escape_unprintable(finding.remedy)}")
+        lines.append(f"{'':<28}to do: {escape_unprintable(finding.remedy)}")
+    lines += [f"{'':<28}    # {escape_unprintable(command)}" for command in finding.commands]
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +15,8 @@ from geosync.assembly.assembly import open_store, open_swift_endpoints, retrying
 from geosync.clock import Clock
 from geosync.configuration import Configuration, Mode, StoreKind
 from geosync.examination.finding import Fact, Finding, Level, Subject
+from geosync.examination.shell_commands import grants, own_command
+from geosync.examination.store_behaviour import examine_behaviour
 from geosync.terminal import human_duration
 from transport.errors import (
     CorruptObject,
@@ -55,13 +58,38 @@ def examine_store(
         return
     yield from _examine_endpoints(configuration, environment, clock, volume_key)
     with closing(raw):
-        examination = _Examination(configuration, retrying(raw, clock, STORE_BUDGET_S), clock)
+        store = retrying(raw, clock, STORE_BUDGET_S)
+        examination = _Examination(configuration, store, clock)
         reach = examination.reach(has_joined=volume_key is not None)
         yield reach
-        yield examination.compare_clocks(raw)
-        if reach.level is Level.OK:
-            yield examination.read_record(volume_key)
-            yield examination.try_rights()
+        yield _compare_clocks(configuration, environment, examination)
+        if reach.level is not Level.OK:
+            return
+        yield examination.read_record(volume_key)
+        if configuration.mode is Mode.REPLICA:
+            text = "what else these credentials may do was not tried: a replica writes nothing"
+            yield Finding(Subject.STORE_RIGHTS, Level.OK, text)
+            return
+        rights = examination.try_rights()
+        yield rights
+        if rights.facts.get("may_remove"):
+            yield from examine_behaviour(store, clock)
+
+
+def _compare_clocks(
+    configuration: Configuration, environment: Mapping[str, str], examination: _Examination
+) -> Finding:
+    """Compares with the nearest endpoint that answers; a directory has no clock."""
+    if configuration.store is not StoreKind.SWIFT:
+        text = "the store is a directory, which has no clock to compare with"
+        return Finding(Subject.CLOCK, Level.OK, text)
+    found = Finding(Subject.CLOCK, Level.NOTE, "the store did not tell its time")
+    for _, endpoint in open_swift_endpoints(configuration, environment):
+        with closing(endpoint):
+            found = examination.compare_clocks(endpoint)
+        if found.facts:
+            break
+    return found
 
 
 def _examine_endpoints(
@@ -101,16 +129,21 @@ class _Examination:
 
     def reach(self, *, has_joined: bool) -> Finding:
         """Lists the sites, which needs a login, the containers, and the right to list."""
+        commands: tuple[str, ...] = ()
         try:
             names, took_s = self._timed(lambda: list(self._store.list_names(ACTORS_PREFIX)))
         except (StoreUnavailable, StoreRefused) as error:
             if not has_joined and "geosync init" in str(error):
                 remedy = "if the volume is new, create it with: geosync init"
-                return Finding(Subject.STORE, Level.WARNING, str(error), remedy)
-            refused = "check what these credentials may do in the containers of the volume"
-            unreachable = "check the address, the network, and the store itself"
-            remedy = refused if isinstance(error, StoreRefused) else unreachable
-            return Finding(Subject.STORE, Level.FAILURE, str(error), remedy)
+                commands = (own_command(self._configuration, "init"),)
+                return Finding(Subject.STORE, Level.WARNING, str(error), remedy, commands=commands)
+            if isinstance(error, StoreRefused):
+                remedy = "check the credentials; the owner of the account grants reading so"
+                commands = self._grants(with_writing=False)
+            else:
+                remedy = "check the address, the network, and the store itself"
+                commands = self._address()
+            return Finding(Subject.STORE, Level.FAILURE, str(error), remedy, commands=commands)
         text = f"the store answers after {human_duration(took_s)} and knows {len(names)} actors"
         facts = {"answer_s": round(took_s, 4), "actors": len(names)}
         return Finding(Subject.STORE, Level.OK, text, facts=facts)
@@ -118,9 +151,7 @@ class _Examination:
     def compare_clocks(self, raw: ObjectStore) -> Finding:
         """Compares with the Date header of the store's answers, as far as there is one."""
         ask = getattr(raw, "server_time_s", None)
-        if ask is None:
-            text = "the store is a directory, which has no clock to compare with"
-            return Finding(Subject.CLOCK, Level.OK, text)
+        assert ask is not None, "only Swift tells its time"
         before_s = self._clock.wall_ns() / 1e9
         try:
             server_s = ask()
@@ -145,7 +176,8 @@ class _Examination:
             level = Level.NOTE if volume_key is None else Level.FAILURE
             text = f"the store shows no record of volume {volume}"
             remedy = "create it with: geosync init" if volume_key is None else "restore the object"
-            return Finding(Subject.VOLUME, level, text, remedy)
+            commands = () if volume_key else (own_command(self._configuration, "init"),)
+            return Finding(Subject.VOLUME, level, text, remedy, commands=commands)
         except (StoreUnavailable, StoreRefused, CorruptObject) as error:
             remedy = "restore the object in the store; sites that have joined need it no more"
             return Finding(Subject.VOLUME, Level.FAILURE, str(error), remedy)
@@ -172,13 +204,13 @@ class _Examination:
         try:
             _, took_s = self._timed(lambda: self._store.put_once(name, body))
         except StoreRefused as error:
-            is_reader = self._configuration.mode is Mode.REPLICA
             return Finding(
                 Subject.STORE_RIGHTS,
-                Level.NOTE if is_reader else Level.FAILURE,
+                Level.FAILURE,
                 f"these credentials may read and not write: {error}",
-                "" if is_reader else "grant them to write to the containers of the volume",
+                "grant them to write to the containers of the volume, as the owner of the account",
                 {"may_write": False},
+                self._grants(with_writing=True),
             )
         except GeosyncError as error:
             return Finding(Subject.STORE_RIGHTS, Level.FAILURE, str(error), "try again later")
@@ -205,7 +237,7 @@ class _Examination:
                 Subject.STORE_RIGHTS,
                 Level.NOTE,
                 f"these credentials may write and read, and not remove: {error}",
-                f"{name} was left in the store",
+                f"grant it, or nothing is ever collected; {name} was left in the store",
                 {**facts, "may_remove": False},
             )
         return Finding(
@@ -214,6 +246,17 @@ class _Examination:
             "these credentials may write, read and remove",
             facts={**facts, "may_remove": True},
         )
+
+    def _grants(self, *, with_writing: bool) -> tuple[str, ...]:
+        if self._configuration.store is not StoreKind.SWIFT:
+            return ()
+        return grants(self._configuration, with_writing=with_writing)
+
+    def _address(self) -> tuple[str, ...]:
+        address = self._configuration.swift.get("auth_url")
+        if not address:
+            return ()
+        return (f"curl -sS -o /dev/null -w '%{{http_code}}\\n' {shlex.quote(address)}",)
 
     def _timed(self, act: Callable[[], _Result]) -> tuple[_Result, float]:
         began_s = self._clock.monotonic_s()
@@ -236,4 +279,5 @@ def _clock_finding(offset_s: float, uncertain_s: float) -> Finding:
         " but this site wins or loses conflicts that it should not",
         "set up NTP here, or look at the store's clock",
         facts,
+        ("timedatectl set-ntp true", "timedatectl timesync-status"),
     )

@@ -3,41 +3,54 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 from geosync.disk.capabilities import DiskCapabilities, probe
 from geosync.disk.interface import PRIVATE_DIRECTORY, RootLost
 from geosync.disk.private_directory import read_marker
-from geosync.disk.process_capabilities import CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_LEASE
+from geosync.disk.process_capabilities import (
+    CAP_CHOWN,
+    CAP_DAC_OVERRIDE,
+    CAP_LEASE,
+    CAPABILITY_NAMES,
+)
+from geosync.examination.file_attributes import examine_attributes
 from geosync.examination.finding import Finding, Level, Subject
 from geosync.examination.mounts import Mount, mount_of
 from geosync.examination.process import Worker
+from geosync.examination.scratch_directory import OPEN_DIRECTORY, scratch_directory
+from geosync.examination.shell_commands import quoted, service_setting
 from geosync.examination.space import examine_space
 from geosync.terminal import display_name
 
 TESTED_KINDS = frozenset({"ext4", "xfs", "btrfs", "tmpfs"})
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def examine_root(
-    root: bytes, marker: bytes | None, worker: Worker, used: DiskCapabilities | None
+    root: bytes,
+    volume: str,
+    marker: bytes | None,
+    worker: Worker,
+    used: DiskCapabilities | None,
 ) -> Iterator[Finding]:
     """Looks at the root.
 
     Args:
         root: as configured.
+        volume: its name, which the unit of systemd has, too.
         marker: the token that the journal knows; None for a site that has not joined yet.
         worker: the process that reads and writes below the root.
         used: the protocol that a running daemon uses; None to find out by trying.
     """
     shown = display_name(root)
     try:
-        descriptor = os.open(root, _OPEN_DIRECTORY)
+        descriptor = os.open(root, OPEN_DIRECTORY)
     except OSError as error:
         remedy = "mount it, create it, or correct `root` in the configuration"
-        yield Finding(Subject.ROOT, Level.FAILURE, f"can't open {shown}: {error.strerror}", remedy)
+        text = f"can't open {shown}: {error.strerror}"
+        # Where a site has joined, an empty directory would hide that something is not mounted.
+        commands = (f"mount {quoted(root)}" if marker else f"mkdir -p {quoted(root)}",)
+        yield Finding(Subject.ROOT, Level.FAILURE, text, remedy, commands=commands)
         return
     try:
         yield _access(root, worker)
@@ -45,6 +58,7 @@ def examine_root(
         yield _marker(descriptor, marker)
         yield from _protocol(descriptor, worker, used)
         yield _owners(root, worker)
+        yield _capabilities(root, volume, worker)
         yield examine_space(Subject.ROOT_SPACE, root)
     finally:
         os.close(descriptor)
@@ -70,7 +84,9 @@ def _file_system(mount: Mount | None) -> Finding:
     text = f"{mount.kind}, mounted at {display_name(mount.point)}"
     if "ro" in mount.options:
         remedy = "mount it read-write: nothing that comes from other sites can be written"
-        return Finding(Subject.FILE_SYSTEM, Level.FAILURE, f"{text}, read-only", remedy, facts)
+        commands = (f"mount -o remount,rw {quoted(mount.point)}",)
+        text += ", read-only"
+        return Finding(Subject.FILE_SYSTEM, Level.FAILURE, text, remedy, facts, commands)
     if mount.is_network:
         remedy = (
             "run geosync on the machine that has the disk: what other machines write here raises"
@@ -85,7 +101,7 @@ def _file_system(mount: Mount | None) -> Finding:
 
 def _marker(root: int, known: bytes | None) -> Finding:
     try:
-        private = os.open(PRIVATE_DIRECTORY, _OPEN_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
+        private = os.open(PRIVATE_DIRECTORY, OPEN_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
     except FileNotFoundError:
         found = None
     except OSError as error:
@@ -117,14 +133,18 @@ def _marker(root: int, known: bytes | None) -> Finding:
 
 
 def _protocol(root: int, worker: Worker, used: DiskCapabilities | None) -> Iterator[Finding]:
-    if used is None:
-        try:
-            with _scratch_directory(root) as directory:
-                used = probe(directory)
-        except OSError as error:
-            text = f"can't try out the file system: {error.strerror}"
+    try:
+        with scratch_directory(root) as directory:
+            used = used or probe(directory)
+            attributes = list(examine_attributes(directory, used.timestamp_granularity_ns))
+    except OSError as error:
+        text = f"can't try out the file system: {error.strerror}"
+        if used is None:
             yield Finding(Subject.EXCHANGE, Level.FAILURE, text, "make the root writable")
             return
+        # The daemon may, so it is only this process that may not.
+        remedy = "run this as the user of the daemon, or as root"
+        attributes = [Finding(Subject.EXTENDED_ATTRIBUTES, Level.NOTE, text, remedy)]
     yield _exchange(used)
     yield _leases(used, worker)
     yield _plain(
@@ -145,29 +165,7 @@ def _protocol(root: int, worker: Worker, used: DiskCapabilities | None) -> Itera
         "openat2: paths are resolved in one step",
         "no openat2 (it needs Linux 5.6): paths are resolved step by step, as safe and slower",
     )
-
-
-@contextmanager
-def _scratch_directory(root: int) -> Iterator[int]:
-    """Makes a directory for a moment: in the private directory, or, before there is one, beside."""
-    name = PRIVATE_DIRECTORY + b"-doctor-" + secrets.token_hex(8).encode()
-    above = os.dup(root)
-    with suppress(FileNotFoundError):
-        private = os.open(PRIVATE_DIRECTORY, _OPEN_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
-        os.close(above)
-        above = private
-    try:
-        os.mkdir(name, 0o700, dir_fd=above)
-        try:
-            directory = os.open(name, _OPEN_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
-            try:
-                yield directory
-            finally:
-                os.close(directory)
-        finally:
-            os.rmdir(name, dir_fd=above)
-    finally:
-        os.close(above)
+    yield from attributes
 
 
 def _plain(subject: Subject, has: bool, present: str, missing: str) -> Finding:  # noqa: FBT001
@@ -215,10 +213,9 @@ def _owners(root: bytes, worker: Worker) -> Finding:
     may_read = worker.has(CAP_DAC_OVERRIDE)
     facts = {"user": worker.user, "may_set_owners": may_give, "may_read_all": may_read}
     who = "the daemon" if worker.is_daemon else "this process"
+    text = f"{who} may read all files and set owners"
     if may_give and may_read:
-        return Finding(
-            Subject.OWNERS, Level.OK, f"{who} may read all files and set owners", facts=facts
-        )
+        return Finding(Subject.OWNERS, Level.OK, text, facts=facts)
     owner = os.stat(root).st_uid
     is_own = owner == worker.user
     return Finding(
@@ -228,4 +225,26 @@ def _owners(root: bytes, worker: Worker) -> Finding:
         " kept only as far as this user may set them",
         "" if is_own else "run it as the owner of the files, as root, or as the unit in systemd/",
         facts,
+    )
+
+
+def _capabilities(root: bytes, volume: str, worker: Worker) -> Finding:
+    """Compares with what the unit in systemd/ gives; a user's own files need none of it."""
+    held = {name: worker.has(number) for number, name in CAPABILITY_NAMES.items()}
+    missing = [name for name, is_held in held.items() if not is_held]
+    facts = {name.lower(): is_held for name, is_held in held.items()}
+    if not missing:
+        text = "files of all users can be kept as they are"
+        return Finding(Subject.CAPABILITIES, Level.OK, text, facts=facts)
+    is_own = os.stat(root).st_uid == worker.user
+    everything = " ".join(CAPABILITY_NAMES.values())
+    lines = (f"AmbientCapabilities={everything}", f"CapabilityBoundingSet={everything}")
+    return Finding(
+        Subject.CAPABILITIES,
+        Level.NOTE if is_own else Level.WARNING,
+        f"without {', '.join(missing)}: files of other users than {worker.user} are kept as far"
+        " as their modes allow",
+        "" if is_own else "give the service these capabilities",
+        facts,
+        () if is_own else service_setting(volume, "capabilities", *lines),
     )

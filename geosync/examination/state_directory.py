@@ -7,16 +7,20 @@ import stat
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Final
 
 from geosync.configuration import Configuration
 from geosync.errors import OperatorError
 from geosync.examination.finding import Finding, Level, Subject
 from geosync.examination.mounts import mount_of
 from geosync.examination.process import Worker
+from geosync.examination.shell_commands import own_command, quoted
 from geosync.examination.space import examine_space
 from geosync.journal.database import FILE_NAME
 from geosync.journal.journal import Journal
 from geosync.terminal import display_name
+
+VOLATILE_KINDS: Final = frozenset({"tmpfs", "ramfs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,6 @@ def examine_state_directory(configuration: Configuration, worker: Worker) -> Ite
         yield examine_space(Subject.STATE_SPACE, existing)
         return
     status = os.stat(directory)
-    mount = mount_of(directory)
     if not stat.S_ISDIR(status.st_mode):
         remedy = "move it away, or correct `state_dir` in the configuration"
         yield Finding(Subject.STATE_DIRECTORY, Level.FAILURE, f"{shown} is no directory", remedy)
@@ -58,25 +61,46 @@ def examine_state_directory(configuration: Configuration, worker: Worker) -> Ite
         remedy = "run geosync as its owner, or give it to the user that runs geosync"
         yield Finding(Subject.STATE_DIRECTORY, Level.FAILURE, text, remedy)
         return
-    if mount is not None and mount.is_network:
-        text = f"{shown} lies on {mount.kind}, whose locks and syncs SQLite can't rely on"
-        yield Finding(Subject.STATE_DIRECTORY, Level.WARNING, text, "move it to a local disk")
-    elif status.st_mode & 0o077:
-        text = f"{shown} is open to other users, and holds the volume's key"
-        yield Finding(Subject.STATE_DIRECTORY, Level.WARNING, text, f"chmod 0700 {shown}")
-    else:
-        yield Finding(Subject.STATE_DIRECTORY, Level.OK, f"{shown} is there")
+    yield _where(directory, status.st_mode)
     yield _journal(configuration)
     yield examine_space(Subject.STATE_SPACE, directory)
+
+
+def _where(directory: bytes, mode: int) -> Finding:
+    """Looks at the file system on which the directory lies, and at who may enter it."""
+    shown, mount = display_name(directory), mount_of(directory)
+    kind = None if mount is None else mount.kind
+    facts = {"kind": kind, "mode": f"{stat.S_IMODE(mode):04o}"}
+    if mount is not None and mount.is_network:
+        text = f"{shown} lies on {kind}, whose locks and syncs SQLite can't rely on"
+        remedy = "stop the daemon, move the directory to a local disk, and correct `state_dir`"
+        return Finding(Subject.STATE_DIRECTORY, Level.WARNING, text, remedy, facts)
+    if kind in VOLATILE_KINDS:
+        text = (
+            f"{shown} lies on {kind}, which is empty after a restart of the machine: the site then"
+            " joins anew, and what was captured and not stored is gone"
+        )
+        remedy = "stop the daemon, move the directory to a disk, and correct `state_dir`"
+        return Finding(Subject.STATE_DIRECTORY, Level.WARNING, text, remedy, facts)
+    if mode & 0o077:
+        text = f"{shown} is open to other users, and holds the volume's key"
+        remedy = "close it to them"
+        commands = (f"chmod 0700 {quoted(directory)}",)
+        return Finding(Subject.STATE_DIRECTORY, Level.WARNING, text, remedy, facts, commands)
+    text = f"{shown} is there, on {kind}" if kind else f"{shown} is there"
+    return Finding(Subject.STATE_DIRECTORY, Level.OK, text, facts=facts)
 
 
 def _missing(directory: bytes, existing: bytes) -> Finding:
     text = f"{display_name(directory)} is not there yet"
     if os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
         return Finding(Subject.STATE_DIRECTORY, Level.OK, f"{text}; it is made at the first start")
-    remedy = f"create it, and give it to the user that runs geosync ({display_name(existing)} may"
     return Finding(
-        Subject.STATE_DIRECTORY, Level.FAILURE, text, f"{remedy} not be written to by this one)"
+        Subject.STATE_DIRECTORY,
+        Level.FAILURE,
+        f"{text}, and user {os.geteuid()} may not write to {display_name(existing)}",
+        "create it, and give it to the user that runs geosync",
+        commands=(f"install -d -m 0700 -o {os.geteuid()} {quoted(directory)}",),
     )
 
 
@@ -88,7 +112,7 @@ def _journal(configuration: Configuration) -> Finding:
             names = tuple((journal.setting(key) or b"").decode() for key in ("volume", "site"))
             problems = len(journal.problems())
     except OperatorError as error:
-        return Finding(Subject.JOURNAL, Level.FAILURE, str(error), "see there")
+        return Finding(Subject.JOURNAL, Level.FAILURE, str(error), "do what that says")
     if names not in {("", ""), (configuration.volume, configuration.site)}:
         return Finding(
             Subject.JOURNAL,
@@ -101,7 +125,8 @@ def _journal(configuration: Configuration) -> Finding:
             Subject.JOURNAL,
             Level.WARNING,
             f"the journal tells of {problems} problems",
-            "look at them with: geosync status",
+            "look at them",
             {"problems": problems},
+            (own_command(configuration, "status"),),
         )
     return Finding(Subject.JOURNAL, Level.OK, "the journal can be read", facts={"problems": 0})

@@ -9,6 +9,7 @@ from typing import Final
 from geosync.disk.interface import PRIVATE_DIRECTORY
 from geosync.examination.finding import Finding, Level, Subject
 from geosync.examination.process import Worker
+from geosync.examination.shell_commands import kernel_setting, service_setting
 
 _SYSCTL: Final = "/proc/sys/fs/inotify/"
 DIRECTORIES_COUNTED_MAX: Final = 5_000_000
@@ -16,19 +17,22 @@ DESCRIPTORS_MIN: Final = 1024
 EVENT_QUEUE_MIN: Final = 16_384
 
 
-def examine_watching(root: bytes, worker: Worker) -> Iterator[Finding]:
+def examine_watching(root: bytes, volume: str, worker: Worker) -> Iterator[Finding]:
     """Compares limits with needs. Needs a look at every directory, which may take a while."""
     instances, watches = _used_by(worker.user, apart_from=worker.process)
     yield _watches(count_directories(root), watches)
     yield _instances(instances)
     queue = _limit("max_queued_events")
+    is_enough = queue is None or queue >= EVENT_QUEUE_MIN
     yield Finding(
         Subject.EVENT_QUEUE,
-        Level.OK if queue is None or queue >= EVENT_QUEUE_MIN else Level.NOTE,
+        Level.OK if is_enough else Level.NOTE,
         f"the kernel keeps up to {queue} events; when there are more, everything is scanned again",
-        facts={"limit": queue},
+        "" if is_enough else "raise the limit",
+        {"limit": queue},
+        () if is_enough else kernel_setting("fs.inotify.max_queued_events", EVENT_QUEUE_MIN),
     )
-    yield _descriptors(worker.descriptors_max)
+    yield _descriptors(volume, worker.descriptors_max)
 
 
 def count_directories(root: bytes) -> int:
@@ -93,10 +97,11 @@ def _watches(needed: int, used: int) -> Finding:
     text = f"{text}; other programs of this user have {used} of the {limit} that it may have"
     if needed + used > limit:
         remedy = (
-            f"sysctl -w fs.inotify.max_user_watches={_round_up(needed + used)}, and the same in"
-            " /etc/sysctl.d/: directories without a watch are polled, and changes travel later"
+            "raise the limit; the daemon notices it by itself. Until then directories without a"
+            " watch are polled, and changes travel later"
         )
-        return Finding(Subject.WATCHES, Level.WARNING, text, remedy, facts)
+        commands = kernel_setting("fs.inotify.max_user_watches", _round_up(needed + used))
+        return Finding(Subject.WATCHES, Level.WARNING, text, remedy, facts, commands)
     return Finding(Subject.WATCHES, Level.OK, text, facts=facts)
 
 
@@ -110,18 +115,18 @@ def _instances(used: int) -> Finding:
     facts = {"used_by_others": used, "limit": limit}
     text = f"other programs of this user have {used} of {limit} inotify instances"
     if limit is not None and used >= limit:
-        remedy = (
-            f"sysctl -w fs.inotify.max_user_instances={_round_up(used + 1)}: without an instance"
-            " changes are found by scans only"
-        )
-        return Finding(Subject.INSTANCES, Level.WARNING, text, remedy, facts)
+        remedy = "raise the limit: without an instance changes are found by scans only"
+        commands = kernel_setting("fs.inotify.max_user_instances", _round_up(used + 1))
+        return Finding(Subject.INSTANCES, Level.WARNING, text, remedy, facts, commands)
     return Finding(Subject.INSTANCES, Level.OK, text, facts=facts)
 
 
-def _descriptors(limit: int) -> Finding:
+def _descriptors(volume: str, limit: int) -> Finding:
     facts = {"limit": limit}
     text = f"up to {limit} files may be open at once"
     if limit < DESCRIPTORS_MIN:
-        remedy = "raise LimitNOFILE= of the service, or ulimit -n, to 65536"
-        return Finding(Subject.DESCRIPTORS, Level.WARNING, text, remedy, facts)
+        remedy = "raise the limit of the service, or of the shell that starts it (ulimit -n)"
+        commands = service_setting(volume, "descriptors", "LimitNOFILE=65536")
+        commands = commands or ("ulimit -n 65536",)
+        return Finding(Subject.DESCRIPTORS, Level.WARNING, text, remedy, facts, commands)
     return Finding(Subject.DESCRIPTORS, Level.OK, text, facts=facts)

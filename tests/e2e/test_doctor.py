@@ -59,6 +59,8 @@ def _run(site: RealSite, *arguments: str) -> tuple[str, int]:
 def _examined(site: RealSite) -> tuple[dict[str, Any], int]:
     shown, code = _run(site, "doctor", "--json")
     found = json.loads(shown)
+    wrong = [each for each in found["findings"] if each["level"] in {"warning", "failure"}]
+    assert [each for each in wrong if not each["remedy"]] == []
     return {each["subject"]: each for each in found["findings"]}, code
 
 
@@ -135,7 +137,9 @@ def test_a_state_directory_that_others_may_read_is_a_warning(joined: RealSite) -
     found, code = _examined(joined)
     assert code == 3
     assert found["state_directory"]["level"] == "warning"
-    assert "chmod 0700" in found["state_directory"]["remedy"]
+    (command,) = found["state_directory"]["commands"]
+    subprocess.run(["bash", "-ec", command], check=True)
+    assert _examined(joined)[0]["state_directory"]["level"] == "ok"
 
 
 def test_a_journal_of_another_site_is_a_failure(joined: RealSite) -> None:
@@ -223,10 +227,14 @@ def test_credentials_that_may_not_write_are_a_failure(site: RealSite) -> None:
     assert "grant them to write" in finding.remedy
 
 
-def test_a_replica_may_have_credentials_that_only_read(site: RealSite) -> None:
-    text = 'mode = "replica"\n' + site.configuration.read_text()
-    site.configuration.write_text(text)
-    assert _rights(site, RefusingStore("put")).level is Level.NOTE
+def test_a_replica_writes_nothing_and_is_well(joined: RealSite, tmp_path: Path) -> None:
+    text = 'mode = "replica"\n' + joined.configuration.read_text()
+    joined.configuration.write_text(text)
+    before = _everything_in(tmp_path / "store")
+    found, _ = _examined(joined)
+    assert found["store_rights"]["level"] == "ok"
+    assert "transfer" not in found
+    assert _everything_in(tmp_path / "store") == before
 
 
 def test_credentials_that_may_not_remove_are_worth_a_note(site: RealSite) -> None:
@@ -307,7 +315,7 @@ def test_a_swift_that_nobody_serves_is_a_failure_and_all_else_is_looked_at(tmp_p
 
 def _watching(root: Path, monkeypatch: pytest.MonkeyPatch, **limits: int) -> dict[Subject, Finding]:
     monkeypatch.setattr(watching_limits, "_limit", lambda name: limits.get(name, 1_000_000))
-    found = watching_limits.examine_watching(bytes(root), find_worker(None))
+    found = watching_limits.examine_watching(bytes(root), "files", find_worker(None))
     return {finding.subject: finding for finding in found}
 
 
@@ -323,7 +331,9 @@ def test_directories_are_counted_and_compared_with_the_limit_of_watches(
     assert found[Subject.WATCHES].level is Level.OK
     found = _watching(tmp_path, monkeypatch, max_user_watches=40)
     assert found[Subject.WATCHES].level is Level.WARNING
-    assert "sysctl -w fs.inotify.max_user_watches=" in found[Subject.WATCHES].remedy
+    wanted = int(found[Subject.WATCHES].commands[0].split(" = ")[1].split("'")[0])
+    assert wanted >= 82
+    assert "fs.inotify.max_user_watches" in found[Subject.WATCHES].commands[0]
 
 
 def test_too_few_instances_are_a_warning_with_the_remedy(
@@ -331,7 +341,7 @@ def test_too_few_instances_are_a_warning_with_the_remedy(
 ) -> None:
     found = _watching(tmp_path, monkeypatch, max_user_instances=0)
     assert found[Subject.INSTANCES].level is Level.WARNING
-    assert "fs.inotify.max_user_instances=" in found[Subject.INSTANCES].remedy
+    assert "fs.inotify.max_user_instances = " in found[Subject.INSTANCES].commands[0]
 
 
 def test_a_journal_that_can_not_be_opened_remembers_nothing(site: RealSite) -> None:
