@@ -24,10 +24,12 @@ from geosync.collection_pace import (
 from geosync.configuration_table import TableReader, shown, shown_path, toml_string
 from geosync.errors import ConfigurationError, ConfigurationProblem, OperatorError
 from geosync.exit_codes import ExitCode
+from geosync.hint_configuration import HintSettings, hint_lines, read_hints
 from geosync.hook_configuration import hook_lines, read_hooks
 from geosync.hook_rules import HookRule
 from geosync.merge_configuration import merge_program_lines, read_merge_programs
 from geosync.merge_program_rules import MergeProgram
+from geosync.network_address import NetworkAddress, parse_address
 from geosync.owner_configuration import owner_lines, read_owner_map
 
 CONFIGURATION_DIRECTORY = "/etc/geosync"
@@ -44,7 +46,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TOP_LEVEL_KEYS = (
     "volume", "site", "root", "state_dir", "mode", "drift", "allow_setuid", "store", "swift",
     "directory", "http", "tuning", "capture", "file_group", "hook", "fifos", "owners", "groups",
-    "brakes", "merge_program",
+    "brakes", "merge_program", "hints",
 )  # fmt: skip
 
 
@@ -69,17 +71,6 @@ class StoreKind(StrEnum):
 
     SWIFT = "swift"
     DIRECTORY = "directory"
-
-
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """Where the HTTP server listens; port 0 lets the kernel choose one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +167,7 @@ class Configuration:
         hooks: the tables [[hook]], in their order.
         brakes: how much may go at once without anybody being asked.
         merge_programs: the tables [merge_program.NAME], by name.
+        hints: the table [hints].
         source: the file (or other origin) it came from, for messages.
     """
 
@@ -193,13 +185,14 @@ class Configuration:
     swift: dict[str, str] = field(repr=False)
     swift_endpoints: tuple[dict[str, str], ...] = field(repr=False)
     directory_path: bytes | None
-    http_listen: ListenAddress | None
+    http_listen: NetworkAddress | None
     http_names: tuple[str, ...]
     tuning: Tuning
     capture: CaptureRules
     hooks: tuple[HookRule, ...]
     brakes: BrakeLimits
     merge_programs: dict[str, MergeProgram]
+    hints: HintSettings
     source: str = field(compare=False)
 
 
@@ -266,6 +259,7 @@ def parse_configuration(document: Mapping[str, object], source: str) -> Configur
         hooks=read_hooks(reader),
         brakes=read_brake_limits(reader.table("brakes")),
         merge_programs=read_merge_programs(reader.table("merge_program")),
+        hints=read_hints(reader.table("hints")),
         source=source,
     )
     _refuse_nesting(reader, configuration)
@@ -303,20 +297,16 @@ def _directory_path(reader: TableReader, store: StoreKind) -> bytes | None:
     return reader.path("path", "where the directory store lies")
 
 
-def _http_listen(reader: TableReader) -> ListenAddress | None:
+def _http_listen(reader: TableReader) -> NetworkAddress | None:
     reader.refuse_unknown(["listen", "names"])
     expected = f'"host:port" such as "{DEFAULT_LISTEN}" or "[::1]:8484", or "" for no HTTP'
     value = reader.text("listen", expected, DEFAULT_LISTEN)
     if not value:
         return None
-    host, _, port = value.rpartition(":")
-    is_bracketed = host.startswith("[") and host.endswith("]")
-    host = host[1:-1] if is_bracketed else host
-    is_port = port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535
-    if is_port and host.isprintable() and host.strip() and (is_bracketed or ":" not in host):
-        return ListenAddress(host, int(port))
-    reader.report("listen", shown(value), expected, "write the address and the port")
-    return None
+    address = parse_address(value)
+    if address is None:
+        reader.report("listen", shown(value), expected, "write the address and the port")
+    return address
 
 
 def _http_names(reader: TableReader) -> tuple[str, ...]:
@@ -446,6 +436,7 @@ def default_configuration_text(configuration: Configuration) -> str:
         capture=capture_lines(configuration.capture) + hook_lines(configuration.hooks),
         brakes=brake_lines(configuration.brakes),
         merge_programs=merge_program_lines(configuration.merge_programs),
+        hints=hint_lines(configuration.hints),
     )
 
 
@@ -522,6 +513,13 @@ listen = {listen}
 [tuning]
 # Numbers that most operators never change; the ones behind a # are the defaults.
 {tuning}
+
+[hints]
+# Sites that can reach each other may tell of a change with one UDP packet, so that the other site
+# need not wait for its next look at the store. It carries no data, and nothing breaks when it is
+# lost. listen: where hints are heard; peers: to whom they are sent; secret_file: the same secret
+# on all sites (head -c 32 /dev/urandom | base64), in a file that not everybody may read.
+{hints}
 
 [brakes]
 # What would delete or replace much at once waits for you: `geosync brake list` shows it, on any

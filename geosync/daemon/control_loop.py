@@ -6,14 +6,17 @@ import os
 import random
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from conflict.report import Conflict
+from conflict.version import ActorId
 from geosync.assembly.journal_of_root import ROOT_MARKER
 from geosync.assembly.store_backoff import BackoffStore
 from geosync.clock import Clock
 from geosync.configuration import Configuration
 from geosync.daemon.daemon_state import DaemonState
+from geosync.daemon.hint_service import HintService
 from geosync.daemon.pace import Pace
 from geosync.daemon.service_notification import ServiceNotifier
 from geosync.disk.interface import PRIVATE_DIRECTORY, RootLost
@@ -51,6 +54,7 @@ STATUS_SHARE_MAX: Final = 0.05  # of the time that may go into making the status
 UNWATCHED_SHARE_MAX: Final = 0.1  # of the time that may go into polling what is not watched
 RESCAN_JITTER: Final = 0.25
 _HTTP: Final = b"http"
+_HINTS: Final = b"hints"
 _WATCHER: Final = b"watcher"
 _log = event_logger(__name__)
 
@@ -65,6 +69,7 @@ class LoopParts:
     notifier: ServiceNotifier
     backoff: BackoffStore
     hooks: Hooks
+    hints: HintService
 
 
 class ControlLoop:
@@ -79,6 +84,8 @@ class ControlLoop:
         self._notifier = parts.notifier
         self._backoff = parts.backoff
         self._hooks = parts.hooks
+        self._hints = parts.hints
+        engine.site.on_stored = partial(parts.hints.tell, engine.site.actor)
         self._watcher = TreeWatcher(
             parts.configuration.root, self._state.dirty, excluded=frozenset({PRIVATE_DIRECTORY})
         )
@@ -108,6 +115,7 @@ class ControlLoop:
         That is when a lost root is back, or when the journal is superseded.
         """
         self.engine.site.report(_HTTP, self._state.http.problem or None)
+        self.engine.site.report(_HINTS, self._hints.problem or None)
         try:
             self._start_watcher()
             self._await_first_walk()
@@ -157,6 +165,7 @@ class ControlLoop:
                 lag_s=self._lag_s(),
                 store_failures=self._store_failures,
                 http_address=self._state.http.address,
+                hints=self._hints.state(),
                 conflicts_shown=tuple(
                     conflict_json(each, engine.site.journal)
                     for each in conflicts[:CONFLICTS_SHOWN_MAX]
@@ -183,17 +192,26 @@ class ControlLoop:
         self._hooks.tend(now_s, self.engine.site.report)
         self._mark_what_is_due(now_s)
         taken = self._state.dirty.take(now_s)
-        if taken or self._is_scan_wanted or now_s >= self._pace.due_s:
-            self._run_cycle(taken)
+        hinted = self._hints.due(self.engine.next_sequence)
+        if taken or hinted or self._is_poll_due(now_s):
+            self._run_cycle(taken, hinted)
+
+    def _is_poll_due(self, now_s: float) -> bool:
+        """Tells whether the next cycle looks at all logs, not only at those that hints name."""
+        is_awaited = self._is_scan_wanted or self._state.has_waiting_clients()
+        return is_awaited or now_s >= self._pace.due_s
 
     def _wait_s(self) -> float:
         due_s = min(self._pace.due_s, self._rescan_due_s)
+        hint_due_s = self._hints.next_due_s()
+        if hint_due_s is not None:
+            due_s = min(due_s, hint_due_s)
         hook_due_s = self._hooks.next_due_s()
         if hook_due_s is not None:
             due_s = min(due_s, max(hook_due_s, self._clock.monotonic_s() + HOOK_STEP_S))
         return max(0.0, due_s - self._clock.monotonic_s())
 
-    def _run_cycle(self, taken: tuple[DirtyDirectory, ...]) -> None:
+    def _run_cycle(self, taken: tuple[DirtyDirectory, ...], hinted: frozenset[ActorId]) -> None:
         dirty = {split(each.directory): each.recursive for each in taken}
         if self._is_scan_wanted:
             dirty[()] = True
@@ -201,15 +219,20 @@ class ControlLoop:
         if self.is_root_lost:
             dirty = {}
         began_s = self._clock.monotonic_s()
-        self.last_cycle = self.engine.cycle(dirty)
+        is_poll = self._is_poll_due(began_s)
+        self.last_cycle = self.engine.cycle(dirty, None if is_poll else hinted)
         now_s = self._clock.monotonic_s()
+        self._hints.note_look(hinted)
         self._note_disk(self.last_cycle)
-        self._note_lag(self.last_cycle, began_s)
+        self._note_lag(self.last_cycle, began_s, is_poll=is_poll)
         if any(is_recursive for is_recursive in dirty.values()):
             pause_s = (now_s - began_s) / UNWATCHED_SHARE_MAX
             self._unwatched_due_s = now_s + max(self._idle_s, pause_s)
         had_work = self.last_cycle.did_work or bool(dirty) or self._state.has_waiting_clients()
-        self._pace.note_look(now_s, had_work=had_work)
+        if is_poll:
+            self._pace.note_look(now_s, had_work=had_work)
+        elif had_work:
+            self._pace.note_work(now_s)
         if self.last_cycle.has_more:
             self._pace.hurry(now_s)
         retry_in_s = self._backoff.retry_in_s()
@@ -222,11 +245,12 @@ class ControlLoop:
             self._notifier.ready()
         self._state.note_cycle()
 
-    def _note_lag(self, cycle: Cycle, began_s: float) -> None:
+    def _note_lag(self, cycle: Cycle, began_s: float, *, is_poll: bool) -> None:
         """Notes how far this site is, and when it wrote what others may lack."""
         has_failed = cycle.store_error is not None
         self._store_failures += has_failed and not _is_under_way(cycle)
-        if self.engine.is_current() and not (has_failed or cycle.disk_error or cycle.has_more):
+        is_over = not (has_failed or cycle.disk_error or cycle.has_more)
+        if is_poll and is_over and self.engine.is_current():
             self._current_at_s = began_s
         self._written.note(self.engine.own_counter(), self.engine.site.now_ms())
 

@@ -22,6 +22,7 @@ from geosync.daemon.control_loop import ControlLoop, LoopParts
 from geosync.daemon.control_socket import SOCKET_NAME, ControlServer
 from geosync.daemon.daemon_commands import DaemonCommands
 from geosync.daemon.daemon_state import DaemonState
+from geosync.daemon.hint_service import HintService, hint_service
 from geosync.daemon.http_service import http_service
 from geosync.daemon.service_notification import ServiceNotifier
 from geosync.daemon.single_instance import single_instance
@@ -61,7 +62,8 @@ def run_daemon(configuration: Configuration, environment: Mapping[str, str], clo
         stack.enter_context(ControlServer(socket_path, commands.handle))
         stack.enter_context(http_service(configuration, state, commands.handle, clock))
         stack.callback(state.queue.close)
-        daemon = _Daemon(configuration, clock, state, notifier, raw_store)
+        hints = stack.enter_context(hint_service(configuration, clock, state.dirty.wake))
+        daemon = _Daemon(configuration, clock, state, notifier, raw_store, hints)
         stack.enter_context(_signals(daemon.stop))
         stack.enter_context(_heartbeat(notifier, state))
         _log.info("daemon_started", volume=configuration.volume, site=configuration.site)
@@ -88,6 +90,7 @@ class _Daemon:
         state: DaemonState,
         notifier: ServiceNotifier,
         raw_store: ObjectStore,
+        hints: HintService,
     ) -> None:
         self._configuration = configuration
         self._clock = clock
@@ -95,7 +98,7 @@ class _Daemon:
         persistent = retrying(raw_store, clock, STORE_BUDGET_S)
         backoff = BackoffStore(persistent, clock.monotonic_s)
         self._hooks = Hooks(configuration)
-        self._parts = LoopParts(configuration, clock, state, notifier, backoff, self._hooks)
+        self._parts = LoopParts(configuration, clock, state, notifier, backoff, self._hooks, hints)
         self._joining = self._in_background(persistent, None)
         self._store = self._in_background(backoff, STORE_PATIENCE_S)
         self._state_retry_s = STATE_RETRY_S

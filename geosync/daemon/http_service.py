@@ -8,11 +8,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from geosync.clock import Clock
-from geosync.configuration import Configuration, ListenAddress
+from geosync.configuration import Configuration
 from geosync.daemon.control_socket import Handler
 from geosync.daemon.daemon_state import DaemonState, HttpState
 from geosync.errors import OperatorError
 from geosync.event_log import event_logger
+from geosync.network_address import NetworkAddress
 
 if TYPE_CHECKING:
     from geosync.http.server import HttpServer
@@ -50,7 +51,7 @@ def http_service(
 
 def _made(
     configuration: Configuration,
-    listen: ListenAddress,
+    listen: NetworkAddress,
     state: DaemonState,
     handle: Handler,
     clock: Clock,
@@ -74,7 +75,7 @@ def _made(
     return HttpServer(listen, make_application(site, ROUTES))
 
 
-def _announce(address: ListenAddress) -> None:
+def _announce(address: NetworkAddress) -> None:
     from geosync.http.access import is_loopback  # noqa: PLC0415 - as above
 
     _log.info("http_served", address=str(address))

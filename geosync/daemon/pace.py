@@ -27,6 +27,12 @@ class Pace:
         self._interval_s = self._active_s if is_active else min(self._idle_s, self._interval_s * 2)
         self.due_s = now_s + self._interval_s
 
+    def note_work(self, now_s: float) -> None:
+        """Says that there is work, without a look at the store: more may follow."""
+        self._active_until_s = now_s + ACTIVE_FOR_S
+        self._interval_s = self._active_s
+        self.due_s = min(self.due_s, now_s + self._active_s)
+
     def hurry(self, now_s: float) -> None:
         """Makes the next look due at once."""
         self.due_s = now_s

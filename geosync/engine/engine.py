@@ -13,7 +13,7 @@ from conflict.node import Location
 from conflict.policy import PolicyRule
 from conflict.report import Conflict, conflicts
 from conflict.synced import Path
-from conflict.version import VersionVector
+from conflict.version import ActorId, VersionVector
 from geosync.configuration import Mode
 from geosync.disk.interface import DiskError
 from geosync.engine.applying import Applier
@@ -167,19 +167,21 @@ class Engine:
         if has_rejected(self.site.journal):
             self._begin_restoring()
 
-    def cycle(self, dirty: dict[Path, bool]) -> Cycle:
+    def cycle(self, dirty: dict[Path, bool], logs: frozenset[ActorId] | None = None) -> Cycle:
         """Captures, publishes, receives and applies once.
 
         Args:
             dirty: directories to look at; True: with everything below.
+            logs: whose logs to look at; None: all that there are, and what else the store may
+                tell.
 
         Raises:
             OperatorError: the journal can't be written; all that was committed is safe.
         """
         with self.site.journal.explaining():
-            return self._cycle(dirty)
+            return self._cycle(dirty, logs)
 
-    def _cycle(self, dirty: dict[Path, bool]) -> Cycle:
+    def _cycle(self, dirty: dict[Path, bool], logs: frozenset[ActorId] | None) -> Cycle:
         cycle = Cycle()
         self._capturer.look_at(dirty)
         if not self._is_log_checked and self.site.role.may_publish:
@@ -192,7 +194,7 @@ class Engine:
             self._capturer.look_at(self._capturer.due())
         self._on_disk(cycle, lambda: self._capture(cycle))
         self._tend_role(cycle)
-        self._exchange(cycle)
+        self._exchange(cycle, logs)
         if self._superseded is not None:
             return cycle  # nothing may be displaced that only this journal has captured
         may_apply = self._finish_looking()
@@ -376,6 +378,11 @@ class Engine:
     def own_counter(self) -> int:
         """Returns how many operations this site has written."""
         return self.site.journal.log.received().counter_of(self.site.actor)
+
+    def next_sequence(self, actor: ActorId) -> int | None:
+        """Returns which segment of another's log is read next; None where no log is known."""
+        log = self.site.journal.log.actor(actor)
+        return None if log is None or actor == self.site.actor else log.next_sequence
 
     @property
     def superseded(self) -> str | None:
@@ -577,16 +584,7 @@ class Engine:
                 self._receiver.discover()
             except StoreUnavailable as error:
                 unavailable = error  # the logs that are known may be read all the same
-        received = self._receiver.receive()
-        cycle.received += received.operations
-        cycle.has_more = cycle.has_more or received.has_more
-        self._note(received.touched, received.operations)
-        self._note_reading(is_over=not received.has_more)
-        if received.operations and self._failover.refresh():
-            self._capturer.look_at({(): True})
-        if received.operations:
-            self._heed_verdicts()
-        unavailable = received.unavailable or unavailable
+        unavailable = self._receive_from(cycle, None) or unavailable
         self._keep_membership(is_reading=unavailable is None)
         if not self._joining.is_receiving:
             self._cuts.check_others()
@@ -596,6 +594,26 @@ class Engine:
             raise unavailable
         if cycle.store_error is None and self._superseded is None:
             self._mended(_STORE)
+
+    def _heed_hints(self, cycle: Cycle, logs: frozenset[ActorId]) -> None:
+        unavailable = self._receive_from(cycle, logs)
+        if unavailable is not None:
+            raise unavailable
+
+    def _receive_from(
+        self, cycle: Cycle, logs: frozenset[ActorId] | None
+    ) -> StoreUnavailable | None:
+        """Reads what is new in logs, None for all; returns the error where one can't be told."""
+        received = self._receiver.receive(logs)
+        cycle.received += received.operations
+        cycle.has_more = cycle.has_more or received.has_more
+        self._note(received.touched, received.operations)
+        self._note_reading(is_over=not received.has_more)
+        if received.operations and self._failover.refresh():
+            self._capturer.look_at({(): True})
+        if received.operations:
+            self._heed_verdicts()
+        return received.unavailable
 
     def _note_reading(self, *, is_over: bool) -> None:
         progress, logs = self.site.progress, self.site.journal.log
@@ -607,14 +625,18 @@ class Engine:
             known = known.join(log.knows)
         progress.note_reading(sum(received.values()), sum(known.values()), self._now_s())
 
-    def _exchange(self, cycle: Cycle) -> None:
+    def _exchange(self, cycle: Cycle, logs: frozenset[ActorId] | None) -> None:
         """Publishes and receives; the first time in the other order."""
         if not self._has_read:
             self._on_store(cycle, lambda: self._read_first(cycle))
         if self._has_read and self._superseded is None:
             self._on_store(cycle, lambda: self._publish(cycle))
-        if self._superseded is None:
+        if self._superseded is not None:
+            return
+        if logs is None:
             self._on_store(cycle, lambda: self._receive(cycle), despite_failure=True)
+        elif logs:
+            self._on_store(cycle, lambda: self._heed_hints(cycle, logs), despite_failure=True)
 
     def _read_first(self, cycle: Cycle) -> None:
         """Reads the others' logs before anything is published: we may have been retired."""

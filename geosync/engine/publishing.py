@@ -25,6 +25,7 @@ class Publisher:
     def __init__(self, site: Site, spool: Spool) -> None:
         self._site = site
         self._spool = spool
+        self._bare: set[int] = set()  # segments that only acknowledge, until they are stored
 
     def has_work(self) -> bool:
         """Tells whether something is captured that the store has not acknowledged."""
@@ -100,6 +101,8 @@ class Publisher:
             pack_entries=locations,
             inline_chunks=inline,
         )
+        if not transactions:
+            self._bare.add(segment.sequence)
         body = encode_segment(segment, site.hasher)
         with journal.transaction():
             journal.log.add_segment(site.actor, segment.sequence, body, is_stored=False)
@@ -137,6 +140,9 @@ class Publisher:
         for segment in self._site.journal.log.segments_to_store():
             name = segment_name(self._site.actor, segment.sequence)
             self._site.store.put_once(name, segment.body)
+            if segment.sequence not in self._bare:
+                self._site.on_stored(segment.sequence)
+            self._bare.discard(segment.sequence)
             with self._site.journal.transaction():
                 self._site.journal.log.mark_stored(self._site.actor, segment.sequence)
             _log.info("segment_stored", name=name, size_bytes=len(segment.body))

@@ -90,8 +90,11 @@ class Receiver:
         found = (recognise(name) for name in self._site.store.list_names(ACTORS_PREFIX))
         self._remember({name.actor: name.site for name in found if isinstance(name, ActorName)})
 
-    def receive(self) -> Received:
+    def receive(self, only: frozenset[ActorId] | None = None) -> Received:
         """Reads what is new in all logs, until no log can go on or a good deal was read.
+
+        Args:
+            only: whose logs to look at; None: all that there are.
 
         Raises:
             StoreRefused: the store does not let us read.
@@ -101,6 +104,8 @@ class Receiver:
         self._membership = membership(self._site.journal)
         self._held = {a: each for a, each in self._held.items() if not self._is_at_end(a)}
         reading = self._to_read()
+        if only is not None:
+            reading &= only
         while reading:
             logs = [log for log in self._logs() if log.actor in reading]
             reading = {log.actor for log in logs}  # some may end here

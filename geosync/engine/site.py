@@ -60,6 +60,8 @@ class Site:
         checkpoint_pace: when checkpoints are due.
         role: what the site does now; see geosync.engine.roles.
         progress: how far it is with what takes long.
+        on_stored: is called with the sequence of a segment of ours that the store has got, unless
+            it only acknowledges.
     """
 
     volume: str
@@ -81,6 +83,7 @@ class Site:
     collection_pace: CollectionPace = field(default_factory=CollectionPace)
     role: Role = MULTI_MASTER
     progress: Progress = field(default_factory=Progress)
+    on_stored: Callable[[int], None] = lambda _sequence: None
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 by this machine's clock."""

@@ -11,8 +11,8 @@ from typing import Any, Final
 import uvicorn  # noqa: TID251 - its home
 from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: TID251 - its home
 
-from geosync.configuration import ListenAddress
 from geosync.errors import OperatorError
+from geosync.network_address import NetworkAddress
 
 CONNECTIONS_MAX: Final = 64
 BACKLOG: Final = 128
@@ -28,7 +28,7 @@ STREAM_PATH: Final = "/v1/events"
 class HttpServer:
     """Serves an ASGI application until it is closed."""
 
-    def __init__(self, listen: ListenAddress, application: Any) -> None:
+    def __init__(self, listen: NetworkAddress, application: Any) -> None:
         """Binds the address, so that whoever starts it knows at once whether it can.
 
         Raises:
@@ -36,7 +36,7 @@ class HttpServer:
         """
         self._socket = _bound(listen)
         address = self._socket.getsockname()
-        self.address = ListenAddress(address[0], address[1])
+        self.address = NetworkAddress(address[0], address[1])
         # Whoever sends nonsense, or goes away, is no event for an operator.
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
         configuration = uvicorn.Config(
@@ -73,7 +73,7 @@ class HttpServer:
         self._server.run(sockets=[self._socket])
 
 
-def _bound(listen: ListenAddress) -> socket.socket:
+def _bound(listen: NetworkAddress) -> socket.socket:
     try:
         found = socket.getaddrinfo(
             listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -92,7 +92,7 @@ def _bound(listen: ListenAddress) -> socket.socket:
     return server
 
 
-def _refused(listen: ListenAddress, reason: str | None) -> OperatorError:
+def _refused(listen: NetworkAddress, reason: str | None) -> OperatorError:
     return OperatorError(
         f"cannot listen on {listen}: {reason}. The site is kept in sync all the same, without HTTP."
         " Another daemon on this machine may have this address: give each its own `listen` in the"

@@ -74,6 +74,31 @@ class StatusProblem:
     text: str
 
 
+@dataclass(slots=True)
+class HintState:
+    """What was sent and heard of hints since the daemon began.
+
+    Attributes:
+        address: where they are heard; '' for nowhere.
+        peers: to whom they are sent, as the configuration names them.
+        sent: packets that this machine took.
+        heard: hints that told something new.
+        old: hints that told nothing new: doubled, late, or sent again by somebody.
+        refused: packets that are no hints of this volume, or by nobody who knows the secret.
+        limited: seconds in which more came than is listened to.
+        problem: peers whose names have no address, and why; '' for none.
+    """
+
+    address: str = ""
+    peers: tuple[str, ...] = ()
+    sent: int = 0
+    heard: int = 0
+    old: int = 0
+    refused: int = 0
+    limited: int = 0
+    problem: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class DaemonStatus:
     """What only a running daemon knows."""
@@ -93,6 +118,7 @@ class DaemonStatus:
     http_address: str = ""  # where the HTTP server listens; '' for nowhere
     conflicts_shown: tuple[JsonObject, ...] = ()  # the first ones, as conflict_json tells them
     progress: Advance | None = None  # of what takes long; None: nothing does
+    hints: HintState | None = None  # None: without hints
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from geosync.reporting.brake_text import brake_json
 from geosync.reporting.progress_text import progress_json, progress_text
 from geosync.reporting.protocol_text import protocol_text
 from geosync.reporting.readiness import MAX_LAG_S, lag_of, readiness
-from geosync.reporting.status import DaemonStatus, OtherSite, Status, ToPublish
+from geosync.reporting.status import DaemonStatus, HintState, OtherSite, Status, ToPublish
 from geosync.terminal import (
     display_name,
     escape_unprintable,
@@ -91,6 +91,7 @@ def _daemon_json(daemon: DaemonStatus, lag_s: float | None) -> JsonObject:
         "store_failures": daemon.store_failures,
         "lag_s": lag_s,
         "http_address": daemon.http_address,
+        "hints": None if daemon.hints is None else asdict(daemon.hints),
         "protocol": None if daemon.protocol is None else asdict(daemon.protocol),
     }
 
@@ -206,6 +207,7 @@ def _daemon_lines(daemon: DaemonStatus) -> Iterable[str]:
         f" {human_size(store.upload_bytes)} sent, {human_size(store.download_bytes)} received"
     )
     yield from _endpoint_lines(daemon.store.endpoints)
+    yield from _hint_lines(daemon.hints)
     if daemon.waiting_count:
         yield f"  waiting      {_counted(daemon.waiting_count, 'path')}"
         for path in daemon.waiting[:PATHS_ON_SCREEN_MAX]:
@@ -217,6 +219,15 @@ def _daemon_lines(daemon: DaemonStatus) -> Iterable[str]:
         more = ", …" if daemon.excluded_count > EXCLUDED_ON_SCREEN_MAX else ""
         counted = _counted(daemon.excluded_count, "file")
         yield f"  excluded     {counted}, by the configuration: {shown}{more}"
+
+
+def _hint_lines(hints: HintState | None) -> Iterable[str]:
+    if hints is None:
+        return
+    refused = f", {hints.refused} refused" if hints.refused else ""
+    yield f"  hints        {hints.sent} sent, {hints.heard} heard{refused}"
+    if hints.problem:
+        yield f"    {escape_unprintable(hints.problem)}"
 
 
 def _endpoint_lines(endpoints: Sequence[EndpointState]) -> Iterable[str]:

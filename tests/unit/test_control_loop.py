@@ -15,6 +15,7 @@ from geosync.configuration import Configuration, Tuning, parse_configuration
 from geosync.daemon import control_loop
 from geosync.daemon.control_loop import ControlLoop, LoopParts
 from geosync.daemon.daemon_state import DaemonState
+from geosync.daemon.hint_service import HintService
 from geosync.daemon.service_notification import ServiceNotifier
 from geosync.hooks.hooks import Hooks
 from geosync.watching.errors import WatchingError
@@ -53,6 +54,7 @@ class Loop:
                 notifier=ServiceNotifier({}),
                 backoff=BackoffStore(site.store, clock.monotonic_s),
                 hooks=Hooks(configuration),
+                hints=HintService(clock.monotonic_s),
             ),
         )
 

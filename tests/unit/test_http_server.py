@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import pytest
 
 from geosync.clock import SystemClock
-from geosync.configuration import ListenAddress
 from geosync.errors import OperatorError
 from geosync.http import application, server
 from geosync.http.access import Gate, server_names
@@ -19,10 +18,11 @@ from geosync.http.exchange import Answer, text_answer
 from geosync.http.routes import Kind, Route
 from geosync.http.server import HttpServer
 from geosync.http.site import Site
+from geosync.network_address import NetworkAddress
 from tests.support.await_condition import await_condition
 from tests.support.http_client import ask
 
-LOOPBACK = ListenAddress("127.0.0.1", 0)
+LOOPBACK = NetworkAddress("127.0.0.1", 0)
 QUICK_S = 0.2
 LARGE_BYTES = 32 << 20  # more than the kernel buffers of a connection hold
 
@@ -156,19 +156,19 @@ def test_a_defect_in_one_answer_is_an_answer_and_no_end(tmp_path, path, caplog):
 
 def test_an_address_that_is_taken_or_not_ours_is_told_at_once(tmp_path):
     with _served(tmp_path) as address:
-        taken = ListenAddress("127.0.0.1", int(address.rpartition(":")[2]))
+        taken = NetworkAddress("127.0.0.1", int(address.rpartition(":")[2]))
         with pytest.raises(OperatorError, match=r"cannot listen on .*: Address already in use"):
             HttpServer(taken, None)
     with pytest.raises(OperatorError, match=r"cannot listen on 192\.0\.2\.1:0"):
-        HttpServer(ListenAddress("192.0.2.1", 0), None)
+        HttpServer(NetworkAddress("192.0.2.1", 0), None)
     with pytest.raises(OperatorError, match=r"cannot listen on no\.such\.invalid:1"):
-        HttpServer(ListenAddress("no.such.invalid", 1), None)
+        HttpServer(NetworkAddress("no.such.invalid", 1), None)
 
 
 def test_the_port_is_free_again_as_soon_as_the_server_is_closed(tmp_path):
     with _served(tmp_path) as address:
         assert ask(address, "/quick").status == 200
-    again = ListenAddress("127.0.0.1", int(address.rpartition(":")[2]))
+    again = NetworkAddress("127.0.0.1", int(address.rpartition(":")[2]))
     with _served(tmp_path, again) as second:
         assert second == address
         assert ask(second, "/quick").status == 200
