@@ -3,21 +3,28 @@
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
 from geosync.errors import OperatorError
+from geosync.event_remedies import REMEDIES
 from geosync.exit_codes import ExitCode
 from geosync.terminal import escape_unprintable
 
 FORMAT_VARIABLE = "GEOSYNC_LOG_FORMAT"
+JOURNAL_VARIABLE = "JOURNAL_STREAM"
+"""Set by systemd: device and inode of what it reads, `8:12345`; see systemd.exec(5)."""
 
 _OWN_PACKAGES = ("geosync", "transport", "conflict")
 _HANDLER_NAME = "geosync event log"
 _KEYS_ATTRIBUTE = "event_keys"
-_RESERVED_KEYS = frozenset({"time", "level", "event", "logger", "traceback"})
+_RESERVED_KEYS = frozenset({"time", "level", "event", "to_do", "logger", "traceback"})
+
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""Of syslog(3)."""
 
 Field = str | int | float | bool | list["Field"] | dict[str, "Field"] | None
 
@@ -77,14 +84,18 @@ def configure_event_log(
 
     Args:
         verbosity: -1 for --quiet (warnings and errors), 0 (also outcomes), 1 for --verbose (all).
-        environment: GEOSYNC_LOG_FORMAT in it chooses `text` (logfmt, the default) or `json`.
+        environment: GEOSYNC_LOG_FORMAT in it chooses `text` (logfmt), `journal` (the same, led by
+            the priority as sd-daemon(3) wants it, and without the time, which the journal has) or
+            `json`. By default it is `journal` where systemd's journal reads the stream.
         stream: where to write; standard error when None.
 
     Raises:
         OperatorError: GEOSYNC_LOG_FORMAT names no format.
     """
-    formatter = _formatter(environment.get(FORMAT_VARIABLE) or "text")
-    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    target = sys.stderr if stream is None else stream
+    usual = "journal" if _is_read_by_journal(target, environment) else "text"
+    formatter = _formatter(environment.get(FORMAT_VARIABLE) or usual)
+    handler = logging.StreamHandler(target)
     handler.set_name(_HANDLER_NAME)
     handler.setFormatter(formatter)
     root = logging.getLogger()
@@ -95,12 +106,24 @@ def configure_event_log(
         logging.getLogger(package).setLevel(level)
 
 
+def _is_read_by_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # it is no file, or closed
+        return False
+    return environment.get(JOURNAL_VARIABLE) == f"{status.st_dev}:{status.st_ino}"
+
+
 def _formatter(name: str) -> "EventFormatter":
-    renderers: dict[str, Callable[[dict[str, Field]], str]] = {"text": _logfmt, "json": json.dumps}
+    renderers: dict[str, Callable[[dict[str, Field]], str]] = {
+        "text": _logfmt,
+        "journal": _journal_line,
+        "json": json.dumps,
+    }
     if name not in renderers:
         raise OperatorError(
             f"cannot log: {FORMAT_VARIABLE} is {name!r}, which is no format; "
-            "set it to text or json, or unset it",
+            "set it to text, journal or json, or unset it",
             ExitCode.BAD_USAGE,
         )
     return EventFormatter(renderers[name])
@@ -129,6 +152,8 @@ def _fields(record: logging.LogRecord) -> dict[str, Field]:
         "event": _plain(event),
     }
     fields |= {key: _plain(value) for key, value in keys.items()}
+    if record.levelno >= logging.WARNING and event in REMEDIES:
+        fields["to_do"] = REMEDIES[event]
     fields["logger"] = record.name
     if record.exc_info and record.exc_info[0]:
         fields["traceback"] = _plain(logging.Formatter().formatException(record.exc_info))
@@ -151,6 +176,11 @@ def _plain(value: object) -> Field:
         case _:
             # A lone surrogate (a name that was not UTF-8) is text that no stream can encode.
             return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _journal_line(fields: dict[str, Field]) -> str:
+    rest = {key: value for key, value in fields.items() if key not in {"time", "level"}}
+    return f"<{_PRIORITIES.get(str(fields['level']), 3)}>{_logfmt(rest)}"
 
 
 def _logfmt(fields: dict[str, Field]) -> str:

@@ -106,6 +106,35 @@ def test_verbosity_chooses_the_levels(verbosity, seen):
     assert [json.loads(line)["level"] for line in stream.getvalue().splitlines()] == seen
 
 
+def test_a_warning_says_what_to_do():
+    stream = _configured()
+    event_logger("geosync.x").warning("root_not_usable", reason="gone")
+    event_logger("geosync.x").info("root_not_usable")
+    warning, told = stream.getvalue().splitlines()
+    assert ' to_do="mount or move back the root; nothing is taken for deleted meanwhile"' in warning
+    assert "to_do" not in told
+
+
+@pytest.mark.parametrize(
+    ("method", "priority"), [("debug", 7), ("info", 6), ("warning", 4), ("error", 3)]
+)
+def test_the_journal_of_systemd_gets_priorities_and_no_second_time(tmp_path, method, priority):
+    path = tmp_path / "stream"
+    with path.open("w") as stream:
+        status = path.stat()
+        environment = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+        configure_event_log(1, environment, stream)
+        getattr(event_logger("geosync.x"), method)("happened", path=b"a\n<0>b")
+    assert path.read_text() == (f'<{priority}>event=happened path="a\\n<0>b" logger=geosync.x\n')
+
+
+def test_another_stream_than_the_journals_gets_the_time(tmp_path):
+    with (tmp_path / "stream").open("w") as stream:
+        configure_event_log(0, {"JOURNAL_STREAM": "1:2"}, stream)
+        event_logger("geosync.x").info("happened")
+    assert (tmp_path / "stream").read_text().startswith("time=20")
+
+
 def test_libraries_are_heard_from_warning_on_even_when_verbose():
     """Some libraries write credentials at lower levels."""
     stream = _configured(1)
