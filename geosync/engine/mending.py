@@ -138,16 +138,16 @@ class Mender:
             for digest, tried in self._asked.chunks.items()
             if not is_answered(tried, {at.pack for at in chunks.locations(digest)})
         }
+        self._wants.want(wanted)  # also what is here: so all sites forget the places that are bad
         supplied = supply(self._site, self._spool, wanted) if wanted else set()
+        self._wants.refresh()
         self._supplied += len(supplied)
         left = {digest: wanted[digest] for digest in wanted.keys() - supplied}
         if supplied and left:  # there may be more than fits at once
             self._asked.chunks = left
             return
         self._asked.chunks = {}
-        if left:
-            self._wants.want(left)
-            self._wanted += len(left)
+        self._wanted += len(left)
 
     def _refuse_to_publish(self) -> None:
         if self._asked.chunks or self._asked.segments:

@@ -18,7 +18,8 @@ from geosync.engine.site import Site
 from geosync.engine.stability import stable
 from geosync.event_log import event_logger
 from transport.checkpoint_statement import encode_checkpoint_statement
-from transport.cut import encode_cut
+from transport.cut import CUT_OBJECT_SIZE_BYTES_MAX, encode_cut
+from transport.errors import CorruptObject, ObjectNotVisible
 from transport.object_names import cut_name, segment_name
 
 SEGMENTS_AT_ONCE: Final = 50
@@ -26,6 +27,24 @@ CUT_SETTLES_S: Final = 10.0  # an eventually consistent store needs a while to s
 CUT_SEQUENCE: Final = "cut_sequence"  # up to where the last of them goes
 _CUT_STORED: Final = "cut_stored"  # how many of them are in the store
 _log = event_logger(__name__)
+
+
+def forget_lost_cut(site: Site) -> None:
+    """Has our last cut stored again if the store has lost it: readers would wait for ever.
+
+    Raises:
+        StoreUnavailable, StoreRefused: see ObjectStore.
+    """
+    number = site.journal.integer_setting(_CUT_STORED)
+    if not number:
+        return
+    try:
+        site.store.get(cut_name(site.actor, number - 1), size_bytes_max=CUT_OBJECT_SIZE_BYTES_MAX)
+    except ObjectNotVisible:
+        with site.journal.transaction():
+            site.journal.set_setting(_CUT_STORED, number - 1)
+    except CorruptObject:
+        pass  # it is there, whatever it says
 
 
 class Truncating:

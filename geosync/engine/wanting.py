@@ -55,7 +55,10 @@ class Wants:
             except WireFormatError as error:
                 self._site.report(_PROBLEM + b", " + operation.dot.actor.hex().encode(), str(error))
                 continue
-            missing = self._unanswered(statement.chunks) if isinstance(statement, Want) else {}
+            missing: Mapping[bytes, frozenset[str]] = {}
+            if isinstance(statement, Want):
+                missing = self._unanswered(statement.chunks)
+                self._forget_answered(statement.chunks, missing)
             if missing:
                 self._open[operation.dot] = Want(missing)
             else:
@@ -121,6 +124,23 @@ class Wants:
             for digest, tried in chunks.items()
             if not is_answered(tried, self._packs(digest))
         }
+
+    def _forget_answered(
+        self, wanted: Mapping[bytes, frozenset[str]], missing: Mapping[bytes, frozenset[str]]
+    ) -> None:
+        """Forgets the places that were tried in vain where another one is known.
+
+        A collection would otherwise take one of them for the copy to keep, and remove the other.
+        """
+        chunks = self._site.journal.chunks
+        tried = {
+            (digest, pack)
+            for digest in wanted.keys() - missing.keys()
+            for pack in wanted[digest] & self._packs(digest)
+        }
+        if tried:
+            with self._site.journal.transaction():
+                chunks.forget_places(tried)
 
     def _packs(self, digest: bytes) -> frozenset[str]:
         return frozenset(each.pack for each in self._site.journal.chunks.locations(digest))

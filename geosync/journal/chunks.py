@@ -134,6 +134,10 @@ class JournalChunks:
         self._connection.execute("DELETE FROM chunk WHERE pack = ?", (name,))
         self._connection.execute("DELETE FROM pack WHERE name = ?", (name,))
 
+    def forget_places(self, places: Iterable[tuple[bytes, str]]) -> None:
+        """Forgets that chunks are in packs: digest and pack of each."""
+        self._connection.executemany("DELETE FROM chunk WHERE digest = ? AND pack = ?", places)
+
     def mark_pack_stored(self, name: str) -> None:
         """Remembers that the store acknowledged a pack."""
         self._connection.execute("UPDATE pack SET is_stored = 1 WHERE name = ?", (name,))
