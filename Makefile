@@ -11,7 +11,7 @@ CRASHES ?=
 MINUTES ?= 5
 WORKERS ?= 4
 
-.PHONY: help demo test check docs crash sim soak torture bench environment keystone-environment lock clean
+.PHONY: help demo test check docs crash sim soak torture redmine bench environment keystone-environment lock clean
 
 help:
 	@echo "make demo    three sites on this machine, through a real OpenStack Swift: what happens, in plain words"
@@ -21,6 +21,7 @@ help:
 	@echo "make crash   kills at every system call, power cuts on ext4, xfs and btrfs (as root): CRASHES=\"--every 10\""
 	@echo "make sim     deterministic simulation: SEED=n RUNS=n (RUNS=$(RUNS))"
 	@echo "make torture real daemons, programs of all kinds and faults: SEED=n MINUTES=n (MINUTES=$(MINUTES))"
+	@echo "make redmine Redmine on two sites, as root: set up, started, and accepted; stop it with recipes/redmine/stop"
 	@echo "make bench   benchmarks of this version, with the figures in docs/performance.md"
 	@echo "make clean   removes what the others have set up"
 
@@ -59,6 +60,11 @@ sim: environment
 
 torture: environment
 	$(RUN) -m tests.torture.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+redmine: environment
+	recipes/redmine/setup --once
+	recipes/redmine/start
+	recipes/redmine/as-client $(RUN) -m recipes.redmine.acceptance
 
 bench: environment
 	$(RUN) -m benchmarks.propagation
