@@ -47,6 +47,14 @@ def command_parser() -> argparse.ArgumentParser:
         help="keep the site in sync: the daemon, in the foreground",
         description="Keeps the site in sync until SIGTERM. Creates or joins the volume if need be.",
     )
+    reloading = commands.add_parser(
+        "reload",
+        parents=[common],
+        help="let the daemon read its configuration again",
+        description="Checks the configuration, and lets the running daemon go on with it. What is"
+        " wrong, or can't change while it runs, changes nothing.",
+    )
+    _add_json(reloading)
     _add_sync(commands, common)
     _add_status(commands, common)
     _add_wait(commands, common)

@@ -102,7 +102,6 @@ class ControlLoop:
         self._is_scan_wanted = False
         self._is_ready = False
         self._written = WrittenTimes()
-        self._current_at_s: float | None = None
         self._store_failures = 0
         self.is_root_lost = False
         self._progress_due_s = now_s + PROGRESS_EVERY_S
@@ -112,7 +111,7 @@ class ControlLoop:
     def run(self) -> None:
         """Returns when the daemon is to end, or needs a new engine.
 
-        That is when a lost root is back, or when the journal is superseded.
+        That is when a lost root is back, the journal is superseded, or the configuration changed.
         """
         self.engine.site.report(_HTTP, self._state.http.problem or None)
         self.engine.site.report(_HINTS, self._hints.problem or None)
@@ -121,7 +120,7 @@ class ControlLoop:
             self._await_first_walk()
             while not self._state.is_stopping:
                 self._take_turn()
-                if self.engine.superseded is not None:
+                if self.engine.superseded is not None or self._state.is_configuration_changed:
                     return
                 if self.is_root_lost and self._is_root_back():
                     _log.info("root_is_back", root=self._configuration.root)
@@ -251,13 +250,12 @@ class ControlLoop:
         self._store_failures += has_failed and not _is_under_way(cycle)
         is_over = not (has_failed or cycle.disk_error or cycle.has_more)
         if is_poll and is_over and self.engine.is_current():
-            self._current_at_s = began_s
+            self._state.current_at_s = began_s
         self._written.note(self.engine.own_counter(), self.engine.site.now_ms())
 
     def _lag_s(self) -> float | None:
-        if self._current_at_s is None:
-            return None
-        return self._clock.monotonic_s() - self._current_at_s
+        current_at_s = self._state.current_at_s
+        return None if current_at_s is None else self._clock.monotonic_s() - current_at_s
 
     def _note_disk(self, cycle: Cycle) -> None:
         if isinstance(cycle.disk_error, RootLost) and not self.is_root_lost:

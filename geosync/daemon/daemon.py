@@ -24,6 +24,7 @@ from geosync.daemon.daemon_commands import DaemonCommands
 from geosync.daemon.daemon_state import DaemonState
 from geosync.daemon.hint_service import HintService, hint_service
 from geosync.daemon.http_service import http_service
+from geosync.daemon.reloading import Reloader, reloading_on_hangup
 from geosync.daemon.service_notification import ServiceNotifier
 from geosync.daemon.single_instance import single_instance
 from geosync.disk.interface import RootLost
@@ -51,20 +52,22 @@ def run_daemon(configuration: Configuration, environment: Mapping[str, str], clo
         InvalidCredentials, StoreUnavailable, StoreRefused: a new site can't join without a store.
         RootLost: the root is not the one that this site's journal knows.
     """
-    raw_store = open_store(configuration, environment)
+    open_store(configuration, environment).close()  # refuses credentials that can't be
     notifier = ServiceNotifier(environment)
     state = DaemonState(configuration.tuning)
     with ExitStack() as stack:
-        stack.callback(raw_store.close)
         stack.enter_context(single_instance(configuration, clock))
-        commands = DaemonCommands(state, clock)
+        reload = Reloader(configuration, environment, state).reload
+        commands = DaemonCommands(state, clock, reload)
         socket_path = os.path.join(configuration.state_dir, SOCKET_NAME)
         stack.enter_context(ControlServer(socket_path, commands.handle))
         stack.enter_context(http_service(configuration, state, commands.handle, clock))
         stack.callback(state.queue.close)
         hints = stack.enter_context(hint_service(configuration, clock, state.dirty.wake))
-        daemon = _Daemon(configuration, clock, state, notifier, raw_store, hints)
+        daemon = _Daemon(configuration, environment, clock, state, notifier, hints)
+        stack.callback(daemon.close)
         stack.enter_context(_signals(daemon.stop))
+        stack.enter_context(reloading_on_hangup(reload))
         stack.enter_context(_heartbeat(notifier, state))
         _log.info("daemon_started", volume=configuration.volume, site=configuration.site)
         try:
@@ -81,33 +84,61 @@ def run_daemon(configuration: Configuration, environment: Mapping[str, str], clo
 
 
 class _Daemon:
-    """Runs one control loop after another; there is a second one only when the root was lost."""
+    """Runs one control loop after another: when a lost root is back, or after a reload."""
 
     def __init__(
         self,
         configuration: Configuration,
+        environment: Mapping[str, str],
         clock: Clock,
         state: DaemonState,
         notifier: ServiceNotifier,
-        raw_store: ObjectStore,
         hints: HintService,
     ) -> None:
         self._configuration = configuration
+        self._environment = environment
         self._clock = clock
         self._state = state
-        persistent = retrying(raw_store, clock, STORE_BUDGET_S)
-        backoff = BackoffStore(persistent, clock.monotonic_s)
+        self._notifier = notifier
+        self._hints = hints
         self._hooks = Hooks(configuration)
-        self._parts = LoopParts(configuration, clock, state, notifier, backoff, self._hooks, hints)
-        self._joining = self._in_background(persistent, None)
-        self._store = self._in_background(backoff, STORE_PATIENCE_S)
+        self._open_stores()
         self._state_retry_s = STATE_RETRY_S
         self._cycles_before = 0
         self._waits_for = ""  # the event that was logged when the waiting began
 
+    def _open_stores(self) -> None:
+        self._raw_store = open_store(self._configuration, self._environment)
+        persistent = retrying(self._raw_store, self._clock, STORE_BUDGET_S)
+        self._backoff = BackoffStore(persistent, self._clock.monotonic_s)
+        self._joining = self._in_background(persistent, None)
+        self._store = self._in_background(self._backoff, STORE_PATIENCE_S)
+
+    def _take_configuration(self) -> None:
+        """Goes on with another configuration, if there is one; see `Reloader`."""
+        fresh = self._state.take_configuration()
+        if fresh is None:
+            return
+        self._notifier.reloading(self._clock.monotonic_s())
+        if fresh.hooks != self._configuration.hooks:
+            self._hooks.stop()
+            self._hooks = Hooks(fresh)
+        self._configuration = fresh
+        before = self._raw_store, self._joining, self._store
+        self._open_stores()
+        for store in before[1:]:
+            store.end()
+        before[0].close()
+        if self._state.is_stopping:  # a signal came meanwhile, and ended what was before
+            self.stop()
+
+    def close(self) -> None:
+        """Releases what `run` used."""
+        self._raw_store.close()
+
     def stop(self) -> None:
         """Makes `run` return soon. May be called from any thread and from a signal handler."""
-        self._parts.notifier.stopping()
+        self._notifier.stopping()
         self._state.stop()
         self._hooks.stop()
         self._joining.end()
@@ -121,6 +152,7 @@ class _Daemon:
         """
         while not self._state.is_stopping:
             try:
+                self._take_configuration()
                 self._run_loop()
             except RootLost as error:  # it went away again at once
                 self._wait_out(error, "root_not_usable", ROOT_RETRY_S)
@@ -150,13 +182,24 @@ class _Daemon:
             on_slow_end=self._state.hurry,
         )
 
+    def _parts(self) -> LoopParts:
+        return LoopParts(
+            self._configuration,
+            self._clock,
+            self._state,
+            self._notifier,
+            self._backoff,
+            self._hooks,
+            self._hints,
+        )
+
     def _run_loop(self) -> None:
         try:
             with (
                 explaining(self._configuration.state_dir),
                 assembled(self._configuration, self._clock, self._joining, self._store) as engine,
             ):
-                ControlLoop(engine, self._parts).run()
+                ControlLoop(engine, self._parts()).run()
             if engine.superseded is not None:
                 set_journal_aside(self._configuration.state_dir, engine.superseded)
         except GeosyncError:

@@ -55,7 +55,8 @@ class Progress:
 class DaemonCommands:
     """Handles requests, in the threads of their clients; the control thread does the work."""
 
-    def __init__(self, state: DaemonState, clock: Clock) -> None:
+    def __init__(self, state: DaemonState, clock: Clock, reload: Callable[[], list[str]]) -> None:
+        """Takes what the daemon's threads share, its clock, and what reads its configuration."""
         self._state = state
         self._clock = clock
         self._handlers: dict[str, Callable[[JsonObject], JsonObject]] = {
@@ -77,6 +78,7 @@ class DaemonCommands:
             "demote": self._demote,
             "promote": self._promote,
             "failover_report": lambda _arguments: self._ask(failover_report),
+            "reload": lambda _arguments: {"changed": reload()},
             "mend": self._mend,
             "mending": self._mending,
         }

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from geosync.configuration import Tuning
+from geosync.configuration import Configuration, Tuning
 from geosync.daemon.control_queue import ControlQueue
 from geosync.engine.progress import Progress
 from geosync.reporting.status import Status, StatusProblem
@@ -38,15 +38,19 @@ class DaemonState:
         status: as it was last; None before the first cycle.
         http: the HTTP server; set before the control loop begins.
         progress: of what takes long in the present cycle, as it is right now.
+        current_at_s: when all that the other sites had stored was on this disk, by the monotonic
+            clock; None for never since the daemon began.
     """
 
     def __init__(self, tuning: Tuning) -> None:
-        settle_s = tuning.settle_ms / 1000
-        self.dirty = DirtyDirectories(settle_s=settle_s, settle_s_max=max(SETTLE_S_MAX, settle_s))
+        self.dirty = DirtyDirectories()
+        self._settle(tuning)
         self.queue: ControlQueue[ControlLoop] = ControlQueue(self.dirty.wake)
         self.status: Status | None = None
         self.http = HttpState()
         self.progress = Progress()
+        self.current_at_s: float | None = None
+        self._next_configuration: Configuration | None = None
         self._is_stopping = False
         self._is_in_a_hurry = False
         self._changed = threading.Condition()
@@ -77,6 +81,27 @@ class DaemonState:
         self._is_stopping = True
         self.dirty.wake()
         self._wake_clients()
+
+    def change_configuration(self, configuration: Configuration) -> None:
+        """Makes the control thread go on with another configuration after the current cycle."""
+        self._next_configuration = configuration
+        self.dirty.wake()
+
+    @property
+    def is_configuration_changed(self) -> bool:
+        """Whether there is another configuration to go on with."""
+        return self._next_configuration is not None
+
+    def take_configuration(self) -> Configuration | None:
+        """Returns the configuration to go on with, once; only the control thread calls this."""
+        taken, self._next_configuration = self._next_configuration, None
+        if taken is not None:
+            self._settle(taken.tuning)
+        return taken
+
+    def _settle(self, tuning: Tuning) -> None:
+        settle_s = tuning.settle_ms / 1000
+        self.dirty.settle(settle_s=settle_s, settle_s_max=max(SETTLE_S_MAX, settle_s))
 
     def hurry(self) -> None:
         """Makes the next cycle begin at once."""

@@ -36,6 +36,10 @@ class ServiceNotifier:
         # A newline would start another assignment, such as MAINPID=.
         return self._send("STATUS=" + escape_unprintable(text)[:STATUS_CHARACTERS_MAX])
 
+    def reloading(self, monotonic_s: float) -> bool:
+        """Says that another configuration is being taken in; `ready` ends that."""
+        return self._send(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic_s * 1_000_000)}")
+
     def stopping(self) -> bool:
         """Says that shutdown has begun."""
         return self._send("STOPPING=1")
@@ -44,13 +48,13 @@ class ServiceNotifier:
         """Says that work went on since the last call; call it only when that is so."""
         return self._send("WATCHDOG=1")
 
-    def _send(self, assignment: str) -> bool:
+    def _send(self, assignments: str) -> bool:
         if self._address is None:
             return False
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.settimeout(SEND_TIMEOUT_S)
-                sender.sendto(assignment.encode(errors="backslashreplace"), self._address)
+                sender.sendto(assignments.encode(errors="backslashreplace"), self._address)
         except OSError:
             return False
         return True

@@ -32,15 +32,19 @@ class SettlingMarks:
     """
 
     def __init__(self, *, settle_s: float, settle_s_max: float, directories_max: int) -> None:
-        assert 0 <= settle_s <= settle_s_max
         assert directories_max >= 1
-        self._settle_s = settle_s
-        self._settle_s_max = settle_s_max
+        self.settle(settle_s=settle_s, settle_s_max=settle_s_max)
         self._directories_max = directories_max
         self._marks: dict[bytes, _Mark] = {}
 
     def __len__(self) -> int:
         return len(self._marks)
+
+    def settle(self, *, settle_s: float, settle_s_max: float) -> None:
+        """Sets how long it has to be quiet, for directories that are marked already, too."""
+        assert 0 <= settle_s <= settle_s_max
+        self._settle_s = settle_s
+        self._settle_s_max = settle_s_max
 
     def mark(self, directory: bytes, *, recursive: bool, now_s: float) -> None:
         """Adds a directory; a mark that is there already becomes younger, never less recursive."""
@@ -153,6 +157,12 @@ class DirtyDirectories:
                     return False
                 wake_at_s = deadline_s if ready_at_s is None else min(ready_at_s, deadline_s)
                 self._changed.wait(wake_at_s - now_s)
+
+    def settle(self, *, settle_s: float, settle_s_max: float) -> None:
+        """Sets for how long directories have to be quiet from now on."""
+        with self._changed:
+            self._marks.settle(settle_s=settle_s, settle_s_max=settle_s_max)
+            self._changed.notify_all()
 
     def wake(self) -> None:
         """Ends the current `wait`, or the next one when none is under way."""

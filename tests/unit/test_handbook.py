@@ -39,7 +39,8 @@ def _calls(module: ast.Module) -> Iterator[ast.Call]:
 
 def _logs_a_warning(call: ast.Call) -> bool:
     written = ast.unparse(call.func)
-    return written in {"_log.warning", "_log.error", "_log.exception", "log"} and bool(call.args)
+    is_call = re.fullmatch(r"_?log(\.(warning|error|exception))?", written) is not None
+    return is_call and bool(call.args)
 
 
 def _events() -> set[str]:
