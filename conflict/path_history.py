@@ -198,27 +198,3 @@ def _concurrent_versions(puts: Iterable[Put]) -> dict[Dot, Context]:
             beside[other] |= {put.dot}
         heads[put.node] = others | {put.dot}
     return beside
-
-
-def common_ancestor(first: Dot, second: Dot, operations: Iterable[Operation]) -> Put | None:
-    """Returns the last version that both versions come from; None when there is none, or no more.
-
-    Args:
-        first: a version.
-        second: another one.
-        operations: all that are known, in any order.
-    """
-    puts = {each.dot: each for each in operations if isinstance(each, Put)}
-    common = _ancestors(first, puts) & _ancestors(second, puts)
-    return max((puts[dot] for dot in common), key=lambda put: put.stamp, default=None)
-
-
-def _ancestors(version: Dot, puts: dict[Dot, Put]) -> set[Dot]:
-    found: set[Dot] = set()
-    pending = [version]
-    while pending:
-        put = puts.get(pending.pop())
-        new = (put.context if put is not None else frozenset()) & puts.keys() - found
-        found |= new
-        pending += new
-    return found

@@ -164,5 +164,6 @@ def assembled(
                 mode=configuration.mode,
                 drift=configuration.drift,
                 brake_limits=configuration.brakes,
+                merge_programs=configuration.merge_programs,
             )
         )

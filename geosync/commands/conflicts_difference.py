@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, closing
 
+from conflict.ancestry import common_ancestor
 from conflict.content import Content
-from conflict.path_history import common_ancestor
 from conflict.report import Conflict
 from geosync.assembly.assembly import open_store, retrying
 from geosync.clock import SystemClock
 from geosync.configuration import Configuration
 from geosync.engine.content_reading import ContentReader
+from geosync.engine.kept_versions import KeptVersions
 from geosync.engine.resolving import chosen_conflict
 from geosync.engine.spool import Spool
 from geosync.errors import OperatorError
 from geosync.journal.journal import Journal
 from geosync.reporting.conflict_text import site_of
 from geosync.reporting.difference import NamedVersion, difference, is_comparable
-from geosync.reporting.kept_operations import kept_operations
 from transport.hashing import VolumeHasher
 
 STORE_BUDGET_S = 10.0
@@ -62,8 +62,9 @@ def _version(
 ) -> tuple[str, Content]:
     winner = conflict.winner_version
     if which == ANCESTOR and winner is not None:
-        dots = (winner.dot, conflict.loser.dot)
-        put = common_ancestor(*dots, kept_operations(journal, configuration.volume))
+        hasher = VolumeHasher(journal.setting("volume_key") or b"")
+        kept = KeptVersions(journal, configuration.volume, hasher)
+        put = common_ancestor((winner.dot, conflict.loser.dot), kept.put)
         if put is not None:
             return f"ancestor {put.dot.label} of {site_of(journal, put.dot)}", put.content
     found = {WINNER: winner, LOSER: conflict.loser}.get(which)

@@ -52,6 +52,7 @@ from geosync.engine.restocking import Restocking
 from geosync.engine.retiring import keep_membership
 from geosync.engine.retry_pace import RetryPace
 from geosync.engine.role import require_deciding
+from geosync.engine.settling import Settler
 from geosync.engine.silence import Silence
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
@@ -128,6 +129,7 @@ class Engine:
         self._collector = Collector(site, spool)
         self._applier = Applier(site, fetcher)
         self._mirror = Mirror(site, fetcher)
+        self._settler = Settler(site, spool, fetcher)
         self._sweeper = Sweeper(site, spool)
         self._unset = UnsetAttributes(site)
         self._wants = Wants(site, spool)
@@ -199,6 +201,7 @@ class Engine:
             return cycle  # nothing may be displaced that only this journal has captured
         may_apply = self._finish_looking()
         if may_apply and self.site.role.may_publish:
+            self._on_disk(cycle, lambda: self._settle(cycle))
             self._on_store(cycle, lambda: self._keep_checkpoints(cycle))
         self._look_after_store(cycle)
         self._heed_foreign()
@@ -236,6 +239,7 @@ class Engine:
             or self.has_uncaptured()
             or self._receiver.is_waiting_for_others()
             or self._is_mirror_stale
+            or self._settler.is_at_work()
         )
 
     def is_current(self) -> bool:
@@ -290,8 +294,7 @@ class Engine:
                 " and try again."
             ) from error
         conflict = find_conflict(self.site, identity)
-        self._applier.mark(resolve(self.site, conflict, choice))
-        self._is_mirror_stale = True
+        self._note(resolve(self.site, conflict, choice), operations=1)
         return conflict
 
     def set_policies(self, rules: tuple[PolicyRule, ...]) -> None:
@@ -310,8 +313,7 @@ class Engine:
         self._note_policies(unset_volume_rule(self.site, glob))
 
     def _note_policies(self, touched: set[Location]) -> None:
-        self._applier.mark(touched)
-        self._is_mirror_stale = True
+        self._note(touched, operations=len(touched))
 
     def mend(self, mending: Mending) -> None:
         """Repairs what a verification found; the next cycles do it."""
@@ -550,7 +552,19 @@ class Engine:
     def _note(self, touched: set[Location], operations: int) -> None:
         """Says what operations did to the merged tree: conflicts may change without any name."""
         self._applier.mark(touched)
-        self._is_mirror_stale = self._is_mirror_stale or operations > 0
+        if operations:
+            self._is_mirror_stale = True
+            self._settler.note_change()
+
+    def _settle(self, cycle: Cycle) -> None:
+        """Settles conflicts as their policies say, once all is read that there is to read."""
+        if cycle.store_error is not None or cycle.has_more or not self._has_read:
+            return
+        if self._receiver.is_waiting_for_others():
+            return
+        settled = self._settler.step(self._foreign.held())
+        self._note(settled.touched, settled.operations)
+        cycle.has_more = bool(settled.operations)
 
     def _publish(self, cycle: Cycle) -> None:
         if not self.site.role.may_publish:

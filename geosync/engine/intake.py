@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
 from conflict.capture import StableContent
-from conflict.content import HOLE_DIGEST, ChunkReference, Content, ContentKind, Zeros
+from conflict.content import HOLE_DIGEST, Block, ChunkReference, Content, ContentKind, Zeros
 from conflict.observation import DiskEntry, DiskKind
 from conflict.synced import Path
 from geosync.disk.interface import EntryBusy, StableReader
@@ -90,6 +90,10 @@ class Intake:
             raise EntryBusy(f"can't capture a displaced file yet: {reason}", reason)
         return self._regular(reader)
 
+    def take_data(self, data: bytes) -> Content:
+        """Takes the bytes of a regular file that is on no disk yet. Raises OSError."""
+        return self._content(self._kept((data,) if data else ()))
+
     def stored_share(self, content: Content) -> float | None:
         """Returns how much of a content's size is left when it is compressed.
 
@@ -137,17 +141,20 @@ class Intake:
         return Content(ContentKind.SYMLINK, digest, len(target), target=target)
 
     def _regular(self, reader: StableReader) -> Content:
-        chunks = tuple(self._kept(reader))
+        return self._content(self._kept(reader.sparse_blocks(BLOCK_SIZE_BYTES)))
+
+    def _content(self, kept: Iterator[ChunkReference]) -> Content:
+        chunks = tuple(kept)
         digest = self._site.hasher.content_digest(ContentKind.REGULAR, chunks)
         size_bytes = sum(chunk.size_bytes for chunk in chunks)
         return Content(ContentKind.REGULAR, digest, size_bytes, chunks)
 
-    def _kept(self, reader: StableReader) -> Iterator[ChunkReference]:
+    def _kept(self, blocks: Iterable[Block]) -> Iterator[ChunkReference]:
         """Keeps each chunk as it is read.
 
         CRASH: chunks of a file that turns out to be torn stay in the pack; nothing refers to them.
         """
-        for chunk in cut_sparse(reader.sparse_blocks(BLOCK_SIZE_BYTES)):
+        for chunk in cut_sparse(blocks):
             if isinstance(chunk, Zeros):
                 yield ChunkReference(HOLE_DIGEST, chunk.size_bytes)
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -19,6 +19,7 @@ from geosync.disk.interface import Disk, RelativePath
 from geosync.engine.progress import Progress
 from geosync.engine.role import MULTI_MASTER, Role
 from geosync.journal.journal import Journal
+from geosync.merge_program_rules import MergeProgram
 from transport.hashing import VolumeHasher
 from transport.object_store import ObjectStore
 from transport.operation_codec import decode_vector, encode_vector
@@ -57,6 +58,7 @@ class Site:
         brake_limits: how much may go at once without anybody being asked.
         mode: as configured.
         drift: what becomes of changes on this disk where nothing is captured.
+        merge_programs: programs that merge versions of a file, by the names that policies use.
         checkpoint_pace: when checkpoints are due.
         role: what the site does now; see geosync.engine.roles.
         progress: how far it is with what takes long.
@@ -79,6 +81,7 @@ class Site:
     brake_limits: BrakeLimits = field(default_factory=BrakeLimits)
     mode: Mode = Mode.MULTI_MASTER
     drift: DriftPolicy = DriftPolicy.KEEP
+    merge_programs: Mapping[str, MergeProgram] = field(default_factory=dict)
     checkpoint_pace: CheckpointPace = field(default_factory=CheckpointPace)
     collection_pace: CollectionPace = field(default_factory=CollectionPace)
     role: Role = MULTI_MASTER

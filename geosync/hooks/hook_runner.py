@@ -9,14 +9,14 @@ from typing import Final
 
 from geosync.event_log import event_logger
 from geosync.hook_rules import HookRule
-from geosync.hooks.hook_process import HookFailed, give_up_capabilities
 from geosync.hooks.hook_queue import HookRun
+from geosync.program_run import ProgramFailed, give_up_capabilities
 
 PAUSE_S: Final = 1.0  # before the second attempt; twice as long before each further one
 PAUSE_S_MAX: Final = 60.0
 _log = event_logger(__name__)
 
-Program = Callable[[HookRun], None]  # raises HookFailed
+Program = Callable[[HookRun], None]  # raises ProgramFailed
 
 
 class HookRunner:
@@ -82,7 +82,7 @@ class HookRunner:
         for attempt in range(1, run.hook.attempts + 1):
             try:
                 self._run_program(run)
-            except HookFailed as error:
+            except ProgramFailed as error:
                 failure = str(error)
                 _log.warning("hook_failed", program=program, attempt=attempt, reason=failure)
             else:

@@ -10,9 +10,9 @@ from geosync.engine.brake_verdicts import KnownBrake
 from geosync.hook_rules import HookRule, Occasion, Path
 from geosync.hooks.happenings import ConflictChanges, NewBrakes, SilentSites
 from geosync.hooks.hook_input import standard_input, variables
-from geosync.hooks.hook_process import run_program
 from geosync.hooks.hook_queue import HookQueue, HookRun, Occurrence
 from geosync.hooks.hook_runner import HookRunner
+from geosync.program_run import run_program
 from geosync.reporting.status import OtherSite
 
 Report = Callable[[bytes, str | None], None]  # a subject, and a problem; None: it is over

@@ -18,7 +18,9 @@ from geosync.journal.schema import (
     COLLECTION_TABLES,
     DECLARATION_TABLES,
     DRIFT_TABLES,
+    FORGETTING_TABLES,
     HISTORY_TABLES,
+    SETTLEMENT_TABLES,
     SEVERAL_LOCATIONS,
     TABLES,
     UNSET_TABLES,
@@ -38,6 +40,8 @@ _KNOWN_MIGRATIONS: Final = (
     "0007 drift and late writes",
     "0005 history without segments",
     "0004 collection",
+    "0009 forgetting",
+    "0011 settlements",
 )
 
 
@@ -79,6 +83,16 @@ def _create_history_tables(database: Database) -> None:
 @_migrations(name="0004 collection")
 def _create_collection_tables(database: Database) -> None:
     _run(database, COLLECTION_TABLES)
+
+
+@_migrations(name="0009 forgetting")
+def _create_forgetting_tables(database: Database) -> None:
+    _run(database, FORGETTING_TABLES)
+
+
+@_migrations(name="0011 settlements")
+def _create_settlement_tables(database: Database) -> None:
+    _run(database, SETTLEMENT_TABLES)
 
 
 def _run(database: Database, tables: str) -> None:

@@ -20,11 +20,13 @@ from geosync.journal.database import (
 )
 from geosync.journal.declarations import JournalDeclarations
 from geosync.journal.drift import JournalDrift
+from geosync.journal.forgetting import JournalForgetting
 from geosync.journal.history import JournalHistory
 from geosync.journal.integrity import damages
 from geosync.journal.log import JournalLog
 from geosync.journal.nodes import JournalNodes
 from geosync.journal.records import pack_whole_entry, unpack_whole_entry
+from geosync.journal.settlements import JournalSettlements
 from geosync.journal.synced_entries import JournalSynced
 
 ANY_DIRECTORY = b""  # for a handle: that of a directory which is only just being made
@@ -80,6 +82,8 @@ class Journal:
         self.history = JournalHistory(self._connection)
         self.brakes = JournalBrakes(self._connection)
         self.drift = JournalDrift(self._connection)
+        self.forgetting = JournalForgetting(self._connection)
+        self.settlements = JournalSettlements(self._connection)
 
     def close(self) -> None:
         """Closes the database. A transaction that is open is rolled back."""

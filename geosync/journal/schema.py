@@ -247,6 +247,26 @@ CREATE TABLE past_version (         -- contents that files had before they were 
 ) STRICT, WITHOUT ROWID;
 """
 
+SETTLEMENT_TABLES = """
+CREATE TABLE attempt (              -- conflicts that this site could not settle by itself
+    contention BLOB PRIMARY KEY,    -- its versions, and the rule
+    path BLOB NOT NULL,             -- below the root
+    reason TEXT NOT NULL,           -- in words, for the operator
+    tried_at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE settlement (           -- conflicts that a person has settled here
+    number INTEGER PRIMARY KEY,     -- in their order
+    conflict TEXT NOT NULL,         -- identity of the losing version
+    path BLOB NOT NULL,             -- below the root
+    choice TEXT NOT NULL,           -- what was decided
+    settled_at_ms INTEGER NOT NULL,
+    winner BLOB,                    -- the version that had the name; NULL: there was none
+    loser BLOB NOT NULL,            -- the version that was kept aside
+    is_undone INTEGER NOT NULL      -- 1: they are back
+) STRICT;
+"""
+
 COLLECTION_TABLES = """
 CREATE TABLE awaited (              -- actors that have yet to tell that they have something of ours
     actor BLOB PRIMARY KEY,         -- whose word is missing
@@ -270,4 +290,24 @@ CREATE TABLE doomed (               -- packs in our care that are to be deleted,
     deletions INTEGER NOT NULL      -- how often that was done
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX chunk_pack ON chunk (pack);
+"""
+
+FORGETTING_TABLES = """
+CREATE TABLE gone (                 -- nodes without any name in the tree
+    node BLOB PRIMARY KEY,          -- which
+    since_ms INTEGER NOT NULL       -- when a look found that; 0: no look has, since it last changed
+) STRICT, WITHOUT ROWID;
+CREATE INDEX gone_since ON gone (since_ms);
+
+CREATE TABLE look (                 -- looks at the whole tree
+    looked_at_ms INTEGER PRIMARY KEY,-- when
+    received BLOB NOT NULL,         -- version vector: what was in the tree
+    epoch INTEGER,                  -- with ticks and actor: the highest stamp of a directory's
+    ticks INTEGER,                  -- rename that was known; NULL: there was none
+    actor BLOB                      -- see there
+) STRICT;
+
+ALTER TABLE past_version ADD COLUMN
+    replaced_at_ms INTEGER NOT NULL DEFAULT 0; -- when a look found that; 0: no look has yet
+CREATE INDEX past_version_replaced ON past_version (replaced_at_ms);
 """

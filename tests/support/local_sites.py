@@ -25,6 +25,7 @@ from geosync.engine.engine import Cycle, Engine
 from geosync.engine.membership import Randomness, identify
 from geosync.engine.site import Site
 from geosync.journal.journal import Journal
+from geosync.merge_program_rules import MergeProgram
 from tests.simulation.simulated_clock import SimulatedClock, SimulatedTime
 from tests.support.recording_store import RecordingStore
 from transport.errors import StoreUnavailable
@@ -67,6 +68,7 @@ class LocalSite:
     capabilities: DiskCapabilities | None = None  # protocols to use in place of the best ones
     capture_rules: CaptureRules = field(default_factory=CaptureRules)
     brake_limits: BrakeLimits = field(default_factory=BrakeLimits)
+    merge_programs: dict[str, MergeProgram] = field(default_factory=dict)
     mode: Mode = Mode.MULTI_MASTER
     drift: DriftPolicy = DriftPolicy.KEEP
     checkpoint_pace: CheckpointPace = field(default_factory=CheckpointPace)
@@ -133,6 +135,7 @@ class LocalSite:
             state_dir=self.state_dir,
             capture_rules=self.capture_rules,
             brake_limits=self.brake_limits,
+            merge_programs=self.merge_programs,
             syncs_fifos=self.syncs_fifos,
             mode=self.mode,
             checkpoint_pace=self.checkpoint_pace,

@@ -20,9 +20,9 @@ from geosync.hook_rules import HookInput, HookRule, Occasion
 from geosync.hooks import hook_runner
 from geosync.hooks.happenings import NewBrakes, SilentSites
 from geosync.hooks.hook_input import standard_input, variables
-from geosync.hooks.hook_process import OUTPUT_KEPT_BYTES, HookFailed, run_program
 from geosync.hooks.hook_queue import GATHERED_FOR_AT_MOST, HookQueue, HookRun, Occurrence
 from geosync.hooks.hook_runner import HookRunner
+from geosync.program_run import OUTPUT_KEPT_BYTES, ProgramFailed, run_program
 from geosync.reporting.status import OtherSite
 from tests.support.await_condition import await_condition
 
@@ -203,21 +203,21 @@ def test_a_program_that_does_not_read_its_input_may_end_all_the_same() -> None:
 
 
 def test_a_program_that_fails_is_quoted() -> None:
-    with pytest.raises(HookFailed, match="ended with code 3; it said: no such host"):
+    with pytest.raises(ProgramFailed, match="ended with code 3; it said: no such host"):
         python("import sys; print('no such host', file=sys.stderr); sys.exit(3)")
 
 
 def test_a_program_that_is_killed_and_one_that_is_not_there_say_so() -> None:
-    with pytest.raises(HookFailed, match="signal SIGKILL; it said nothing"):
+    with pytest.raises(ProgramFailed, match="signal SIGKILL; it said nothing"):
         python("import os; os.kill(os.getpid(), 9)")
-    with pytest.raises(HookFailed, match="could not be started: No such file"):
+    with pytest.raises(ProgramFailed, match="could not be started: No such file"):
         run_program(["/no/such/program"], b"", {}, 30.0)
 
 
 def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     number = tmp_path / "number"
     command = ["/bin/sh", "-c", f"sleep 1000 & echo $! > {number}; wait"]
-    with pytest.raises(HookFailed, match="took longer than 3 s and was ended"):
+    with pytest.raises(ProgramFailed, match="took longer than 3 s and was ended"):
         run_program(command, b"", {}, 3.0)
     child = int(number.read_text())
     await_condition(lambda: not is_running(child), "the program's child ends")
@@ -236,7 +236,7 @@ def test_a_program_may_leave_something_behind_that_holds_its_output_open() -> No
 
 
 def test_of_a_flood_of_output_the_end_is_kept() -> None:
-    with pytest.raises(HookFailed) as caught:
+    with pytest.raises(ProgramFailed) as caught:
         python("import sys; print('x' * 5_000_000); print('the end'); sys.exit(1)")
     assert "the end" in str(caught.value)
     assert len(str(caught.value)) < OUTPUT_KEPT_BYTES + 200
@@ -266,7 +266,7 @@ def test_a_program_that_fails_is_tried_again_and_then_reported(
 
     def fails(run: HookRun) -> None:
         attempts.append(run)
-        raise HookFailed("it ended with code 1")
+        raise ProgramFailed("it ended with code 1")
 
     hook = rule(attempts=3)
     with runner([hook], fails) as made:
@@ -282,7 +282,7 @@ def test_a_program_that_fails_is_tried_again_and_then_reported(
 
 def test_a_program_that_succeeds_at_last_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hook_runner, "PAUSE_S", 0.001)
-    outcomes = iter([HookFailed("not yet"), None])
+    outcomes = iter([ProgramFailed("not yet"), None])
 
     def fails_once(run: HookRun) -> None:
         outcome = next(outcomes)
@@ -321,7 +321,7 @@ def test_a_program_that_hangs_delays_no_other() -> None:
 def test_the_daemons_capabilities_are_not_passed_on() -> None:
     code = (
         "import threading\n"
-        "from geosync.hooks.hook_process import give_up_capabilities, run_program\n"
+        "from geosync.program_run import give_up_capabilities, run_program\n"
         "def work():\n"
         "    give_up_capabilities()\n"
         "    run_program(['/bin/grep', '-q', 'CapEff:.0000000000000000', '/proc/self/status'],"

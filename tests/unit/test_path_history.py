@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from conflict.operations import Operation
-from conflict.path_history import Event, What, common_ancestor, history_of
+from conflict.ancestry import common_ancestor
+from conflict.operations import Operation, Put
+from conflict.path_history import Event, What, history_of
 from tests.support.small_site import SmallSite, World, exchange, path_from, quiesce
 
 
@@ -90,10 +91,9 @@ def test_versions_of_two_sites_that_did_not_know_of_each_other_are_told_as_such(
     assert both[0].concurrent == {both[1].dot}
     assert both[1].concurrent == {both[0].dot}
     assert not first.concurrent
-    ancestor = common_ancestor(both[0].dot, both[1].dot, operations(here, there))
-    assert ancestor is not None
-    assert ancestor.dot == first.dot
-    assert common_ancestor(first.dot, both[1].dot, operations(here, there)) is None
+    puts = {each.dot: each for each in operations(here, there) if isinstance(each, Put)}
+    assert common_ancestor((both[0].dot, both[1].dot), puts.get) == puts[first.dot]
+    assert common_ancestor((first.dot, both[1].dot), puts.get) is None
 
 
 def test_one_more_name_and_the_loss_of_one_are_told() -> None:

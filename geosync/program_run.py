@@ -1,4 +1,4 @@
-"""One run of a hook's program: what it reads, how long it may take, and what becomes of it."""
+"""One run of an operator's program: what it reads, how long it may take, what becomes of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PR_CAP_AMBIENT: Final = 47  # prctl(2)
 _PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 
 
-class HookFailed(Exception):
+class ProgramFailed(Exception):
     """The program did not do its work; the text says what it did instead."""
 
 
@@ -34,7 +34,11 @@ def give_up_capabilities() -> None:
 
 
 def run_program(
-    command: Sequence[str], given: bytes, variables: Mapping[str, str], timeout_s: float
+    command: Sequence[str],
+    given: bytes,
+    variables: Mapping[str, str],
+    timeout_s: float,
+    directory: bytes = b"/",
 ) -> None:
     """Runs a program to its end.
 
@@ -42,8 +46,15 @@ def run_program(
     environment, so that no credentials reach it; and a session of its own, so that all it started
     can be ended.
 
+    Args:
+        command: the program and its arguments.
+        given: what it reads on its standard input.
+        variables: for its environment.
+        timeout_s: how long it may take.
+        directory: in which it runs.
+
     Raises:
-        HookFailed: it could not be started, took too long, or ended with another code than 0.
+        ProgramFailed: it could not be started, took too long, or ended with another code than 0.
     """
     inherited = {key: os.environ[key] for key in _PASSED_ON if key in os.environ}
     with tempfile.TemporaryFile() as standard_input:
@@ -55,12 +66,12 @@ def run_program(
                 stdin=standard_input,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                cwd="/",
+                cwd=directory,
                 env={**inherited, **variables},
                 start_new_session=True,
             )
         except OSError as error:
-            raise HookFailed(f"it could not be started: {error.strerror}") from error
+            raise ProgramFailed(f"it could not be started: {error.strerror}") from error
     with process:
         assert process.stdout is not None
         said = _Tail(process.stdout)
@@ -68,9 +79,9 @@ def run_program(
         _end_session(process)
         said.read_all()
         if not is_in_time:
-            raise HookFailed(f"it took longer than {timeout_s:g} s and was ended{said}")
+            raise ProgramFailed(f"it took longer than {timeout_s:g} s and was ended{said}")
         if process.returncode != 0:
-            raise HookFailed(f"it ended with {_ending(process.returncode)}{said}")
+            raise ProgramFailed(f"it ended with {_ending(process.returncode)}{said}")
 
 
 class _Tail:
