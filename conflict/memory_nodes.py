@@ -65,6 +65,18 @@ class MemoryNodes:
             insort(self._move_stamps, move.stamp)
         self._moves[move.stamp] = move
 
+    def remove_node(self, node: NodeId) -> None:
+        """See NodeStore."""
+        del self._states[node]
+        self._contested.discard(node)
+
+    def forget_moves(self, until: Stamp) -> None:
+        """See NodeStore."""
+        count = bisect_right(self._move_stamps, until)
+        for stamp in self._move_stamps[:count]:
+            del self._moves[stamp]
+        del self._move_stamps[:count]
+
     def note_replaced(self, node: NodeId, version: Version) -> None:
         """See NodeStore; nobody asks for it here."""
 

@@ -90,6 +90,14 @@ class NodeStore(Protocol):
         """Keeps a move, in place of one with the same stamp."""
         ...
 
+    def remove_node(self, node: NodeId) -> None:
+        """Forgets a node that has no name in the tree."""
+        ...
+
+    def forget_moves(self, until: Stamp) -> None:
+        """Forgets the moves up to a stamp, that one included."""
+        ...
+
     def note_replaced(self, node: NodeId, version: Version) -> None:
         """Is told of a content that a file has no more, as a later one replaced it."""
         ...

@@ -198,6 +198,7 @@ class Topic(IntEnum):
     SUPPLY = 3  # chunks that are wanted again, or supplied again
     CHECKPOINT = 4  # a checkpoint that was written, or found to be intact
     BRAKE = 5  # a mass change that somebody approved or rejected
+    FORGETTING = 6  # files and directories that are gone, and of which nothing is to be kept
 
 
 @dataclass(frozen=True, slots=True)

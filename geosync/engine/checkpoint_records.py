@@ -10,6 +10,7 @@ from conflict.merged_tree import DirectoryMove, MergedTree
 from conflict.node import NodeState
 from conflict.operations import ROOT, dot_of
 from conflict.version import Dot, VersionVector
+from geosync.engine.forgetting import note_loaded, take_forgotten
 from geosync.engine.site import Site
 from geosync.journal.declarations import Declaration
 from geosync.journal.journal import Journal
@@ -141,6 +142,8 @@ class CheckpointLoading:
         for operation in (each for transaction in own for each in transaction):
             tree.apply(operation)
         journal.declarations.add_all(own)
+        note_loaded(self._site)
+        take_forgotten(self._site, own)
 
     def _check_order(self, record: Record) -> None:
         section = section_of(record)

@@ -13,6 +13,7 @@ from conflict.operations import Topic
 from conflict.supply import Want
 from conflict.version import ActorId
 from geosync.engine.authoring import declare
+from geosync.engine.forgetting import Forgetter
 from geosync.engine.retiring import membership
 from geosync.engine.reuse import verdicts
 from geosync.engine.site import Site
@@ -95,12 +96,19 @@ def add_live(journal: Journal, versions: Iterable[Version]) -> None:
 
 
 class Collector:
-    """Collects the packs in the care of one site, bit by bit."""
+    """Collects the packs in the care of one site, bit by bit.
+
+    Attributes:
+        asks_for_word: a look has ended since it was told what is on the disk of this site, its
+            own changes included.
+    """
 
     def __init__(self, site: Site, spool: Spool) -> None:
         self._site = site
         self._spool = spool
         self._look: _Look | None = None
+        self._forgetter = Forgetter(site)
+        self.asks_for_word = False
         now_s = site.clock.monotonic_s()
         self._look_due_s = now_s + site.collection_pace.every_s
         self._tend_due_s = now_s
@@ -145,13 +153,15 @@ class Collector:
     def _begin_looking(self) -> None:
         journal = self._site.journal
         journal.collection.begin_looking()
-        journal.nodes.while_looking = self._add_live  # what changes meanwhile counts as well
+        self._forgetter.begin(self._site.collection_pace.history_s)
+        journal.nodes.while_looking = self._look_again  # what changes meanwhile counts as well
         self._look = _Look(b"")
 
     def _go_on_looking(self, look: _Look) -> None:
         states = self._site.journal.nodes.some_after(look.last_node, NODES_AT_ONCE)
         for state in states:
             self._add_live(state)
+            self._forgetter.look_at(state)
         if states:
             self._look = _Look(states[-1].node)
             with self._site.journal.transaction():
@@ -165,6 +175,12 @@ class Collector:
         self._look_due_s = self._site.clock.monotonic_s() + self._site.collection_pace.every_s
         self._add_history()
         self._decide()
+        self._forgetter.end()
+        self.asks_for_word = True
+
+    def _look_again(self, state: NodeState) -> None:
+        self._add_live(state)
+        self._forgetter.look_again(state)
 
     def _add_live(self, state: NodeState) -> None:
         if not state.is_directory:

@@ -771,10 +771,15 @@ class Engine:
             self._is_mirror_stale = not self._mirror.refresh()
 
     def _acknowledge(self, cycle: Cycle) -> None:
-        """Tells the others what is on our disk, once it is and they don't know it yet."""
+        """Tells the others what is on our disk, once it is and they don't know it yet.
+
+        That our own is goes without saying, but where something was looked for to be forgotten.
+        """
         applied = self.site.applied()
         may_write = cycle.store_error is None and self.site.role.may_publish
-        if not may_write or not self._is_news(applied, self._told()):
+        is_own_news = self._collector.asks_for_word and applied.changed_since(self._told())
+        if not may_write or not (is_own_news or self._is_news(applied, self._told())):
+            self._collector.asks_for_word = False
             self._due_s.pop("acknowledge", None)
             return
         now_s = self.site.clock.monotonic_s()

@@ -12,6 +12,7 @@ from conflict.joining import Recognition
 from conflict.version import VersionVector
 from geosync.engine.checkpoint_joining import CheckpointJoining
 from geosync.engine.cuts import CutWatch
+from geosync.engine.forgetting import barred
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
 
@@ -64,9 +65,13 @@ class Joining:
         return not self.is_stuck
 
     def recognition(self) -> Recognition:
-        """Returns what the disk is compared with, once all is received."""
-        journal = self._site.journal
-        return Recognition(journal.nodes, journal.nodes.all_nodes(), journal.history.all())
+        """Returns what the disk is compared with, once all is received.
+
+        What is about to be forgotten is so here: nothing may stand for it any more.
+        """
+        journal, left_out = self._site.journal, barred(self._site)
+        states = (state for state in journal.nodes.all_nodes() if state.node not in left_out)
+        return Recognition(journal.nodes, states, journal.history.all())
 
     def finish(self) -> None:
         """Remembers that the whole disk was looked at."""

@@ -14,6 +14,7 @@ from conflict.operations import Declare, Put, Topic, Transaction
 from conflict.stamp import HybridClock, is_far_ahead
 from conflict.version import ActorId, VersionVector
 from geosync.engine.foreign_brakes import ForeignBrakes
+from geosync.engine.forgetting import require_later_moves, take_forgotten
 from geosync.engine.incarnation import require_own
 from geosync.engine.late_writes import Fencing
 from geosync.engine.retiring import membership
@@ -25,6 +26,7 @@ from transport.checkpoint_statement import decode_checkpoint_statement
 from transport.collection_record import decode_verdict
 from transport.epoch_record import decode_epoch_statement
 from transport.errors import CorruptObject, ObjectNotVisible, StoreUnavailable
+from transport.forgetting_record import decode_forgetting
 from transport.membership_record import decode_statement
 from transport.object_names import ACTORS_PREFIX, ActorName, recognise, segment_name
 from transport.segment import (
@@ -45,6 +47,7 @@ _BODIES: Final[dict[Topic, Callable[[bytes], object]]] = {
     Topic.SUPPLY: decode_supply,
     Topic.CHECKPOINT: decode_checkpoint_statement,
     Topic.BRAKE: decode_brake_record,
+    Topic.FORGETTING: decode_forgetting,
 }
 _log = event_logger(__name__)
 
@@ -275,6 +278,7 @@ class Receiver:
                 late = self._fencing.begin(ready)
                 touched = self._merge(ready)
                 journal.declarations.add_all(ready)
+                take_forgotten(self._site, ready)
                 journal.chunks.add_locations(segment.pack_entries, is_announced=True)
                 journal.chunks.add_inline(segment.inline_chunks, is_announced=True)
                 self._save_log(log, segment, body, ready, is_complete=is_complete)
@@ -299,6 +303,7 @@ class Receiver:
         now_ms = self._site.now_ms()
         touched: set[Location] = set()
         for transaction in transactions:
+            require_later_moves(self._site.journal, transaction)
             for operation in transaction:
                 touched |= tree.apply(operation)
                 clock = clock.observe(now_ms, operation.stamp)

@@ -10,10 +10,12 @@ from dataclasses import replace
 from typing import Final
 
 from conflict.attributes import changes
+from conflict.author import Author
 from conflict.content import Content
 from conflict.node import Location
 from conflict.observation import DiskKind
 from conflict.operations import ROOT
+from conflict.rendering import Claim
 from conflict.synced import path_of_entry
 from geosync.disk.interface import (
     PRIVATE_DIRECTORY,
@@ -26,6 +28,7 @@ from geosync.disk.interface import (
 )
 from geosync.engine.authoring import author_of, save_written
 from geosync.engine.drifting import keep_aside
+from geosync.engine.forgetting import may_write_about
 from geosync.engine.intake import Intake
 from geosync.engine.places import NEVER_SEEN
 from geosync.engine.set_aside import is_set_aside
@@ -164,14 +167,24 @@ class Sweeper:
         with site.journal.transaction():
             author = author_of(site)
             if not is_same and (intake.has_news or not is_stray):
-                written = changes(was.attributes, there.entry.attributes)
-                claims = author.write(was.claims, content, written)
+                claims = _written(site, author, record, there, content)
                 now = replace(now, was=replace(was, claims=claims, content=content))
                 intake.commit()
             if save_written(site, author) is not None:
                 _log.warning("late_write_captured", name=was.name, size_bytes=content.size_bytes)
             site.journal.add_retired(now)
         return author.touched
+
+
+def _written(
+    site: Site, author: Author, record: RetiredFile, there: Retired, content: Content
+) -> tuple[Claim, ...]:
+    """Writes the version. Of a file that is deleted, and about to be forgotten, it is a new one."""
+    was = record.was
+    if may_write_about(site, was.claims):
+        return author.write(was.claims, content, changes(was.attributes, there.entry.attributes))
+    attributes = changes(None, there.entry.attributes)
+    return (author.create_file(ROOT, b"found-" + record.token, content, attributes),)
 
 
 def _is_file(retired: Retired) -> bool:

@@ -18,7 +18,8 @@ class JournalHistory:
     def add_all(self, versions: Iterable[PastVersion]) -> None:
         """Keeps versions that were replaced; what is there already stays."""
         self._connection.executemany(
-            "INSERT OR IGNORE INTO past_version VALUES (?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO past_version (node, digest, version, written_at_ms)"
+            " VALUES (?, ?, ?, ?)",
             [(v.node, v.digest, id_of(v.dot), v.written_at_ms) for v in versions],
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from conflict.checkpoint import PastVersion
+from conflict.forgetting import is_gone
 from conflict.merged_tree import DirectoryMove, LiveLink
 from conflict.node import Location, NodeState, Version
 from conflict.operations import NodeId, id_of
@@ -45,6 +46,7 @@ class JournalNodes:
             state = self._cache.get(node)
             if state is not None and not state.is_directory:
                 self._note_marked(state)
+            self._note_gone(node, state)
             record = pack_node(state) if state is not None else None
             if is_contested is None:
                 self._connection.execute(
@@ -112,7 +114,7 @@ class JournalNodes:
     def clear(self) -> None:
         """Forgets the whole tree, to put another one in its place. In a transaction."""
         self.forget_changes()
-        for table in ("node", "live_link", "directory_move"):
+        for table in ("node", "gone", "live_link", "directory_move"):
             self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - no input
 
     def save_node(self, state: NodeState) -> None:
@@ -125,6 +127,21 @@ class JournalNodes:
         self._versions[state.node] = dict(state.versions)
         if self.while_looking is not None:
             self.while_looking(state)
+
+    def _note_gone(self, node: NodeId, state: NodeState | None) -> None:
+        """Keeps in mind what has no name any more; since when, a look finds out."""
+        if state is not None and is_gone(state):
+            self._connection.execute("INSERT OR REPLACE INTO gone VALUES (?, 0)", (node,))
+        else:
+            self._connection.execute("DELETE FROM gone WHERE node = ?", (node,))
+
+    def remove_node(self, node: NodeId) -> None:
+        """See NodeStore."""
+        self._cache.pop(node, None)
+        self._changed.pop(node, None)
+        self._versions.pop(node, None)
+        for table in ("node", "gone"):
+            self._connection.execute(f"DELETE FROM {table} WHERE node = ?", (node,))  # noqa: S608
 
     def _note_marked(self, state: NodeState) -> None:
         """Keeps versions in mind that perhaps nobody sees; the collection finds out."""
@@ -185,6 +202,27 @@ class JournalNodes:
             "INSERT OR REPLACE INTO directory_move VALUES (?, ?, ?, ?)",
             (*move.stamp, pack_move(move)),
         )
+
+    def forget_moves(self, until: Stamp) -> None:
+        """See NodeStore."""
+        self._connection.execute(
+            "DELETE FROM directory_move WHERE (epoch, ticks, actor) <= (?, ?, ?)", until
+        )
+
+    def last_move(self) -> Stamp | None:
+        """Returns the highest stamp of a directory's rename that is kept."""
+        row = self._connection.execute(
+            "SELECT epoch, ticks, actor FROM directory_move"
+            " ORDER BY epoch DESC, ticks DESC, actor DESC LIMIT 1"
+        ).fetchone()
+        return None if row is None else Stamp(row[0], row[1], ActorId(row[2]))
+
+    def first_move(self) -> Stamp | None:
+        """Returns the lowest stamp of a directory's rename that is kept."""
+        row = self._connection.execute(
+            "SELECT epoch, ticks, actor FROM directory_move ORDER BY epoch, ticks, actor LIMIT 1"
+        ).fetchone()
+        return None if row is None else Stamp(row[0], row[1], ActorId(row[2]))
 
     def note_replaced(self, node: NodeId, version: Version) -> None:
         """See NodeStore; geosync.journal.history tells it again."""

@@ -49,10 +49,12 @@ class RandomHistory:
     Each history has only some of FEATURES: what is rare in all of them together is common in some.
     """
 
+    site_class: type[Site] = Site
+
     def __init__(self, seed: int, site_count: int, features: Iterable[str] = ()) -> None:
         """Starts a history that has the features given, and some that its seed chooses."""
         self.rng = random.Random(seed)
-        self.sites = [Site(number + 1) for number in range(site_count)]
+        self.sites = [self.site_class(number + 1) for number in range(site_count)]
         self.features = {feature for feature in FEATURES if self.rng.random() < 0.5}
         self.features.update(features)
         self._written = 0

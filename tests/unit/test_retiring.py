@@ -11,13 +11,13 @@ import pytest
 from conflict.membership import Fence, Frozen, Inherited, Membership, Stated, Suspect
 from conflict.version import ActorId, Dot, VersionVector
 from geosync.engine import silence
-from geosync.engine.retiring import bequest, inherit, retire
+from geosync.engine.retiring import retire
 from geosync.engine.stability import live_actors, stable
 from geosync.errors import OperatorError
-from geosync.journal.journal import Journal
 from tests.support.disk_tree import disk_tree
 from tests.support.local_sites import LocalSite, local_sites, run, settle
 from tests.support.recording_store import Hook, let_pass
+from tests.support.rejoining import rejoin
 from transport.errors import CorruptObject, ObjectNotVisible
 from transport.membership_record import decode_statement, encode_statement
 from transport.memory_store import MemoryStore
@@ -158,19 +158,6 @@ def _actor(site: LocalSite) -> ActorId:
     return site.engine.site.actor
 
 
-def _rejoin(site: LocalSite) -> None:
-    """Does what the daemon does with a journal that is superseded."""
-    assert site.engine.superseded is not None
-    earlier = site.state_dir + b"-earlier-%d" % site.incarnation
-    site.close()
-    shutil.move(site.state_dir, earlier)
-    site.incarnation += 1
-    site.open()
-    before = Journal(earlier)
-    inherit(site.journal, bequest(before))
-    before.close()
-
-
 def test_a_lost_site_holds_back_stability_until_it_is_retired(sites: Three) -> None:
     bari, cnaf, lost = sites
     lost.close()
@@ -212,7 +199,7 @@ def test_a_retired_site_that_returns_joins_anew_and_loses_nothing(sites: Three) 
     lost.cycle()
     assert "retired" in (lost.engine.superseded or "")
     assert b"news" not in disk_tree(lost.root), "nothing is applied any more"
-    _rejoin(lost)
+    rejoin(lost)
     settle(*sites)
     run(*sites)
     assert disk_tree(lost.root) == disk_tree(bari.root) == disk_tree(cnaf.root)
@@ -239,7 +226,7 @@ def test_what_a_retired_site_published_beyond_the_fence_comes_again(sites: Three
     run(bari, cnaf)
     assert b"late" not in disk_tree(bari.root)
     lost.cycle()
-    _rejoin(lost)
+    rejoin(lost)
     settle(*sites)
     assert disk_tree(lost.root) == disk_tree(bari.root) == disk_tree(cnaf.root)
     assert bari.read(b"late") == b"published, and read by nobody"
@@ -278,9 +265,9 @@ def test_a_site_that_read_what_is_void_joins_anew(sites: Three) -> None:
     cnaf.open()
     run(cnaf)
     assert "read more of the log" in (cnaf.engine.superseded or "")
-    _rejoin(cnaf)
+    rejoin(cnaf)
     lost.cycle()
-    _rejoin(lost)
+    rejoin(lost)
     settle(*sites)
     assert disk_tree(lost.root) == disk_tree(bari.root) == disk_tree(cnaf.root)
     assert bari.read(b"late") == b"published, and read by nobody"

@@ -1,0 +1,159 @@
+"""Forgetting: of what is gone nothing is kept in journals and checkpoints, and nobody misses it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from conflict.forgetting import Forget, ForgettingStatement, Propose, Withdraw
+from conflict.operations import ROOT, NodeId, Topic
+from conflict.stamp import Stamp
+from conflict.version import ActorId
+from geosync.collection_pace import CollectionPace
+from geosync.engine.retiring import retire
+from tests.support.disk_tree import disk_tree
+from tests.support.local_sites import ROUND_S, LocalSite, local_sites, run, settle
+from tests.support.rejoining import rejoin
+from transport.errors import CorruptObject
+from transport.forgetting_record import decode_forgetting, encode_forgetting
+from transport.memory_store import MemoryStore
+from transport.msgpack_codec import encode
+
+A = ActorId(b"a" * 16)
+N, M = (NodeId(A + bytes(7) + bytes([n])) for n in (1, 2))
+PACE = CollectionPace(every_s=20.0, history_s=60.0, grace_s=30.0)
+Two = tuple[LocalSite, LocalSite]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [Propose((N, M)), Withdraw((M,)), Forget((N,)), Forget((), Stamp(1, 2, A))],
+)
+def test_a_statement_is_read_as_it_was_written(statement: ForgettingStatement) -> None:
+    assert decode_forgetting(encode_forgetting(statement)) == statement
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        encode(()),
+        encode((0, b"")),
+        encode((0, N[:-1])),
+        encode((1, ROOT)),
+        encode((2, N)),
+        encode((2, N, (1, 2))),
+        encode((9, N)),
+    ],
+)
+def test_what_is_no_statement_is_refused(body: bytes) -> None:
+    with pytest.raises(CorruptObject):
+        decode_forgetting(body)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def sites(store: MemoryStore) -> Iterator[Two]:
+    with local_sites(store, "bari", "cnaf") as (bari, cnaf):
+        for site in (bari, cnaf):
+            site.collection_pace = PACE
+            site.reopen()
+        settle(bari, cnaf)
+        yield bari, cnaf
+
+
+def _while_time_passes(*sites: LocalSite, seconds: float = 300.0) -> None:
+    run(*sites, rounds=int(seconds / ROUND_S / len(sites)) + 1)
+
+
+def _known(site: LocalSite) -> tuple[int, int, int]:
+    """Returns how many nodes, renames of directories, and replaced contents a journal keeps."""
+    nodes = len(site.journal.nodes.all_identities())
+    moves = 0 if site.journal.nodes.first_move() is None else 1
+    return nodes, moves, site.journal.history.count()
+
+
+def _live_and_dead(sites: Two) -> tuple[int, int, int]:
+    """Makes a tree of which nothing is left but what was there before; returns what was known."""
+    bari, cnaf = sites
+    bari.write(b"kept", b"before")
+    os.makedirs(bari.path(b"stays"))
+    settle(bari, cnaf)
+    before = _known(bari)
+    for number in range(5):
+        os.makedirs(bari.path(b"d%d/e" % number))
+        bari.write(b"d%d/e/f" % number, b"%d" % number)
+    settle(bari, cnaf)
+    for number in range(5):
+        os.rename(cnaf.path(b"d%d" % number), cnaf.path(b"m%d" % number))
+    settle(bari, cnaf)
+    cnaf.write(b"kept", b"after")
+    for number in range(5):
+        os.unlink(bari.path(b"m%d/e/f" % number))
+        os.removedirs(bari.path(b"m%d/e" % number))
+    settle(bari, cnaf)
+    return before
+
+
+def test_of_what_is_gone_nothing_is_kept_at_any_site(sites: Two) -> None:
+    bari, cnaf = sites
+    before = _live_and_dead(sites)
+    tree = disk_tree(bari.root)
+    assert _known(bari) == (before[0] + 15, 1, before[2] + 1)
+    _while_time_passes(bari, cnaf, seconds=40)
+    assert _known(bari) == (before[0] + 15, 1, before[2] + 1), "it is kept for a minute"
+    _while_time_passes(bari, cnaf)
+    assert _known(bari) == _known(cnaf) == before
+    assert disk_tree(bari.root) == disk_tree(cnaf.root) == tree
+    for site in (bari, cnaf):
+        assert site.journal.forgetting.count_gone() == 0
+        assert len(site.journal.declarations.of_topic(Topic.FORGETTING)) <= 1
+        assert not site.journal.damages()
+        assert site.engine.superseded is None
+
+
+def test_a_site_that_has_not_told_that_it_knows_holds_that_back(sites: Two) -> None:
+    bari, cnaf = sites
+    bari.write(b"gone", b"by and by")
+    settle(bari, cnaf)
+    before = _known(cnaf)
+    os.unlink(bari.path(b"gone"))
+    bari.cycle()
+    _while_time_passes(bari)
+    assert _known(bari) == before
+    cnaf.write(b"gone", b"written by one who does not know that it is gone")
+    settle(bari, cnaf)
+    _while_time_passes(bari, cnaf)
+    assert bari.read(b"gone") == cnaf.read(b"gone")
+    os.unlink(cnaf.path(b"gone"))
+    settle(bari, cnaf)
+    _while_time_passes(bari, cnaf)
+    assert _known(bari)[0] == _known(cnaf)[0] == before[0] - 1
+
+
+def test_a_lost_site_does_once_it_is_retired_and_loses_nothing_when_it_comes_back(
+    sites: Two, store: MemoryStore
+) -> None:
+    bari, cnaf = sites
+    bari.write(b"gone", b"by and by")
+    bari.write(b"kept", b"before")
+    settle(bari, cnaf)
+    before = _known(bari)
+    cnaf.write(b"gone", b"written while it was cut off")
+    cnaf.cycle_alone()
+    os.unlink(bari.path(b"gone"))
+    retire(bari.engine.site, "cnaf")
+    _while_time_passes(bari)
+    assert _known(bari)[0] == before[0] - 1
+    cnaf.cycle()
+    assert "forgotten" in (cnaf.engine.superseded or "")
+    rejoin(cnaf)
+    settle(bari, cnaf)
+    assert disk_tree(bari.root) == disk_tree(cnaf.root)
+    assert bari.read(b"gone") == b"written while it was cut off"
