@@ -25,6 +25,10 @@ class StoreUnavailable(GeosyncError):
         self.retry_after_s = retry_after_s
 
 
+class PartlyUnavailable(StoreUnavailable):
+    """Some of the servers that should have an object could not be asked, and no other shows it."""
+
+
 class OperationUnderWay(StoreUnavailable):
     """The operation takes long and goes on: the same call, made again later, gets its result."""
 

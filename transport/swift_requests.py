@@ -18,7 +18,13 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
 from conflict.errors import GeosyncError
-from transport.errors import CorruptObject, ObjectNotVisible, StoreRefused, StoreUnavailable
+from transport.errors import (
+    CorruptObject,
+    ObjectNotVisible,
+    PartlyUnavailable,
+    StoreRefused,
+    StoreUnavailable,
+)
 from transport.swift_session import SwiftAccess
 
 if TYPE_CHECKING:
@@ -354,7 +360,8 @@ def _failure(line: Line, question: Question, error: ClientException) -> GeosyncE
     if status == 416:
         return CorruptObject(f"{found}; it was cut short, or the reference to it is wrong")
     if status >= 500 or status < 400 or status in _TRANSIENT_STATUSES:
-        return StoreUnavailable(
+        kind = PartlyUnavailable if status == 503 and question.verb == "GET" else StoreUnavailable
+        return kind(
             f"{found}; the store cannot tell or cannot do it now",
             retry_after_s=_retry_after_s(error),
         )

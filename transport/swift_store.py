@@ -15,6 +15,7 @@ from transport.errors import (
     CorruptObject,
     ObjectCollision,
     ObjectNotVisible,
+    PartlyUnavailable,
     StoreRefused,
     StoreUnavailable,
 )
@@ -147,7 +148,7 @@ class SwiftStore:
         """Returns part of the bytes; see `ObjectStore.get_range`."""
         check_range(name, offset, length)
         question = self._question("GET", name)
-        body = self._ask(
+        body = self._ask_for_object(
             question, lambda line: swift_requests.download_range(line, question, offset, length)
         )
         self._meter.count(download_bytes=length)
@@ -188,11 +189,26 @@ class SwiftStore:
 
     def _get(self, name: str, size_bytes_max: int, headers: dict[str, str]) -> bytes:
         question = self._question("GET", name)
-        body = self._ask(
+        body = self._ask_for_object(
             question, lambda line: swift_requests.download(line, question, size_bytes_max, headers)
         )
         self._meter.count(download_bytes=len(body))
         return body
+
+    def _ask_for_object(self, question: Question, request: Callable[[Line], bytes]) -> bytes:
+        """Asks for an object, and for the listing where Swift answers neither yes nor no.
+
+        While a region, or a disk, is down, Swift says 503 of what no server that is left has. It
+        would do so until the region is back, or somebody takes it out of the rings; nobody could
+        tell the end of a log. What the listing does not have either is not visible.
+        """
+        try:
+            return self._ask(question, request)
+        except PartlyUnavailable as error:
+            listing = Question("GET", question.container)
+            if question.key in self._list_page(listing, question.key, ""):
+                raise
+            raise ObjectNotVisible(f"{error}; and the listing does not have it") from error
 
     def _list_page(self, question: Question, prefix: str, marker: str) -> list[str]:
         return self._ask(

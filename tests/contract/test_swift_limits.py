@@ -9,13 +9,14 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
 from geosync.demo.swift_server import SwiftServer
 from tests.support.canned_server import Answer, CannedServer
 from tests.support.swift_account import SwiftAccount
-from transport.errors import StoreRefused, StoreUnavailable
+from transport.errors import ObjectNotVisible, StoreRefused, StoreUnavailable
 from transport.retrying_store import RetryingStore
 from transport.swift_credentials import resolve_credentials
 from transport.swift_session import SwiftAccess, SwiftSession
@@ -171,4 +172,34 @@ def test_a_store_that_is_too_busy_is_unavailable_for_as_long_as_it_says(
         with pytest.raises(StoreUnavailable, match=str(status)) as failure:
             store.put_once("log/a", b"body")
         assert failure.value.retry_after_s == asked_s
+        store.close()
+
+
+EMPTY_LISTING = Answer(200, {"Content-Type": "application/json"}, b"[]")
+LISTED = Answer(200, {"Content-Type": "application/json"}, b'[{"name": "a"}]')
+PARTLY_DOWN = Answer(503)
+
+
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        ((PARTLY_DOWN, EMPTY_LISTING), ObjectNotVisible),
+        ((PARTLY_DOWN, LISTED), StoreUnavailable),
+        ((PARTLY_DOWN, PARTLY_DOWN), StoreUnavailable),
+        ((Answer(500), EMPTY_LISTING), StoreUnavailable),
+    ],
+)
+@pytest.mark.parametrize("is_range", [False, True])
+def test_what_a_store_with_dead_servers_neither_gives_nor_lists_is_not_visible(
+    answers: tuple[Answer, ...], error: type[Exception], is_range: bool
+) -> None:
+    """Else nobody could tell the end of a log as long as a region is down."""
+    with CannedServer(*answers) as server:
+        access = SwiftAccess(f"{server.url}/v1/AUTH_a", "token")
+        store = SwiftStore(SwiftSession(lambda: access), "any", user="ann")
+        read = partial(store.get, size_bytes_max=10)
+        if is_range:
+            read = partial(store.get_range, offset=0, length=1)
+        with pytest.raises(error):
+            read("log/a")
         store.close()

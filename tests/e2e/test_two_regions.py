@@ -78,6 +78,12 @@ def test_a_region_goes_and_comes_back_and_nothing_is_lost(
     }
     assert levels == {"endpoint region 1": "warning", "endpoint region 2": "ok"}
 
+    bari.stop()
+    bari.start()
+    (bari.root / "begun without region 1").write_bytes(os.urandom(100_000))
+    bari.wait()
+    assert bari.status()["problems"] == []
+
     swift.start()
     await_condition(lambda: in_use(bari) == "region 1", "bari is back at its own", timeout_s=60)
     assert endpoints(bari)["region 1"]["problem"] == ""
@@ -86,7 +92,7 @@ def test_a_region_goes_and_comes_back_and_nothing_is_lost(
         expected |= site.tree()
     await_same(sites)
     assert bari.tree() == expected
-    assert len(expected) == 6
+    assert len(expected) == 7
     for site in sites:
         site.wait()
         assert site.conflicts() == []
