@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from conflict.report import Conflict
+from conflict.synced import Path
 from conflict.version import ActorId
 from geosync.assembly.journal_of_root import ROOT_MARKER
 from geosync.assembly.store_backoff import BackoffStore
@@ -23,21 +24,25 @@ from geosync.disk.interface import PRIVATE_DIRECTORY, RootLost
 from geosync.disk.posix_disk import PosixDisk
 from geosync.disk.private_directory import read_marker
 from geosync.engine.engine import Cycle, Engine
+from geosync.engine.haste import Haste
 from geosync.engine.progress import Advance
 from geosync.engine.site import split
 from geosync.event_log import event_logger
 from geosync.hooks.hooks import Hooks
 from geosync.reporting.conflict_text import conflict_json
 from geosync.reporting.progress_text import progress_text
+from geosync.reporting.recent_operations import RecentOperations
 from geosync.reporting.status import (
     CONFLICTS_SHOWN_MAX,
     DaemonStatus,
+    Seen,
     Status,
     excluded_paths,
     observe_status,
     waiting_paths,
 )
 from geosync.reporting.status_text import summary
+from geosync.reporting.transfer_rate import TransferRate
 from geosync.reporting.written_times import WrittenTimes
 from geosync.watching.dirty_directories import ROOT, DirtyDirectory
 from geosync.watching.errors import WatchingError
@@ -51,6 +56,7 @@ STATUS_EVERY_S: Final = 1.0
 PROGRESS_EVERY_S: Final = 10.0  # in the log
 PROGRESS_AFTER_S: Final = 5.0  # what takes less is not told
 STATUS_SHARE_MAX: Final = 0.05  # of the time that may go into making the status
+QUIET_S: Final = 0.03  # without an event after a name left a directory: it is gone
 UNWATCHED_SHARE_MAX: Final = 0.1  # of the time that may go into polling what is not watched
 RESCAN_JITTER: Final = 0.25
 _HTTP: Final = b"http"
@@ -102,6 +108,8 @@ class ControlLoop:
         self._is_scan_wanted = False
         self._is_ready = False
         self._written = WrittenTimes()
+        self._recent = RecentOperations(parts.configuration.volume)
+        self._uploads, self._downloads = TransferRate(), TransferRate()
         self._store_failures = 0
         self.is_root_lost = False
         self._progress_due_s = now_s + PROGRESS_EVERY_S
@@ -143,19 +151,27 @@ class ControlLoop:
         waiting = engine.waiting()
         excluded = engine.excluded()
         disk = engine.site.disk
+        store = engine.site.store.counters()
+        now_s = self._clock.monotonic_s()
+        self._uploads.note(now_s, store.upload_bytes)
+        self._downloads.note(now_s, store.download_bytes)
+        self._recent.look(engine.site.journal)
         return observe_status(
             self._configuration,
             engine.site.journal,
             now_ms=engine.site.now_ms(),
             conflict_count=len(conflicts),
-            written=self._written,
+            seen=Seen(self._written, self._recent),
             daemon=DaemonStatus(
                 process_id=os.getpid(),
                 is_settled=self.is_settled(),
                 waiting=waiting_paths(waiting),
                 waiting_count=len(waiting),
                 watcher=self._watcher.health(),
-                store=engine.site.store.counters(),
+                store=store,
+                upload_bytes_per_s=self._uploads.per_s(),
+                download_bytes_per_s=self._downloads.per_s(),
+                recent=self._recent.changes(engine.site.journal),
                 protocol=disk.capabilities if isinstance(disk, PosixDisk) else None,
                 excluded=excluded_paths(excluded),
                 excluded_count=len(excluded),
@@ -192,7 +208,9 @@ class ControlLoop:
         self._mark_what_is_due(now_s)
         taken = self._state.dirty.take(now_s)
         hinted = self._hints.due(self.engine.next_sequence)
-        if taken or hinted or self._is_poll_due(now_s):
+        look_due_s = self.engine.look_due_s()
+        is_look_due = look_due_s is not None and now_s >= look_due_s
+        if taken or hinted or is_look_due or self._is_poll_due(now_s):
             self._run_cycle(taken, hinted)
 
     def _is_poll_due(self, now_s: float) -> bool:
@@ -202,9 +220,9 @@ class ControlLoop:
 
     def _wait_s(self) -> float:
         due_s = min(self._pace.due_s, self._rescan_due_s)
-        hint_due_s = self._hints.next_due_s()
-        if hint_due_s is not None:
-            due_s = min(due_s, hint_due_s)
+        for also_due_s in (self._hints.next_due_s(), self.engine.look_due_s()):
+            if also_due_s is not None:
+                due_s = min(due_s, also_due_s)
         hook_due_s = self._hooks.next_due_s()
         if hook_due_s is not None:
             due_s = min(due_s, max(hook_due_s, self._clock.monotonic_s() + HOOK_STEP_S))
@@ -219,7 +237,8 @@ class ControlLoop:
             dirty = {}
         began_s = self._clock.monotonic_s()
         is_poll = self._is_poll_due(began_s)
-        self.last_cycle = self.engine.cycle(dirty, None if is_poll else hinted)
+        haste = Haste(None if is_poll else hinted, is_prompt=True, quiet=self._quiet(taken))
+        self.last_cycle = self.engine.cycle(dirty, haste)
         now_s = self._clock.monotonic_s()
         self._hints.note_look(hinted)
         self._note_disk(self.last_cycle)
@@ -243,6 +262,12 @@ class ControlLoop:
             self._is_ready = True
             self._notifier.ready()
         self._state.note_cycle()
+
+    def _quiet(self, taken: tuple[DirtyDirectory, ...]) -> frozenset[Path]:
+        """Returns where what is missing is gone: unless it may be on its way to another place."""
+        if len(self._state.dirty):
+            return frozenset()
+        return frozenset(split(each.directory) for each in taken if each.quiet_s >= QUIET_S)
 
     def _note_lag(self, cycle: Cycle, began_s: float, *, is_poll: bool) -> None:
         """Notes how far this site is, and when it wrote what others may lack."""

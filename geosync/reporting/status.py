@@ -19,6 +19,7 @@ from geosync.engine.site import joined
 from geosync.errors import OperatorError
 from geosync.journal.journal import Journal
 from geosync.journal.log import ActorLog
+from geosync.reporting.recent_operations import RecentChange, RecentOperations
 from geosync.reporting.written_times import WrittenTimes
 from geosync.terminal import display_name
 from geosync.watching.tree_watcher import WatcherHealth
@@ -63,6 +64,10 @@ class OtherSite:
     operations_we_lack: int  # of its, on our disk
     problem: str
     behind_since_ms: int = 0  # when the first of ours that it lacks was written; 0: it lacks none
+    size_bytes_it_lacks: int | None = 0  # of contents in these; None: not known, so much it is
+    size_bytes_we_lack: int | None = 0
+    oldest_it_lacks: str = ""  # path of the first of these changes; '' for none, or not known
+    oldest_we_lack: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,19 @@ class HintState:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What is remembered from one look at the status to the next.
+
+    Attributes:
+        written: when own operations were written; None where no daemon saw it.
+        recent: the last changes of all logs.
+    """
+
+    written: WrittenTimes | None
+    recent: RecentOperations
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonStatus:
     """What only a running daemon knows."""
 
@@ -118,6 +136,9 @@ class DaemonStatus:
     http_address: str = ""  # where the HTTP server listens; '' for nowhere
     conflicts_shown: tuple[JsonObject, ...] = ()  # the first ones, as conflict_json tells them
     progress: Advance | None = None  # of what takes long; None: nothing does
+    upload_bytes_per_s: float = 0.0  # at present; 0 also while that can't be told
+    download_bytes_per_s: float = 0.0
+    recent: tuple[RecentChange, ...] = ()  # the last changes of all sites, the newest first
     hints: HintState | None = None  # None: without hints
 
 
@@ -154,7 +175,7 @@ def observe_status(
     now_ms: int,
     conflict_count: int,
     daemon: DaemonStatus | None,
-    written: WrittenTimes | None = None,
+    seen: Seen | None = None,
 ) -> Status:
     """Reads a site's status from its journal.
 
@@ -164,7 +185,7 @@ def observe_status(
         now_ms: by this site's clock.
         conflict_count: how many conflicts are open.
         daemon: what only a daemon knows, None without one.
-        written: when own operations were written, as far as a daemon saw it.
+        seen: what a daemon saw; None without one.
 
     Raises:
         OperatorError: the site has not joined its volume yet.
@@ -175,6 +196,9 @@ def observe_status(
             f"site {configuration.site} has not joined the volume {configuration.volume} yet:"
             " start it with geosync run, and read there what hinders it"
         )
+    if seen is None:
+        seen = Seen(None, RecentOperations(configuration.volume))
+        seen.recent.look(journal)
     problems = journal.problems()
     role = role_of(configuration.mode, journal, ActorId(actor))
     current = succession_of(journal).current
@@ -188,7 +212,7 @@ def observe_status(
         entries=journal.synced.count(),
         conflicts=conflict_count,
         to_publish=_to_publish(configuration, journal, ActorId(actor)),
-        sites=_other_sites(configuration.site, journal, ActorId(actor), written),
+        sites=_other_sites(configuration.site, journal, ActorId(actor), seen),
         problems=tuple(
             StatusProblem(display_name(each.subject), each.since_ms, each.text)
             for each in problems[:PROBLEMS_SHOWN_MAX]
@@ -265,7 +289,7 @@ def latest_logs(journal: Journal, own_site: str) -> dict[str, ActorLog]:
 
 
 def _other_sites(
-    own_site: str, journal: Journal, own: ActorId, times: WrittenTimes | None
+    own_site: str, journal: Journal, own: ActorId, seen: Seen
 ) -> tuple[OtherSite, ...]:
     logs = journal.log.actors()
     stored = journal.setting("applied")
@@ -274,15 +298,24 @@ def _other_sites(
     for log in logs:
         known = known.join(log.knows)
     written = journal.log.received().counter_of(own)
-    return tuple(
-        OtherSite(
-            site=log.site,
-            actor=log.actor.hex(),
-            last_heard_at_ms=log.heard_at_ms,
-            operations_it_lacks=max(0, written - log.applied.counter_of(own)),
-            operations_we_lack=max(0, known.counter_of(log.actor) - applied.counter_of(log.actor)),
-            problem=log.problem,
-            behind_since_ms=0 if times is None else times.first_after(log.applied.counter_of(own)),
+    found, times, recent = [], seen.written, seen.recent
+    for log in latest_logs(journal, own_site).values():
+        has_of_ours, we_have = log.applied.counter_of(own), applied.counter_of(log.actor)
+        it_lacks = recent.backlog(journal, own, has_of_ours)
+        we_lack = recent.backlog(journal, log.actor, we_have)
+        found.append(
+            OtherSite(
+                site=log.site,
+                actor=log.actor.hex(),
+                last_heard_at_ms=log.heard_at_ms,
+                operations_it_lacks=max(0, written - has_of_ours),
+                operations_we_lack=max(0, known.counter_of(log.actor) - we_have),
+                problem=log.problem,
+                behind_since_ms=0 if times is None else times.first_after(has_of_ours),
+                size_bytes_it_lacks=None if it_lacks is None else it_lacks.size_bytes,
+                size_bytes_we_lack=None if we_lack is None else we_lack.size_bytes,
+                oldest_it_lacks="" if it_lacks is None else it_lacks.oldest,
+                oldest_we_lack="" if we_lack is None else we_lack.oldest,
+            )
         )
-        for log in latest_logs(journal, own_site).values()
-    )
+    return tuple(found)

@@ -25,6 +25,7 @@ STATUS_FORMAT: Final = 1
 
 PATHS_ON_SCREEN_MAX: Final = 5
 EXCLUDED_ON_SCREEN_MAX: Final = 2
+SITES_EXPLAINED_MAX: Final = 3
 
 JsonObject = dict[str, object]
 
@@ -87,6 +88,9 @@ def _daemon_json(daemon: DaemonStatus, lag_s: float | None) -> JsonObject:
         "excluded": list(daemon.excluded),
         "watcher": watcher,
         "store": asdict(daemon.store),
+        "upload_bytes_per_s": daemon.upload_bytes_per_s,
+        "download_bytes_per_s": daemon.download_bytes_per_s,
+        "recent": [asdict(change) for change in daemon.recent],
         "progress": progress_json(daemon.progress),
         "store_failures": daemon.store_failures,
         "lag_s": lag_s,
@@ -135,7 +139,7 @@ def _lines(status: Status, now_ms: int) -> Iterable[str]:
         yield "  daemon       not running; this was read from its journal"
     if status.daemon is not None and age_s > 1:
         yield f"  as of        {human_duration(age_s)} ago: the daemon is busy"
-    yield f"  to publish   {_to_publish(status.to_publish)}"
+    yield f"  to publish   {_to_publish(status.to_publish, status.daemon)}"
     yield f"  conflicts    {_conflicts(status.conflicts)}"
     yield from _failover_lines(status)
     if status.daemon is not None:
@@ -181,10 +185,15 @@ def _brake_lines(status: Status, now_ms: int) -> Iterable[str]:
         yield f"               {_counted(brake.amount.count, 'path')} wait; see: geosync brake list"
 
 
-def _to_publish(waiting: ToPublish) -> str:
+def _to_publish(waiting: ToPublish, daemon: DaemonStatus | None) -> str:
     if not (waiting.operations or waiting.segments or waiting.packs):
         return "nothing"
-    return f"{_counted(waiting.operations, 'change')}, {human_size(waiting.size_bytes)}"
+    said = f"{_counted(waiting.operations, 'change')}, {human_size(waiting.size_bytes)}"
+    per_s = 0.0 if daemon is None else daemon.upload_bytes_per_s
+    if per_s < 1 or waiting.size_bytes < per_s:
+        return said
+    left = human_duration(waiting.size_bytes / per_s)
+    return f"{said}, {human_size(round(per_s))}/s, about {left} left"
 
 
 def _conflicts(count: int) -> str:
@@ -247,15 +256,39 @@ def _site_lines(status: Status, now_ms: int) -> Iterable[str]:
         return
     rows = [
         (
-            site.site or f"(unknown, {site.actor[:8]})",
+            _site_name(site),
             _heard(site, now_ms),
-            str(site.operations_it_lacks),
-            str(site.operations_we_lack),
+            _behind(site, now_ms),
+            _lacking(site.operations_it_lacks, site.size_bytes_it_lacks),
+            _lacking(site.operations_we_lack, site.size_bytes_we_lack),
         )
         for site in status.sites
     ]
-    headers = ("other site", "last heard", "has yet to apply", "we have yet to apply")
-    yield plain_table(headers, rows, right_aligned=headers[2:])
+    headers = ("other site", "last heard", "behind by", "has yet to apply", "we have yet to apply")
+    yield plain_table(headers, rows)
+    for site in status.sites[:SITES_EXPLAINED_MAX]:
+        if site.oldest_it_lacks:
+            yield f"  {_site_name(site)} lacks first: {site.oldest_it_lacks}"
+        if site.oldest_we_lack:
+            yield f"  of {_site_name(site)} we lack first: {site.oldest_we_lack}"
+
+
+def _site_name(site: OtherSite) -> str:
+    return site.site or f"(unknown, {site.actor[:8]})"
+
+
+def _behind(site: OtherSite, now_ms: int) -> str:
+    if not site.operations_it_lacks:
+        return "nothing"
+    since_ms = site.behind_since_ms
+    return human_duration(max(0, now_ms - since_ms) / 1000) if since_ms else "not known"
+
+
+def _lacking(operations: int, size_bytes: int | None) -> str:
+    if not operations:
+        return "nothing"
+    size = "" if not size_bytes else f", {human_size(size_bytes)}"
+    return _counted(operations, "change") + size
 
 
 def _heard(site: OtherSite, now_ms: int) -> str:

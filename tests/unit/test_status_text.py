@@ -93,9 +93,43 @@ def test_the_screen_tells_all_that_an_operator_asks_first() -> None:
         "  watching     12 directories",
         "  store        7 requests, 2.0 KiB sent, 4.0 KiB received",
         "",
-        "other site  last heard  has yet to apply  we have yet to apply",
-        "paris       4 s ago                    0                     0",
+        "other site  last heard  behind by  has yet to apply  we have yet to apply",
+        "paris       4 s ago     nothing    nothing           nothing",
     ]
+
+
+def test_a_site_that_is_behind_says_by_how_much_and_what_waits_first() -> None:
+    paris = OtherSite(
+        "paris",
+        "cd" * 16,
+        NOW_MS - 4000,
+        3,
+        12,
+        "",
+        behind_since_ms=NOW_MS - 90_000,
+        size_bytes_it_lacks=2048,
+        size_bytes_we_lack=None,
+        oldest_it_lacks="a/b.txt",
+    )
+    text = status_text(replace(STATUS, sites=(paris,)), now_ms=NOW_MS)
+    assert text.splitlines()[-2:] == [
+        "paris       4 s ago     1 min 30 s  3 changes, 2.0 KiB  12 changes",
+        "  paris lacks first: a/b.txt",
+    ]
+
+
+def test_what_is_to_publish_says_how_fast_it_goes_and_how_long_still() -> None:
+    status = replace(
+        STATUS,
+        daemon=replace(DAEMON, upload_bytes_per_s=1024.0 * 1024),
+        to_publish=ToPublish(7, 1, 2, 60 * 1024 * 1024),
+    )
+    line = next(
+        line for line in status_text(status, now_ms=NOW_MS).splitlines() if "publish" in line
+    )
+    assert line == "  to publish   7 changes, 60.0 MiB, 1.0 MiB/s, about 1 min left"
+    idle = replace(status, daemon=DAEMON)
+    assert "  to publish   7 changes, 60.0 MiB\n" in status_text(idle, now_ms=NOW_MS)
 
 
 def test_an_old_status_says_how_old_it_is() -> None:
