@@ -124,6 +124,8 @@ redmine_environment() {
   cd /usr/share/redmine
   export RAILS_ENV=production REDMINE_INSTANCE=default GEOSYNC_SITE=$1 HOME=/nonexistent TZ=UTC LANG=C.UTF-8
   export TMPDIR=$LABORATORY/$1/tmp
+  # What a demonstration sets otherwise: GEOSYNC_SITE= and GEOSYNC_WAIT_S=0 turn the plugins off.
+  if [ -e "$LABORATORY/redmine-options" ]; then . "$LABORATORY/redmine-options"; fi
 }
 
 # as_redmine SITE COMMAND...: runs one of Redmine's commands as its user.
