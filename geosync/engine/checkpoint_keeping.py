@@ -25,6 +25,7 @@ from geosync.engine.checkpoint_writing import (
     numbers_to_keep,
 )
 from geosync.engine.history import complete_history
+from geosync.engine.retired_logs import RetiredLogs
 from geosync.engine.site import Site
 from geosync.engine.stability import live_actors
 from geosync.engine.truncating import Truncating
@@ -50,6 +51,7 @@ class CheckpointKeeping:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._truncating = Truncating(site)
+        self._retired_logs = RetiredLogs(site)
         self._writing: CheckpointWriting | None = None
         self._confirming: CheckpointConfirming | None = None
         self._refused: set[Dot] = set()  # checkpoints that differ from what we know
@@ -106,9 +108,11 @@ class CheckpointKeeping:
             return True
         if self._truncating.step():
             return True
-        kept = numbers_to_keep(self._site, known)
+        if self._retired_logs.step():
+            return True
+        kept = numbers_to_keep(self._site, known, self._site.actor)
         if kept != self._kept:
-            delete_others(self._site, kept)
+            delete_others(self._site, kept, self._site.actor)
             self._kept = kept
         self._is_at_work = self._truncating.is_waiting or self._due_since_s is not None
         return False

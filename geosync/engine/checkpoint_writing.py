@@ -10,6 +10,7 @@ from typing import Final
 
 from conflict.checkpointing import Checkpointing, Written
 from conflict.operations import Topic
+from conflict.version import ActorId
 from geosync.engine.authoring import declare
 from geosync.engine.checkpoint_records import logs_of, records_of
 from geosync.engine.checkpoint_statements import confirmed_checkpoints
@@ -102,21 +103,21 @@ class CheckpointWriting:
         return True
 
 
-def numbers_to_keep(site: Site, known: Checkpointing) -> frozenset[int]:
-    """Returns which checkpoints of ours are still needed, or may yet come to count."""
+def numbers_to_keep(site: Site, known: Checkpointing, actor: ActorId) -> frozenset[int]:
+    """Returns which checkpoints of an actor are still needed, or may yet come to count."""
     confirmed = confirmed_checkpoints(site, known)
     outdated = {each.dot for each in known.outdated(confirmed)}
-    ours = [each for each in known.written if each.writer == site.actor]
+    ours = [each for each in known.written if each.writer == actor]
     return frozenset(each.written.number for each in ours if each.dot not in outdated)
 
 
-def delete_others(site: Site, kept: frozenset[int]) -> None:
-    """Deletes all checkpoints of ours but these, also those that were never finished.
+def delete_others(site: Site, kept: frozenset[int], actor: ActorId) -> None:
+    """Deletes all checkpoints of an actor but these, also those that were never finished.
 
     Raises:
         StoreUnavailable, StoreRefused: see ObjectStore.
     """
-    names = list(site.store.list_names(checkpoints_prefix(site.actor)))
+    names = list(site.store.list_names(checkpoints_prefix(actor)))
     for name in sorted(names, reverse=True):  # manifests first: who finds one may rely on the parts
         found = recognise(name)
         if isinstance(found, CheckpointName) and found.number not in kept:
