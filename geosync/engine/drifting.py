@@ -27,6 +27,7 @@ from geosync.configuration import DriftPolicy
 from geosync.disk.interface import (
     PRIVATE_DIRECTORY,
     Applied,
+    DiskError,
     EntryBusy,
     EntryUnreadable,
     EntryVanished,
@@ -41,6 +42,9 @@ from geosync.journal.drift import KnownDrift, SetAside
 
 SET_ASIDE: Final = b"drift"  # in the private directory
 REVERT_AFTER_MS: Final = 1000  # a program may be in the middle of saving a file
+REVERTING: Final = "reverting"
+"""Setting of the journal: 1 while the synced tree may tell of drift that is not put back yet."""
+
 _DIRECTORY: Final = Attributes(mode=0o700, owner=b"", group=b"", mtime_ns=0)
 _WAITS: Final = "was changed on this site, and is to be put back as the volume has it"
 _log = event_logger(__name__)
@@ -95,7 +99,10 @@ class Drifting:
         }
         if site.drift is DriftPolicy.REVERT and recognition is None:
             for drift in found:
-                self._put_back(drift, since_ms[drift.path], look)
+                try:
+                    self._put_back(drift, since_ms[drift.path], look)
+                except (OSError, DiskError) as error:
+                    look.waiting[drift.path] = f"{_WAITS}: {error}"
         return look
 
     def _read(self, scan: Scan, *, is_joining: bool) -> dict[Path, StableContent]:
@@ -165,7 +172,10 @@ class Drifting:
             seen = now
         if drift.known is None:
             return True
+        # CRASH: from here on it is no drift any more, but what is to be replaced: a start in
+        # between has to compare all that the volume has with the synced tree.
         with self._site.journal.transaction():
+            self._site.journal.set_setting(REVERTING, 1)
             match drift.kind:
                 case DriftKind.CHANGED if seen is not None:
                     synced.save_entry(to_be_replaced(drift.known, seen))
@@ -220,6 +230,31 @@ def keep_aside(
     site.disk.sync_changes()
     _log.warning("set_aside", path=path, kept_at=kept_at)
     return True
+
+
+def note_reverted(site: Site) -> None:
+    """Says that nothing is left in which the disk should differ from the merged tree."""
+    if site.journal.integer_setting(REVERTING):
+        with site.journal.transaction():
+            site.journal.set_setting(REVERTING, 0)
+
+
+def forget_what_is_gone(site: Site) -> None:
+    """Forgets what was set aside and is not there: a person removed it, or a crash came before.
+
+    Raises:
+        DiskError: the private directory can't be read.
+    """
+    for kept in site.journal.drift.set_aside():
+        kept_at = RelativePath(kept.kept_at)
+        if site.disk.observe(kept_at) is not None:
+            continue
+        directory = joined(split(kept_at)[:-1])
+        found = site.disk.observe(directory)
+        if found is not None:
+            site.disk.remove_directory(directory, Expected(found.handle))
+        with site.journal.transaction():
+            site.journal.drift.remove_set_aside(kept_at)
 
 
 def _fresh_directory(site: Site, now_ms: int) -> RelativePath | None:

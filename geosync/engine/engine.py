@@ -33,6 +33,7 @@ from geosync.engine.capturing import Capturer
 from geosync.engine.checkpoint_keeping import CheckpointKeeping
 from geosync.engine.collecting import Collector
 from geosync.engine.cuts import CHECK_OWN_BEFORE_PUBLISHING_S, CutWatch
+from geosync.engine.drifting import REVERTING, forget_what_is_gone, note_reverted
 from geosync.engine.failover import Failover
 from geosync.engine.fetching import Fetcher
 from geosync.engine.foreign_brakes import ForeignBrakes
@@ -77,6 +78,7 @@ from transport.operation_codec import decode_vector
 
 DISCOVER_EVERY_S: Final = 3.0
 SWEEP_EVERY_S: Final = 5.0
+SET_ASIDE_EVERY_S: Final = 30.0
 ACKNOWLEDGE_AFTER_S: Final = 0.3
 RETRY_BLOCKED_S: Final = 1.0
 RETRY_BLOCKED_S_MAX: Final = 15.0  # for what fails again and again, without any news
@@ -162,7 +164,8 @@ class Engine:
         self._failover.refresh()
         self.site.disk.clear_stage()
         is_behind = self.site.applied() != self.site.journal.log.received()
-        if self.site.journal.intents() or is_behind or self._mender.is_unfinished:
+        is_unfinished = self._mender.is_unfinished or self.site.journal.integer_setting(REVERTING)
+        if self.site.journal.intents() or is_behind or is_unfinished:
             self._applier.mark_everything()
         self._applier.hold(self._foreign.held())
         self._heed_verdicts()
@@ -548,6 +551,8 @@ class Engine:
         if self._is_due("sweep", SWEEP_EVERY_S):
             late = self._sweeper.sweep()
             self._note(late, len(late))
+        if self._is_due("set aside", SET_ASIDE_EVERY_S):
+            forget_what_is_gone(self.site)
 
     def _note(self, touched: set[Location], operations: int) -> None:
         """Says what operations did to the merged tree: conflicts may change without any name."""
@@ -671,8 +676,9 @@ class Engine:
         if self._joining.is_under_way:
             return
         may_publish = self.site.role.may_publish
-        if not self._applier.has_work():
+        if not self._applier.has_work() and cycle.disk_error is None:
             self._mender.note_applied()
+            note_reverted(self.site)
         if self._mender.has_work():
             self._on_disk(cycle, lambda: self._mend(may_publish=may_publish))
             if may_publish:

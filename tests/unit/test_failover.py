@@ -413,3 +413,7 @@ def test_a_standby_that_reverts_drift_keeps_what_was_there(two: Two) -> None:
     assert cnaf.read(b"a") == b"of the first epoch"
     (kept,) = cnaf.journal.drift.set_aside()
     assert cnaf.read(kept.kept_at) == b"drift"
+    os.remove(cnaf.path(kept.kept_at))
+    run(cnaf, rounds=10)
+    assert cnaf.journal.drift.set_aside() == [], "it is listed until somebody removes it"
+    assert os.listdir(cnaf.path(b".geosync/drift")) == []
