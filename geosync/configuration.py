@@ -78,7 +78,7 @@ class Tuning:
     """Numbers that most operators never change.
 
     Attributes:
-        settle_ms: how long a changed file must rest before it is captured.
+        settle_ms: how long a restless directory must rest before it is looked at.
         poll_active_ms: time between two looks at the store while changes arrive.
         poll_idle_ms: the same when nothing has arrived for a while.
         rescan_s: time between two scans of the whole tree.
@@ -90,7 +90,7 @@ class Tuning:
         grace_hours: for how long packs that nobody needs are kept once all know that they go.
     """
 
-    settle_ms: int = 50
+    settle_ms: int = 40
     poll_active_ms: int = 200
     poll_idle_ms: int = 2000
     rescan_s: int = 3600
@@ -113,7 +113,7 @@ class Tuning:
 
 
 _TUNING_RULES: dict[str, tuple[int, int, str]] = {
-    "settle_ms": (0, 600_000, "How long a changed file must rest before it is captured."),
+    "settle_ms": (0, 600_000, "How long a restless directory must rest before it is looked at."),
     "poll_active_ms": (10, 3_600_000, "Time between two looks at the store while changes arrive."),
     "poll_idle_ms": (10, 3_600_000, "The same when nothing has arrived for a while."),
     "rescan_s": (1, 31_536_000, "Time between two scans of the whole tree."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -36,6 +37,7 @@ from geosync.event_log import event_logger
 
 ENTRIES_AT_ONCE_MAX: Final = 2000  # of one transaction; a directory is never cut in two
 CONFIRM_DELETE_S: Final = 0.2
+QUIETLY_GONE_MAX: Final = 20  # more at once are looked at twice, as what looks like a mass deletion
 _BURSTING: Final = "many files change at once: it is seen first whether a brake engages"
 _log = event_logger(__name__)
 
@@ -66,6 +68,8 @@ class Capturer:
         self._group_problems = GroupProblems(site)
         self._unreadable = Unreadable(site)
         self._pending = PendingDirectories()
+        self._missing_looked_s = -math.inf  # when it was last looked for what is missing
+        self._quiet: frozenset[Path] = frozenset()
         self._new: set[Path] = set()  # directories that were found since nothing was left
         self._recognition: Recognition | None = None
 
@@ -83,8 +87,16 @@ class Capturer:
 
     def due(self) -> dict[Path, bool]:
         """Returns directories that must be looked at again, without any event."""
+        return dict.fromkeys(self._waiting.due() | self._uncertain.due(), False)
+
+    def due_missing(self) -> dict[Path, bool]:
+        """Returns directories where something seems to be gone, for long enough to tell."""
         now_s = self._site.clock.monotonic_s()
-        paths = dict.fromkeys(self._waiting.due() | self._uncertain.due(), False)
+        paths: dict[Path, bool] = {}
+        due_s = self.missing_due_s()
+        if due_s is None or now_s < due_s:
+            return paths
+        self._missing_looked_s = now_s
         for entry_id, since_s in list(self._missing_since_s.items()):
             entry = self._site.journal.synced.entry(entry_id)
             path = path_of_entry(self._site.journal.synced, entry) if entry is not None else None
@@ -94,6 +106,13 @@ class Capturer:
                 paths[path[:-1]] = False
         return paths
 
+    def missing_due_s(self) -> float | None:
+        """Returns when `due_missing` has something, on the monotonic clock; None: never."""
+        since_s = min(self._missing_since_s.values(), default=None)
+        if since_s is None:
+            return None
+        return max(since_s, self._missing_looked_s) + CONFIRM_DELETE_S
+
     def has_unconfirmed(self) -> bool:
         """Tells whether something is missing that is not yet certain to be deleted."""
         return bool(self._missing_since_s)
@@ -101,6 +120,10 @@ class Capturer:
     def look_at(self, dirty: Mapping[Path, bool]) -> None:
         """Says which directories must be looked at; True: with everything below."""
         self._pending.add(dirty)
+
+    def trust_quiet(self, quiet: frozenset[Path]) -> None:
+        """Says in which directories of those what is missing is gone; see `Haste`."""
+        self._quiet = quiet
 
     def has_pending(self) -> bool:
         """Tells whether there are directories that must be looked at."""
@@ -216,7 +239,7 @@ class Capturer:
         """
         site, journal = self._site, self._site.journal
         intake = Intake(site, self._spool)
-        confirmed = self._confirmed() | self._braking.held()
+        confirmed = self._confirmed() | self._braking.held() | self._quietly_gone(scan)
         read = self._reading.read(self._braking.unread(scan), intake, confirmed)
         parked = self._braking.park(scan, read, confirmed, self._missing_s(), intake)
         contents = parked.contents
@@ -258,6 +281,29 @@ class Capturer:
             for entry, since_s in self._missing_since_s.items()
             if now_s - since_s >= CONFIRM_DELETE_S
         }
+
+    def _quietly_gone(self, scan: Scan) -> set[EntryId]:
+        """Returns what an event and this scan, a while later, both say is gone, with all below.
+
+        RACE: a program that takes longer than that between removing a name and making it anew is
+        seen to do both; so it is by the second look that all others get.
+        """
+        synced = self._site.journal.synced
+        gone: set[EntryId] = set()
+        seen = {each.handle for at in scan.listings.values() for each in at.entries}
+        for path in self._quiet & scan.listings.keys():
+            listing = scan.listings[path]
+            directory = directory_entry(synced, path, listing)
+            names = {entry.name for entry in listing.entries}
+            left = [] if directory is None else list(synced.entries_in(directory.entry))
+            pending = [each for each in left if each.name not in names]
+            while pending and len(gone) <= QUIETLY_GONE_MAX:
+                each = pending.pop()
+                if each.handle not in seen:
+                    gone.add(each.entry)
+                    pending += synced.entries_in(each.entry)
+        self._quiet = frozenset()
+        return gone if len(gone) <= QUIETLY_GONE_MAX else set()
 
     def _missing_s(self) -> dict[EntryId, float]:
         now_s = self._site.clock.monotonic_s()

@@ -37,6 +37,7 @@ from geosync.engine.drifting import REVERTING, forget_what_is_gone, note_reverte
 from geosync.engine.failover import Failover
 from geosync.engine.fetching import Fetcher
 from geosync.engine.foreign_brakes import ForeignBrakes
+from geosync.engine.haste import AT_LEISURE, Haste
 from geosync.engine.incarnation import Superseded, is_log_ours
 from geosync.engine.joining import Joining
 from geosync.engine.membership import introduce, write_first_operation
@@ -45,7 +46,7 @@ from geosync.engine.mirroring import Mirror
 from geosync.engine.progress import Stage
 from geosync.engine.promoting import Promotion, promote
 from geosync.engine.publishing import Publisher
-from geosync.engine.receiving import Receiver
+from geosync.engine.receiving import Received, Receiver
 from geosync.engine.recovery import recover
 from geosync.engine.rescuing import rescue
 from geosync.engine.resolving import Choice, find_conflict, resolve
@@ -172,23 +173,24 @@ class Engine:
         if has_rejected(self.site.journal):
             self._begin_restoring()
 
-    def cycle(self, dirty: dict[Path, bool], logs: frozenset[ActorId] | None = None) -> Cycle:
+    def cycle(self, dirty: dict[Path, bool], haste: Haste = AT_LEISURE) -> Cycle:
         """Captures, publishes, receives and applies once.
 
         Args:
             dirty: directories to look at; True: with everything below.
-            logs: whose logs to look at; None: all that there are, and what else the store may
-                tell.
+            haste: what may be left to a later cycle, and what is known already.
 
         Raises:
             OperatorError: the journal can't be written; all that was committed is safe.
         """
         with self.site.journal.explaining():
-            return self._cycle(dirty, logs)
+            return self._cycle(dirty, haste)
 
-    def _cycle(self, dirty: dict[Path, bool], logs: frozenset[ActorId] | None) -> Cycle:
+    def _cycle(self, dirty: dict[Path, bool], haste: Haste) -> Cycle:
         cycle = Cycle()
         self._capturer.look_at(dirty)
+        self._capturer.trust_quiet(haste.quiet)
+        self._capturer.look_at(self._capturer.due_missing())
         if not self._is_log_checked and self.site.role.may_publish:
             self._on_store(cycle, self._check_own_log)
         if self._joining.is_receiving:
@@ -199,7 +201,7 @@ class Engine:
             self._capturer.look_at(self._capturer.due())
         self._on_disk(cycle, lambda: self._capture(cycle))
         self._tend_role(cycle)
-        self._exchange(cycle, logs)
+        self._exchange(cycle, haste)
         if self._superseded is not None:
             return cycle  # nothing may be displaced that only this journal has captured
         may_apply = self._finish_looking()
@@ -257,6 +259,10 @@ class Engine:
     def is_keeping_checkpoints(self) -> bool:
         """Tells whether a checkpoint, or a cut of a log, is under way here."""
         return self.site.role.may_publish and self._keeping.is_at_work()
+
+    def look_due_s(self) -> float | None:
+        """Returns when to look again at what seems to be gone, monotonic; None: nothing does."""
+        return self._capturer.missing_due_s()
 
     def has_uncaptured(self) -> bool:
         """Tells whether a change of the disk was seen that is in no operation yet."""
@@ -596,14 +602,15 @@ class Engine:
         self._mended(_SPOOL)
         cycle.published = sent or cycle.published
 
-    def _receive(self, cycle: Cycle) -> None:
+    def _receive(self, cycle: Cycle, *, is_prompt: bool = False) -> None:
         unavailable: StoreUnavailable | None = None
         if self._is_due("discover", DISCOVER_EVERY_S):
             try:
                 self._receiver.discover()
             except StoreUnavailable as error:
                 unavailable = error  # the logs that are known may be read all the same
-        unavailable = self._receive_from(cycle, None) or unavailable
+        received = self._receiver.receive(is_prompt=is_prompt)
+        unavailable = self._take_in(cycle, received) or unavailable
         self._keep_membership(is_reading=unavailable is None)
         if not self._joining.is_receiving:
             self._cuts.check_others()
@@ -615,15 +622,15 @@ class Engine:
             self._mended(_STORE)
 
     def _heed_hints(self, cycle: Cycle, logs: frozenset[ActorId]) -> None:
-        unavailable = self._receive_from(cycle, logs)
+        """Reads what hints told of, and no further: there is a hint for each segment."""
+        before = cycle.has_more
+        unavailable = self._take_in(cycle, self._receiver.receive(logs, is_prompt=True))
+        cycle.has_more = before
         if unavailable is not None:
             raise unavailable
 
-    def _receive_from(
-        self, cycle: Cycle, logs: frozenset[ActorId] | None
-    ) -> StoreUnavailable | None:
-        """Reads what is new in logs, None for all; returns the error where one can't be told."""
-        received = self._receiver.receive(logs)
+    def _take_in(self, cycle: Cycle, received: Received) -> StoreUnavailable | None:
+        """Does what follows from what was read; returns the error where a log can't be told."""
         cycle.received += received.operations
         cycle.has_more = cycle.has_more or received.has_more
         self._note(received.touched, received.operations)
@@ -644,7 +651,7 @@ class Engine:
             known = known.join(log.knows)
         progress.note_reading(sum(received.values()), sum(known.values()), self._now_s())
 
-    def _exchange(self, cycle: Cycle, logs: frozenset[ActorId] | None) -> None:
+    def _exchange(self, cycle: Cycle, haste: Haste) -> None:
         """Publishes and receives; the first time in the other order."""
         if not self._has_read:
             self._on_store(cycle, lambda: self._read_first(cycle))
@@ -652,10 +659,12 @@ class Engine:
             self._on_store(cycle, lambda: self._publish(cycle))
         if self._superseded is not None:
             return
-        if logs is None:
-            self._on_store(cycle, lambda: self._receive(cycle), despite_failure=True)
-        elif logs:
-            self._on_store(cycle, lambda: self._heed_hints(cycle, logs), despite_failure=True)
+        if haste.logs is None:
+            part = partial(self._receive, cycle, is_prompt=haste.is_prompt)
+            self._on_store(cycle, part, despite_failure=True)
+        elif haste.logs:
+            part = partial(self._heed_hints, cycle, haste.logs)
+            self._on_store(cycle, part, despite_failure=True)
 
     def _read_first(self, cycle: Cycle) -> None:
         """Reads the others' logs before anything is published: we may have been retired."""

@@ -83,6 +83,7 @@ class Receiver:
         self._refused: dict[ActorId, str] = {}  # logs whose next segment can't be read, and why
         self._reread_due_s = site.clock.monotonic_s()
         self._membership = membership(site.journal)
+        self._has_found = False  # something new, the last time
 
     def discover(self) -> None:
         """Looks for actors that nobody told of yet. The listing is a hint: it may lag.
@@ -93,11 +94,15 @@ class Receiver:
         found = (recognise(name) for name in self._site.store.list_names(ACTORS_PREFIX))
         self._remember({name.actor: name.site for name in found if isinstance(name, ActorName)})
 
-    def receive(self, only: frozenset[ActorId] | None = None) -> Received:
+    def receive(
+        self, only: frozenset[ActorId] | None = None, *, is_prompt: bool = False
+    ) -> Received:
         """Reads what is new in all logs, until no log can go on or a good deal was read.
 
         Args:
             only: whose logs to look at; None: all that there are.
+            is_prompt: what was found first is to be shown before more is looked for: nothing was
+                found the last time, so that there is hardly more.
 
         Raises:
             StoreRefused: the store does not let us read.
@@ -118,9 +123,11 @@ class Receiver:
             released = self._release_held(result)
             result.segments += len(released)
             reading.update(released)  # what follows may be visible already
-            if result.operations >= OPERATIONS_AT_ONCE:
+            is_first = is_prompt and not self._has_found and result.operations > 0
+            if is_first or result.operations >= OPERATIONS_AT_ONCE:
                 result.has_more = bool(reading)
                 break
+        self._has_found = result.operations > 0
         return result
 
     def forget_held(self) -> None:

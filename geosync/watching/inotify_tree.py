@@ -102,6 +102,7 @@ class InotifyTree:
         self._unwatched = UnwatchedPlaces()
         self._unsettled: set[Place] = set()
         self._marks: dict[bytes, bool] = {}
+        self._left: set[bytes] = set()
         self._walk = 0
         self._overflow_count = 0
         self._is_walk_due = True
@@ -136,6 +137,10 @@ class InotifyTree:
         root = WatchedDirectory(watch, status.st_dev, status.st_ino)
         self._directories = WatchedDirectories(root)
 
+    def left(self) -> frozenset[bytes]:
+        """Returns the directories, of those that the last poll named, that a name has left."""
+        return frozenset(self._left)
+
     def poll(self, timeout_s: float) -> dict[bytes, bool]:
         """Waits for events and returns the directories to look at, and whether recursively.
 
@@ -145,7 +150,7 @@ class InotifyTree:
         assert self._inotify is not None, "poll() before open()"
         self._inotify.wait(self._wait_s(timeout_s))
         self._now_s = self._clock()
-        self._marks = {}
+        self._marks, self._left = {}, set()
         for record in self._inotify.read():
             self._handle(record)
         self._check_root_when_due()
@@ -196,6 +201,9 @@ class InotifyTree:
         # The directory's own attributes are reported by its parent, which the root has not.
         if record.name or is_root:
             self._mark(directory, recursive=False)
+        path = self._directories.path(directory)
+        if path is not None and record.mask & (IN_DELETE | IN_MOVED_FROM):
+            self._left.add(path)
         if record.name and record.mask & IN_ISDIR:
             self._handle_subdirectory(directory, record)
 

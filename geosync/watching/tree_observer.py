@@ -29,6 +29,11 @@ class DirtyDirectoryEvent(FileSystemEvent):
     event_type = "dirty"
     is_directory = True
 
+    def __init__(self, src_path: bytes, *, has_left: bool = False) -> None:
+        """Takes the directory, and whether a name has left it, by deletion or a move."""
+        super().__init__(src_path)
+        self.has_left = has_left
+
 
 class DirtySubtreeEvent(DirtyDirectoryEvent):
     """A directory to look at with everything below it."""
@@ -67,10 +72,11 @@ class TreeEmitter(EventEmitter):
             self._read_at_s = time.monotonic() + _READ_INTERVAL_S
             return
         marks = self._tree.poll(timeout)
+        left = self._tree.left()
         self._read_at_s = time.monotonic() + _READ_INTERVAL_S
         for directory, recursive in marks.items():
             kind = DirtySubtreeEvent if recursive else DirtyDirectoryEvent
-            self.queue_event(kind(directory))
+            self.queue_event(kind(directory, has_left=directory in left))
 
     def run(self) -> None:
         """Polls until stopped or broken; gives up all watches in the end."""
@@ -91,9 +97,11 @@ class _Marker(FileSystemEventHandler):
         self._on_failure = on_failure
 
     def dispatch(self, event: FileSystemEvent) -> None:
+        assert isinstance(event, DirtyDirectoryEvent)
         assert isinstance(event.src_path, bytes)
+        is_subtree = isinstance(event, DirtySubtreeEvent)
         try:
-            self._dirty.mark(event.src_path, recursive=isinstance(event, DirtySubtreeEvent))
+            self._dirty.mark(event.src_path, recursive=is_subtree, has_left=event.has_left)
         except Exception as problem:
             self._on_failure(problem)
             raise

@@ -3,7 +3,12 @@
 import threading
 import time
 
-from geosync.watching.dirty_directories import DirtyDirectories, DirtyDirectory, SettlingMarks
+from geosync.watching.dirty_directories import (
+    QUICK_S,
+    DirtyDirectories,
+    DirtyDirectory,
+    SettlingMarks,
+)
 
 
 def settling(directories_max: int = 100) -> SettlingMarks:
@@ -182,3 +187,38 @@ def test_concurrent_marks_and_takes_lose_no_directory():
     for thread in threads:
         thread.join()
     assert sorted(names) == sorted(taken)
+
+
+def test_where_nothing_has_left_a_change_is_ready_after_a_moment():
+    marks = settling()
+    marks.mark(b"a", recursive=False, now_s=0.0, has_left=False)
+    assert marks.take(QUICK_S - 0.001) == ()
+    (found,) = marks.take(QUICK_S)
+    assert found == DirtyDirectory(b"a", recursive=False)
+    assert found.quiet_s == 0.0, "nothing has left it"
+
+
+def test_a_directory_that_a_name_has_left_waits_and_tells_for_how_long_it_was_quiet():
+    marks = settling()
+    marks.mark(b"a", recursive=False, now_s=0.0, has_left=True)
+    marks.mark(b"a", recursive=False, now_s=0.01, has_left=False)
+    assert marks.take(0.059) == ()
+    (found,) = marks.take(0.08)
+    assert found.quiet_s == 0.07
+    marks.mark(b"a", recursive=True, now_s=1.0, has_left=True)
+    assert marks.take(2.0)[0].quiet_s == 0.0, "nobody knows of all that is below"
+
+
+def test_a_directory_that_stays_restless_waits_for_the_settle_time():
+    marks = settling()
+    for tick in range(7):
+        marks.mark(b"a", recursive=False, now_s=tick / 100, has_left=False)
+    assert marks.take(0.06 + QUICK_S) == ()
+    assert marks.take(0.06 + 0.05) != ()
+
+
+def test_a_mark_that_is_ready_sooner_wakes_who_waits():
+    dirty = DirtyDirectories(settle_s=60.0, settle_s_max=60.0)
+    dirty.mark(b"slow", recursive=False, has_left=True)
+    threading.Timer(0.05, lambda: dirty.mark(b"quick", recursive=False, has_left=False)).start()
+    assert dirty.wait(30.0)

@@ -15,6 +15,7 @@ from conflict.version import ACTOR_SIZE_BYTES, actor_id
 from geosync.clock import SystemClock
 from geosync.configuration import default_configuration_text, parse_configuration
 from geosync.daemon.hint_service import HintService, hint_service
+from geosync.engine.haste import Haste
 from geosync.errors import ConfigurationError, OperatorError
 from geosync.hint_configuration import HintSettings
 from geosync.hints.hint_channel import PACKETS_A_SECOND_MAX, HintChannel, read_secret
@@ -31,6 +32,7 @@ from geosync.reporting.status import HintState
 from tests.support.await_condition import await_condition
 from tests.support.local_sites import local_sites, settle
 from transport.memory_store import MemoryStore
+from transport.object_names import segment_name
 
 ACTOR = actor_id(bytes(range(ACTOR_SIZE_BYTES)))
 OTHER = actor_id(bytes(ACTOR_SIZE_BYTES))
@@ -111,15 +113,14 @@ def test_a_hinted_cycle_asks_for_the_named_log_alone_and_a_change_asks_for_none(
         bari.engine.site.on_stored = stored.append
         bari.write(b"file", b"by bari")
         bari.link.calls.clear()
-        bari.engine.cycle({(): False}, frozenset())
+        bari.engine.cycle({(): False}, Haste(frozenset(), is_prompt=True))
         assert [method for method, _ in bari.link.calls] == ["put_once"]
         actor = bari.engine.site.actor
         assert stored == [cnaf.engine.next_sequence(actor)]
         cnaf.link.calls.clear()
-        cnaf.engine.cycle({}, frozenset((actor,)))
+        cnaf.engine.cycle({}, Haste(frozenset((actor,)), is_prompt=True))
         assert cnaf.read(b"file") == b"by bari"
-        names = {name for method, name in cnaf.link.calls if method == "get"}
-        assert all(name.startswith(f"log/{actor.hex()}/") for name in names)
+        assert cnaf.link.calls == [("get", segment_name(actor, stored[0]))]
         assert cnaf.engine.next_sequence(actor) == stored[0] + 1
         assert cnaf.engine.next_sequence(cnaf.engine.site.actor) is None
 
