@@ -5,20 +5,26 @@ Nothing dangles: what any site still needs of the store is there, whatever was c
 
 from __future__ import annotations
 
+import traceback
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from random import Random
 
 import pytest
 
 from conflict.content import Content
 from geosync.collection_pace import CollectionPace
-from geosync.engine import intake, silence
+from geosync.engine import intake, publishing, silence
 from geosync.engine.engine import Engine
 from geosync.engine.joining import JOINING
 from geosync.engine.reuse import verdicts
 from geosync.journal.nodes import shown_versions
+from tests.simulation.forgetting_witness import (
+    check_little_is_kept,
+    check_nobody_speaks_of_what_is_forgotten,
+)
 from tests.simulation.invariants import Violation
 from tests.simulation.world import World, world_of
 from transport.object_names import PACKS_PREFIX
@@ -27,6 +33,7 @@ from transport.pack import ChunkLocation, read_chunk
 EVERY_S = 5.0
 QUIET_ROUNDS = 15  # longer than all that is waited for
 SETTLE_ROUNDS_MAX = 200
+RETURNING_SHARE = 0.3
 
 
 class Dangling(AssertionError):
@@ -34,11 +41,17 @@ class Dangling(AssertionError):
 
 
 class CollectionWitness:
-    """Knows where every chunk ever was, and looks whenever a pack is deleted."""
+    """Knows where every chunk ever was, and looks whenever a pack is deleted.
+
+    Attributes:
+        deletions: of packs.
+        forgotten: how many nodes are forgotten at the end.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.deletions = 0
+        self.forgotten = 0
 
     def on_deletion(self, name: str) -> None:
         """Raises Dangling if any site that takes part needs the pack."""
@@ -139,16 +152,46 @@ def let_collect(world: World) -> CollectionWitness:
     return witness
 
 
+def let_contents_come_back(world: World) -> None:
+    """Makes programs write now and then what any program wrote before, and perhaps deleted."""
+    known: list[bytes] = []
+    fate = Random(f"{world.seed}/resurrection")
+
+    def returning(fresh: Callable[[], bytes]) -> bytes:
+        if known and fate.random() < RETURNING_SHARE:
+            return fate.choice(known)
+        known.append(fresh())
+        return known[-1]
+
+    for site in world.sites:
+        fresh = site.user._content
+        site.user._content = partial(returning, fresh)  # type: ignore[method-assign]
+
+
 def run_collected(seed: int, *, has_incidents: bool) -> CollectionWitness:
     """Runs a world of its own. Raises Dangling, or what a run of any world raises."""
     making = world_of(seed, has_incidents=has_incidents)
     with making as world, pytest.MonkeyPatch.context() as patch:
         patch.setattr(intake, "INLINE_CHUNK_SIZE_BYTES_MAX", 8)  # nearly all goes into packs
+        patch.setattr(publishing, "SEGMENT_RECORDS_SIZE_BYTES_MAX", 1)  # a transaction a segment
         patch.setattr(silence, "SILENT_S_MAX", 60.0)
         patch.setattr(silence, "OBSERVE_EVERY_S", 5.0)
         witness = let_collect(world)
+        let_contents_come_back(world)
         world.run()
         unneeded = witness.check_at_rest()
         if not has_incidents and unneeded:
             raise Dangling(f"{unneeded} packs that nobody needs were left alone")
+        witness.forgotten = check_nobody_speaks_of_what_is_forgotten(world)
+        if not has_incidents:
+            check_little_is_kept(world)
         return witness
+
+
+def failure_of(seed: int, *, has_incidents: bool) -> str:
+    """Runs a world; returns what is wrong with it, the empty text when nothing is."""
+    try:
+        run_collected(seed, has_incidents=has_incidents)
+    except Exception:  # noqa: BLE001 - whatever an engine or a checker says
+        return traceback.format_exc()
+    return ""
