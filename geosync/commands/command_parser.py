@@ -222,6 +222,12 @@ def _add_conflicts(
             help=f"which version, by default the {default}; ancestor: what both come from",
         )
     _add_resolve(actions, common)
+    undoing = actions.add_parser(
+        "undo", parents=[common], help="bring back both versions of what was settled here"
+    )
+    _add_identity(undoing, nargs="?")
+    undoing.add_argument("--list", action="store_true", help="show what was settled here")
+    _add_json(undoing)
     reporting = actions.add_parser("report", parents=[common], help="all conflicts as a document")
     _add_filter(reporting)
     reporting.add_argument("--format", choices=("text", "json", "html"), default="text")
@@ -251,6 +257,16 @@ def _add_resolve(
     )
     choice.add_argument(
         "--take-site", metavar="SITE", help="the version that this site wrote keeps the name"
+    )
+    choice.add_argument("--file", metavar="FILE", help="the content of this file takes the name")
+    choice.add_argument(
+        "--merge", action="store_true", help="merge both, unless they changed the same lines"
+    )
+    choice.add_argument(
+        "--edit", action="store_true", help="edit what could be merged, with $VISUAL or $EDITOR"
+    )
+    choice.add_argument(
+        "--interactive", action="store_true", help="ask about one after the other, or about all"
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would be settled")
 

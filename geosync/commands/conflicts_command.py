@@ -10,8 +10,10 @@ from threading import Event
 
 from conflict.report import conflicts
 from geosync.clock import Clock, SystemClock
+from geosync.commands.conflicts_dialogue import resolve_in_dialogue
 from geosync.commands.conflicts_difference import conflict_difference
 from geosync.commands.conflicts_resolution import resolve_conflicts
+from geosync.commands.conflicts_undoing import undo
 from geosync.commands.daemon_client import ask_daemon, configured, say
 from geosync.configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
@@ -50,6 +52,9 @@ def run(arguments: argparse.Namespace) -> ExitCode:
             return _report(configuration, arguments, clock)
         case "watch":
             return _watch(configuration, arguments, clock)
+        case "undo":
+            name = arguments.identity
+            return undo(configuration, arguments, name and _without_root(configuration, name))
         case _:
             return _resolve(configuration, arguments, clock)
 
@@ -127,18 +132,23 @@ def _key(conflict: JsonObject) -> str:
 
 
 def _resolve(configuration: Configuration, arguments: argparse.Namespace, clock: Clock) -> ExitCode:
-    if (arguments.identity is None) == (arguments.matching is None):
+    named = [arguments.identity is not None, arguments.matching is not None]
+    if sum(named) != 1 and not (arguments.interactive and sum(named) == 0):
         raise OperatorError(
             "name one conflict, ID or PATH, or all of some paths with --matching GLOB; see: geosync"
             " conflicts list",
             ExitCode.BAD_USAGE,
         )
-    if arguments.matching is not None:
+    if arguments.file is not None and arguments.matching is not None:
+        raise OperatorError("--file is the content of one path: name it", ExitCode.BAD_USAGE)
+    if arguments.identity is not None:
+        chosen = [_one(configuration, _without_root(configuration, arguments.identity))]
+    else:
         wanted = ConflictFilter(glob=arguments.matching)
         found = [each for each in _all(configuration) if wanted.accepts(each, _now_ms(clock))]
         chosen = [each for each in found if each["kind"] != DRIFT]
-    else:
-        chosen = [_one(configuration, _without_root(configuration, arguments.identity))]
+    if arguments.interactive:
+        return resolve_in_dialogue(configuration, chosen)
     return resolve_conflicts(configuration, arguments, chosen)
 
 

@@ -11,6 +11,7 @@ from conflict.errors import MalformedValueError
 from conflict.version import VersionVector, actor_id
 from geosync.clock import Clock
 from geosync.daemon.barrier import lacking, own_operations
+from geosync.daemon.conflict_request import resolution_with, undoing
 from geosync.daemon.control_loop import ControlLoop
 from geosync.daemon.daemon_state import DaemonState
 from geosync.daemon.failover_request import demotion, failover_report, promotion
@@ -64,6 +65,8 @@ class DaemonCommands:
             "conflicts_list": self._conflicts_list,
             "conflicts_show": self._conflicts_show,
             "conflicts_resolve": self._conflicts_resolve,
+            "conflicts_resolve_with": self._conflicts_resolve_with,
+            "conflicts_undo": self._conflicts_undo,
             "policy_list": lambda _arguments: self._ask(_policies),
             "policy_set": self._policy_set,
             "policy_unset": self._policy_unset,
@@ -133,6 +136,27 @@ class DaemonCommands:
             return found
 
         return self._ask(settle)
+
+    def _conflicts_resolve_with(self, arguments: JsonObject) -> JsonObject:
+        """Settles a conflict by a content; see geosync.daemon.conflict_request."""
+        identity, content = _text(arguments, "identity"), _text(arguments, "content")
+        seen = None if arguments.get("seen") is None else _text(arguments, "seen")
+
+        def settle(loop: ControlLoop) -> JsonObject:
+            self._state.hurry()
+            return resolution_with(loop, identity, content, seen)
+
+        return self._ask(settle)
+
+    def _conflicts_undo(self, arguments: JsonObject) -> JsonObject:
+        """Undoes a settlement, or waits for a slice of time for what is missing to do so."""
+        name = arguments.get("identity")
+        identity = None if name is None else _text(arguments, "identity")
+
+        def attempt(loop: ControlLoop) -> JsonObject:
+            return undoing(loop, identity)
+
+        return self._until_done(self._ask(attempt), attempt, SLICE_S_MAX)
 
     def _policy_set(self, arguments: JsonObject) -> JsonObject:
         rule = rule_of(_text(arguments, "glob"), _text(arguments, "policy"))

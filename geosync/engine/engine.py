@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -49,7 +49,7 @@ from geosync.engine.publishing import Publisher
 from geosync.engine.receiving import Received, Receiver
 from geosync.engine.recovery import recover
 from geosync.engine.rescuing import rescue
-from geosync.engine.resolving import Choice, find_conflict, resolve
+from geosync.engine.resolving import Choice, find_conflict, resolve, resolve_with
 from geosync.engine.restocking import Restocking
 from geosync.engine.retiring import keep_membership
 from geosync.engine.retry_pace import RetryPace
@@ -59,6 +59,7 @@ from geosync.engine.silence import Silence
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
+from geosync.engine.undoing import Undoing, chosen_settlement
 from geosync.engine.unset_attributes import UnsetAttributes
 from geosync.engine.volume_policy import (
     set_volume_rule,
@@ -68,6 +69,7 @@ from geosync.engine.volume_policy import (
 from geosync.engine.wanting import Wants
 from geosync.errors import OperatorError
 from geosync.event_log import event_logger
+from geosync.journal.settlements import Settlement
 from transport.brake_record import Verdict
 from transport.errors import (
     ObjectCollision,
@@ -133,6 +135,7 @@ class Engine:
         self._applier = Applier(site, fetcher)
         self._mirror = Mirror(site, fetcher)
         self._settler = Settler(site, spool, fetcher)
+        self._undoing = Undoing(site, spool, fetcher)
         self._sweeper = Sweeper(site, spool)
         self._unset = UnsetAttributes(site)
         self._wants = Wants(site, spool)
@@ -294,17 +297,58 @@ class Engine:
 
     def resolve(self, identity: str, choice: Choice) -> Conflict:
         """Settles a conflict; the next cycle shows and publishes it. Raises OperatorError."""
+        self._prepare_decision()
+        conflict = find_conflict(self.site, identity)
+        self._note(resolve(self.site, conflict, choice), operations=1)
+        return conflict
+
+    def resolve_with(self, identity: str, blocks: Iterable[bytes], *, seen: str | None) -> Conflict:
+        """Settles a conflict by a content of a person's own, as `resolve`.
+
+        Args:
+            identity: of the conflict, or its path.
+            blocks: the content.
+            seen: the version that had the name when the person looked; None if none had it.
+
+        Raises:
+            OperatorError: there is no such conflict, or another version has the name by now.
+            OSError: the spool can't be written, or the content not be read; nothing was decided.
+        """
+        self._prepare_decision()
+        conflict = find_conflict(self.site, identity)
+        winner = conflict.winner_version
+        if seen != (None if winner is None else winner.dot.label):
+            raise OperatorError(
+                f"{joined(conflict.path).decode(errors='replace')!r} was changed meanwhile: look"
+                f" again with `geosync conflicts show {conflict.identity}`. Nothing was decided."
+            )
+        touched = resolve_with(self.site, self._spool, conflict, blocks)
+        self._note(touched, operations=1)
+        return conflict
+
+    def undo(self, identity: str | None) -> Settlement:
+        """Brings back the versions of a conflict that was settled here, or of the last one.
+
+        Raises:
+            OperatorError: there is no such settlement, or a directory is in the way.
+            ContentUnavailable: a version is not at hand yet; it is worth asking again.
+            OSError: the spool can't be written; nothing was changed.
+        """
+        self._prepare_decision()
+        settlement = chosen_settlement(self.site.journal, identity)
+        self._note(self._undoing.undo(settlement), operations=1)
+        return settlement
+
+    def _prepare_decision(self) -> None:
+        """Finishes what a crash interrupted: what is on the disk is part of a decision."""
         require_deciding(self.site.role)
         try:
-            recover(self.site)  # what is on the disk is part of the decision
+            recover(self.site)
         except (OSError, DiskError) as error:
             raise OperatorError(
                 f"the disk can't be looked at now: {error}. Nothing was decided; mend the disk,"
                 " and try again."
             ) from error
-        conflict = find_conflict(self.site, identity)
-        self._note(resolve(self.site, conflict, choice), operations=1)
-        return conflict
 
     def set_policies(self, rules: tuple[PolicyRule, ...]) -> None:
         """Sets the volume's conflict policies; the next cycle shows and publishes them."""

@@ -90,9 +90,9 @@ class Intake:
             raise EntryBusy(f"can't capture a displaced file yet: {reason}", reason)
         return self._regular(reader)
 
-    def take_data(self, data: bytes) -> Content:
-        """Takes the bytes of a regular file that is on no disk yet. Raises OSError."""
-        return self._content(self._kept((data,) if data else ()))
+    def take_blocks(self, blocks: Iterable[Block]) -> Content:
+        """Takes a regular file that is on no disk, block by block. Raises OSError."""
+        return self._content(self._kept(blocks))
 
     def stored_share(self, content: Content) -> float | None:
         """Returns how much of a content's size is left when it is compressed.

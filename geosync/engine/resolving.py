@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
+from typing import Final
 
 from conflict.author import Author
+from conflict.content import Block, Content
 from conflict.merged_tree import directories_at
 from conflict.node import Location
-from conflict.operations import NodeId
+from conflict.operations import MTIME_NS, AttributeChanges, NodeId
 from conflict.report import Conflict, conflicts
 from conflict.synced import Path, SyncedEntry, entry_at_path
 from geosync.engine.authoring import author_of, save_written
+from geosync.engine.intake import Intake
 from geosync.engine.site import Site, joined
+from geosync.engine.spool import Spool
 from geosync.errors import OperatorError
 from geosync.journal.journal import Journal
+from geosync.journal.settlements import Settlement
+
+OWN_CONTENT: Final = "content"  # as the choice of a settlement: a person wrote it
+KEPT_MS: Final = 90 * 86_400_000  # so long a settlement can be undone, if its versions are there
 
 
 class Choice(Enum):
@@ -59,41 +68,87 @@ def resolve(site: Site, conflict: Conflict, choice: Choice) -> set[Location]:
     """
     with site.journal.transaction():
         author = author_of(site)
+        winner = conflict.winner_version
+        result = b"" if winner is None else winner.content.digest
         if choice is Choice.LOSER:
-            _take_loser(site, author, conflict)
+            loser = conflict.loser
+            _give_name(site, author, conflict, loser.content, loser.attributes)
+            result = loser.content.digest
         elif choice is Choice.BOTH:
             _keep_both(site, author, conflict)
         author.settle(conflict.claims)
         save_written(site, author)
+        _note_settled(site, conflict, choice.value, result)
     return author.touched
 
 
-def _take_loser(site: Site, author: Author, conflict: Conflict) -> None:
-    loser = conflict.loser
+def resolve_with(
+    site: Site, spool: Spool, conflict: Conflict, blocks: Iterable[Block]
+) -> set[Location]:
+    """Writes a content of a person's own in place of both versions. Returns what it touches.
+
+    Raises:
+        OperatorError: the file is not on this site's disk as the decision needs it.
+        OSError: the spool can't be written; nothing was decided.
+    """
+    intake = Intake(site, spool)
+    content = intake.take_blocks(blocks)
+    intake.finish_packs()
+    with site.journal.transaction():
+        author = author_of(site)
+        times = ((MTIME_NS, site.clock.wall_ns()),)
+        _give_name(site, author, conflict, content, times)
+        author.settle(conflict.claims)
+        save_written(site, author)
+        intake.commit()
+        _note_settled(site, conflict, OWN_CONTENT, content.digest)
+    return author.touched
+
+
+def _note_settled(site: Site, conflict: Conflict, choice: str, result: bytes) -> None:
+    journal, now_ms = site.journal, site.now_ms()
+    journal.settlements.forget_settled(now_ms - KEPT_MS)
+    settlement = Settlement(
+        number=0,
+        conflict=conflict.identity,
+        path=joined(conflict.path),
+        choice=choice,
+        settled_at_ms=now_ms,
+        winner=conflict.winner_version,
+        loser=conflict.loser,
+        result=result,
+    )
+    journal.settlements.add_settled(settlement)
+
+
+def _give_name(
+    site: Site, author: Author, conflict: Conflict, content: Content, attributes: AttributeChanges
+) -> None:
     here = entry_at_path(site.journal.synced, conflict.path)
     if here is None:
-        parent = _parent(site, author, conflict.path)
-        author.create_file(parent, conflict.path[-1], loser.content, loser.attributes)
+        author.create_file(
+            parent_of(site, author, conflict.path), conflict.path[-1], content, attributes
+        )
         return
     _check_is_file(here, conflict)
-    author.write(here.claims, loser.content, loser.attributes)
+    author.write(here.claims, content, attributes)
 
 
 def _keep_both(site: Site, author: Author, conflict: Conflict) -> None:
     loser = conflict.loser
-    parent = _parent(site, author, conflict.path)
+    parent = parent_of(site, author, conflict.path)
     author.create_file(parent, conflict.copy_name, loser.content, loser.attributes)
 
 
 def _check_is_file(here: SyncedEntry, conflict: Conflict) -> None:
     if here.is_directory:
         raise OperatorError(
-            f"{joined(conflict.path)!r} is a directory now, so the losing file can't take its"
-            " name: choose `both`, which keeps the file beside it, or `winner`."
+            f"{joined(conflict.path)!r} is a directory now, so no file can take its name:"
+            " choose `both`, which keeps the losing file beside it, or `winner`."
         )
 
 
-def _parent(site: Site, author: Author, path: Path) -> NodeId:
+def parent_of(site: Site, author: Author, path: Path) -> NodeId:
     """Returns the directory of a path, made anew as far as it was deleted."""
     for depth in range(len(path) - 1, -1, -1):
         together = directories_at(site.journal.nodes, path[:depth])

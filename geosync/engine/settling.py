@@ -237,7 +237,7 @@ class Settler:
         """Writes the version that settles it. Its content is durable before it, as all are."""
         site = self._site
         intake = Intake(site, self._spool)
-        content = intake.take_data(data)
+        content = intake.take_blocks((data,) if data else ())
         intake.finish_packs()
         with site.journal.transaction():
             author = author_of(site)

@@ -263,6 +263,7 @@ CREATE TABLE settlement (           -- conflicts that a person has settled here
     settled_at_ms INTEGER NOT NULL,
     winner BLOB,                    -- the version that had the name; NULL: there was none
     loser BLOB NOT NULL,            -- the version that was kept aside
+    result BLOB NOT NULL,           -- digest of what had the name then; empty: nothing had it
     is_undone INTEGER NOT NULL      -- 1: they are back
 ) STRICT;
 """

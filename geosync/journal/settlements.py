@@ -30,6 +30,7 @@ class Settlement:
     settled_at_ms: int
     winner: Version | None  # had the name; None for a directory, or nothing
     loser: Version  # was kept aside
+    result: bytes  # digest of what had the name then; empty for a directory, or nothing
     is_undone: bool = False
 
 
@@ -43,6 +44,14 @@ class JournalSettlements:
         """Returns the attempts that failed, sorted by path."""
         rows = self._connection.execute("SELECT * FROM attempt ORDER BY path, contention")
         return [Attempt(*row) for row in rows]
+
+    def reason(self, version: bytes) -> str | None:
+        """Returns why a version, by its identity, could not be made one with others."""
+        row = self._connection.execute(
+            "SELECT reason FROM attempt WHERE instr(contention, ?) > 0 ORDER BY tried_at_ms DESC",
+            (version,),
+        ).fetchone()
+        return None if row is None else row[0]
 
     def save_attempt(self, attempt: Attempt) -> None:
         """Adds an attempt, or replaces one about the same versions."""
@@ -67,9 +76,12 @@ class JournalSettlements:
                 settled_at_ms,
                 None if winner is None else unpack_version(winner),
                 unpack_version(loser),
+                result,
                 bool(is_undone),
             )
-            for number, conflict, path, choice, settled_at_ms, winner, loser, is_undone in rows
+            for number, conflict, path, choice, settled_at_ms, winner, loser, result, is_undone in (
+                rows
+            )
         ]
 
     def add_settled(self, settlement: Settlement) -> None:
@@ -77,8 +89,8 @@ class JournalSettlements:
         winner = settlement.winner
         self._connection.execute(
             "INSERT INTO settlement"
-            " (conflict, path, choice, settled_at_ms, winner, loser, is_undone)"
-            " VALUES (?, ?, ?, ?, ?, ?, 0)",
+            " (conflict, path, choice, settled_at_ms, winner, loser, result, is_undone)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
             (
                 settlement.conflict,
                 settlement.path,
@@ -86,6 +98,7 @@ class JournalSettlements:
                 settlement.settled_at_ms,
                 None if winner is None else pack_version(winner),
                 pack_version(settlement.loser),
+                settlement.result,
             ),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from conflict.node import Version
-from conflict.operations import ROOT
+from conflict.operations import ROOT, id_of
 from conflict.policy import ConflictPolicy, policy_of
 from conflict.rendering import ConflictKind
 from conflict.report import Conflict, Decision
@@ -46,10 +46,18 @@ def conflict_json(conflict: Conflict, journal: Journal) -> JsonObject:
         "kind": conflict.kind.value,
         "policy": conflict.policy.value.decode(),
         "decided_by": conflict.decision.value,
+        "left_because": _left_because(conflict, journal),
         "winner": None if winner is None else _version_json(winner, sites),
         "loser": _version_json(conflict.loser, sites),
         "kept_at": _kept_at(conflict),
     }
+
+
+def _left_because(conflict: Conflict, journal: Journal) -> str | None:
+    """Returns why the policy of the path did not settle it, as far as this site tried."""
+    if not conflict.policy.computes_content:
+        return None
+    return journal.settlements.reason(id_of(conflict.loser.dot))
 
 
 def site_of(journal: Journal, dot: Dot) -> str:
@@ -115,9 +123,11 @@ def conflict_text(found: Mapping[str, object]) -> str:
             f"  where           {kept_at or 'in the history only'}",
             f"  decided by      {decision_text(found)}",
             f"  policy          {found['policy']}",
+            *([f"  not merged      {why}"] if (why := found["left_because"]) else []),
             "",
             f"To settle it: geosync conflicts resolve {found['id']} --take winner|loser|both",
-            "(both: the one that was kept aside becomes a file of its own)",
+            "(both: the one that was kept aside becomes a file of its own), or by another content:",
+            "--merge, --edit or --file FILE. It can be undone: geosync conflicts undo",
         )
     )
 
