@@ -57,8 +57,8 @@ def run_daemon(configuration: Configuration, environment: Mapping[str, str], clo
     state = DaemonState(configuration.tuning)
     with ExitStack() as stack:
         stack.enter_context(single_instance(configuration, clock))
-        reload = Reloader(configuration, environment, state).reload
-        commands = DaemonCommands(state, clock, reload)
+        reloader = Reloader(configuration, environment, state)
+        commands = DaemonCommands(state, clock, reloader)
         socket_path = os.path.join(configuration.state_dir, SOCKET_NAME)
         stack.enter_context(ControlServer(socket_path, commands.handle))
         stack.enter_context(http_service(configuration, state, commands.handle, clock))
@@ -67,7 +67,7 @@ def run_daemon(configuration: Configuration, environment: Mapping[str, str], clo
         daemon = _Daemon(configuration, environment, clock, state, notifier, hints)
         stack.callback(daemon.close)
         stack.enter_context(_signals(daemon.stop))
-        stack.enter_context(reloading_on_hangup(reload))
+        stack.enter_context(reloading_on_hangup(reloader.reload))
         stack.enter_context(_heartbeat(notifier, state))
         _log.info("daemon_started", volume=configuration.volume, site=configuration.site)
         try:

@@ -14,8 +14,10 @@ from geosync.daemon.barrier import lacking, own_operations
 from geosync.daemon.conflict_request import resolution_with, undoing
 from geosync.daemon.control_loop import ControlLoop
 from geosync.daemon.daemon_state import DaemonState
+from geosync.daemon.difference_request import difference_of
 from geosync.daemon.failover_request import demotion, failover_report, promotion
 from geosync.daemon.mending_request import mending_of, progress_json
+from geosync.daemon.reloading import Reloader
 from geosync.engine.brake_verdicts import plan_of
 from geosync.engine.engine import Engine
 from geosync.engine.resolving import Choice, find_conflict
@@ -56,14 +58,16 @@ class Progress:
 class DaemonCommands:
     """Handles requests, in the threads of their clients; the control thread does the work."""
 
-    def __init__(self, state: DaemonState, clock: Clock, reload: Callable[[], list[str]]) -> None:
+    def __init__(self, state: DaemonState, clock: Clock, reloader: Reloader) -> None:
         """Takes what the daemon's threads share, its clock, and what reads its configuration."""
+        self._reloader = reloader
         self._state = state
         self._clock = clock
         self._handlers: dict[str, Callable[[JsonObject], JsonObject]] = {
             "status": self._status,
             "conflicts_list": self._conflicts_list,
             "conflicts_show": self._conflicts_show,
+            "conflicts_diff": self._conflicts_diff,
             "conflicts_resolve": self._conflicts_resolve,
             "conflicts_resolve_with": self._conflicts_resolve_with,
             "conflicts_undo": self._conflicts_undo,
@@ -81,7 +85,7 @@ class DaemonCommands:
             "demote": self._demote,
             "promote": self._promote,
             "failover_report": lambda _arguments: self._ask(failover_report),
-            "reload": lambda _arguments: {"changed": reload()},
+            "reload": lambda _arguments: {"changed": reloader.reload()},
             "mend": self._mend,
             "mending": self._mending,
         }
@@ -124,6 +128,10 @@ class DaemonCommands:
             return conflict_json(find_conflict(site, identity), site.journal)
 
         return self._ask(show)
+
+    def _conflicts_diff(self, arguments: JsonObject) -> JsonObject:
+        words = [_text(arguments, key) for key in ("identity", "from", "to")]
+        return difference_of(self._reloader.configuration, *words)
 
     def _conflicts_resolve(self, arguments: JsonObject) -> JsonObject:
         identity, choice = _text(arguments, "identity"), _choice(arguments)

@@ -46,6 +46,11 @@ class Reloader:
         self._state = state
         self._lock = threading.Lock()
 
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration that is in force."""
+        return self._in_force
+
     def reload(self) -> list[str]:
         """Makes what the file says now count, from the next cycle on; returns what has changed.
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from conflict.errors import GeosyncError
 from geosync.http.exchange import FORM, HTML, JSON, Answer, Request, RequestRefused, json_answer
-from geosync.http.page import message_html
+from geosync.http.page import difference_html, message_html
 from geosync.http.site import JsonObject, Site
 from geosync.reporting.written_token import barrier_of, token_of
 
@@ -35,6 +35,13 @@ def resolve_conflict(site: Site, request: Request) -> Answer:
     site.gate.require_token(request)
     asked = _json_object(request, "id", "take")
     return json_answer(_resolve(site, _text(asked, "id"), _text(asked, "take")))
+
+
+def compare_versions(site: Site, request: Request) -> Answer:
+    """Returns how two versions of a conflict differ: contents, which not everybody may read."""
+    site.gate.require_token(request)
+    asked = {"from": "winner", "to": "loser"} | _json_object(request, "id", "from", "to")
+    return json_answer(_compared(site, *(_text(asked, key) for key in ("id", "from", "to"))))
 
 
 def decide_brake(site: Site, request: Request) -> Answer:
@@ -105,6 +112,8 @@ def act(site: Site, request: Request) -> Answer:
     try:
         site.gate.require_token(request, asked.get("token", ""))
         match asked.get("act", "").split(" "):
+            case ["compare", before, identity]:
+                return _difference(identity, _compared(site, identity, before, "loser"))
             case ["conflict", take, identity]:
                 _resolve(site, identity, take)
             case ["brake", verdict, identity] if verdict in _VERDICTS:
@@ -120,6 +129,16 @@ def act(site: Site, request: Request) -> Answer:
 
 def _resolve(site: Site, identity: str, take: str) -> JsonObject:
     return site.command("conflicts_resolve", {"identity": identity, "take": take})
+
+
+def _compared(site: Site, identity: str, before: str, after: str) -> JsonObject:
+    asked: JsonObject = {"identity": identity, "from": before, "to": after}
+    return site.command("conflicts_diff", asked)
+
+
+def _difference(identity: str, found: JsonObject) -> Answer:
+    lines, left_out = cast("list[str]", found["lines"]), cast("int", found["left_out"])
+    return Answer(difference_html(identity, lines, left_out).encode(), HTML)
 
 
 def _decide(site: Site, identity: str, verdict: str) -> JsonObject:

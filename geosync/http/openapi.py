@@ -9,6 +9,7 @@ JsonObject = dict[str, object]
 _TOKEN: Final[list[JsonObject]] = [{"token": []}]
 _DOCUMENT: Final[JsonObject] = {"type": "object"}
 _LIST: Final[JsonObject] = {"type": "array", "items": {"type": "object"}}
+_VERSION: Final[JsonObject] = {"enum": ["ancestor", "winner", "loser"]}
 _TIMEOUT: Final[JsonObject] = {
     "timeout_s": {"type": "number", "minimum": 0, "maximum": 60, "default": 20}
 }
@@ -43,6 +44,14 @@ def openapi(version: str) -> JsonObject:
                 "get": _get("Events `status`, `conflicts`, `problems`", "text/event-stream")
             },
             "/v1/conflicts": {"get": _json("As `geosync conflicts list --json`", _LIST)},
+            "/v1/conflicts/diff": {
+                "post": _post(
+                    "How two versions of a conflict differ: `lines` of a unified diff",
+                    id={"type": "string"},
+                    **{"from": _VERSION | {"default": "winner"}},
+                    to=_VERSION | {"default": "loser"},
+                )
+            },
             "/v1/conflicts/resolve": {
                 "post": _post(
                     "Settle a conflict on all sites; returns it as it was",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Final
@@ -27,6 +28,25 @@ def page_html(view: PageView) -> str:
 def message_html(title: str, text: str) -> str:
     """Returns a page that says one thing, and leads back."""
     return _environment().get_template("message.html").render(title=title, text=text)
+
+
+def difference_html(identity: str, lines: Sequence[str], left_out: int) -> str:
+    """Returns a page with a unified diff.
+
+    Args:
+        identity: of the conflict.
+        lines: of the diff.
+        left_out: how many more there are.
+    """
+    template = _environment().get_template("difference.html")
+    shown = [(_kind_of(line), line.expandtabs()) for line in lines]
+    return template.render(identity=identity, lines=shown, left_out=left_out)
+
+
+def _kind_of(line: str) -> str:
+    if line.startswith(("---", "+++", "@@")):
+        return "about"
+    return {"+": "added", "-": "removed"}.get(line[:1], "same")
 
 
 @cache

@@ -11,6 +11,7 @@ from geosync.reporting.brake_text import brake_json
 from geosync.reporting.conflict_text import decision_text
 from geosync.reporting.progress_text import progress_text
 from geosync.reporting.readiness import MAX_LAG_S, Readiness, readiness
+from geosync.reporting.recent_operations import RecentChange
 from geosync.reporting.status import DaemonStatus, OtherSite, Status
 from geosync.reporting.status_text import summary
 from geosync.terminal import human_duration, human_size
@@ -51,6 +52,7 @@ class PageView:
     readiness: Readiness
     facts: tuple[tuple[str, str], ...]
     places: tuple[Place, ...]
+    map_box: str
     sites: tuple[Words, ...]
     brakes: tuple[dict[str, Any], ...]
     conflicts: tuple[Words, ...]
@@ -59,6 +61,7 @@ class PageView:
     problem_count: int
     waiting: tuple[Words, ...]
     waiting_count: int
+    recent: tuple[Words, ...]
     taken_at: str
     version: str
 
@@ -77,6 +80,7 @@ def page_view(status: Status, *, now_ms: int, version: str) -> PageView:
         readiness=found,
         facts=tuple(_facts(status, found)),
         places=_places(status),
+        map_box=_map_box(len(status.sites) + 1),
         sites=tuple(_site_words(site, now_ms) for site in status.sites),
         brakes=tuple(_brake(brake_json(brake, now_ms=now_ms)) for brake in status.brakes),
         conflicts=tuple(map(_conflict_words, () if daemon is None else daemon.conflicts_shown)),
@@ -95,6 +99,9 @@ def page_view(status: Status, *, now_ms: int, version: str) -> PageView:
             for each in (() if daemon is None else daemon.waiting)
         ),
         waiting_count=0 if daemon is None else daemon.waiting_count,
+        recent=tuple(
+            _recent_words(each, now_ms) for each in (() if daemon is None else daemon.recent)
+        ),
         taken_at=_moment(status.taken_at_ms),
         version=version,
     )
@@ -155,9 +162,25 @@ def _site_words(site: OtherSite, now_ms: int) -> Words:
         if site.last_heard_at_ms
         else "never",
         "behind": behind,
-        "it_lacks": f"{site.operations_it_lacks:,}",
-        "we_lack": f"{site.operations_we_lack:,}",
+        "it_lacks": _amount(site.operations_it_lacks, site.size_bytes_it_lacks),
+        "we_lack": _amount(site.operations_we_lack, site.size_bytes_we_lack),
+        "first": site.oldest_it_lacks or site.oldest_we_lack,
         "problem": site.problem,
+    }
+
+
+def _amount(operations: int, size_bytes: int | None) -> str:
+    return f"{operations:,} ({human_size(size_bytes)})" if size_bytes else f"{operations:,}"
+
+
+def _recent_words(change: RecentChange, now_ms: int) -> Words:
+    return {
+        "path": change.path,
+        "what": change.what,
+        "site": change.site or "an unknown site",
+        "size": "" if change.size_bytes is None else human_size(change.size_bytes),
+        "moment": _moment(change.at_ms).replace(" UTC", "Z").replace(" ", "T"),
+        "when": f"{_ago(now_ms - change.at_ms)} ago",
     }
 
 
@@ -188,6 +211,12 @@ def _places(status: Status) -> tuple[Place, ...]:
     here = (status.site, GOOD if is_settled else BUSY, "this site")
     others = [(_name(site), _site_state(site), _site_note(site)) for site in status.sites]
     return tuple(_place(number, count, words) for number, words in enumerate([here, *others]))
+
+
+def _map_box(count: int) -> str:
+    """Returns the part of the map that is shown: two sites lie on one line."""
+    top, height = (MAP_HEIGHT // 2 - 70, 140) if count == 2 else (0, MAP_HEIGHT)
+    return f"0 {top} {MAP_WIDTH} {height}"
 
 
 def _place(number: int, count: int, words: tuple[str, str, str]) -> Place:

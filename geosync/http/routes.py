@@ -136,6 +136,7 @@ ROUTES: Final = (
     Route("GET", "/v1/status", last_status),
     Route("GET", "/v1/events", events, Kind.STREAM),
     Route("GET", "/v1/conflicts", actions.conflicts, Kind.COMMAND),
+    Route("POST", "/v1/conflicts/diff", actions.compare_versions, Kind.COMMAND),
     Route("POST", "/v1/conflicts/resolve", actions.resolve_conflict, Kind.COMMAND),
     Route("GET", "/v1/brakes", actions.brakes, Kind.COMMAND),
     Route("POST", "/v1/brakes/decide", actions.decide_brake, Kind.COMMAND),

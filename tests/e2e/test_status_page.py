@@ -26,6 +26,7 @@ HOSTILE = (
     b"quote\"' onfocus=alert(1) &amp; {{ 7 * 7 }}",
     b"long-" + b"w" * 200,
 )
+HOSTILE_TEXT = "compared.txt"
 SHOWN = (
     "<img src=x onerror=alert(1)>",
     "new\\nline",
@@ -67,7 +68,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         for number, name in enumerate((*HOSTILE, b"first", b"second")):
             _write(rome, name, b"of rome")
             _write(bari, name, b"of bari %d" % number)
-        count = len(HOSTILE) + 2
+        _write(rome, HOSTILE_TEXT.encode(), b"same\n<b>of rome</b> & {{ 7 * 7 }}\n")
+        _write(bari, HOSTILE_TEXT.encode(), b"same\n<b>of bari</b> & {{ 7 * 7 }}\n")
+        count = len(HOSTILE) + 3
         await_condition(lambda: len(bari.conflicts()) == count, "all names are in conflict")
         shown = json.loads(bari.must("status", "--http", "--json"))
         with running_browser() as browser:
@@ -95,7 +98,7 @@ def test_the_page_can_be_read_without_scripts_and_shows_hostile_names_as_text(
         assert "49" not in page.inner_text("#decide").split("{{ 7 * 7 }}")[0].split("quote")[-1]
         assert page.locator("img").count() == 0
         assert page.locator("script").count() == 1
-        assert page.title().startswith(f"bari: in sync; {len(HOSTILE) + 2} conflicts to look at")
+        assert page.title().startswith(f"bari: in sync; {len(HOSTILE) + 3} conflicts to look at")
         expect(page.locator("#sites tbody th")).to_have_text("rome")
 
 
@@ -131,6 +134,50 @@ def test_the_live_page_follows_what_happens_and_asks_for_the_token_once(scene: S
         scene.rome.must("conflicts", "resolve", identity, "--take", "winner")
         expect(third).to_have_count(0)
         assert "geosync" in page.title()
+
+
+def _compare(page: Page, scene: Scene, name: str) -> None:
+    page.goto(scene.url)
+    page.get_by_label("Token").fill(scene.token)
+    conflict = page.locator("article", has=page.get_by_role("heading", name=name))
+    conflict.get_by_text("Settle").click()
+    conflict.get_by_role("button", name="Compare the two").click()
+
+
+@pytest.mark.parametrize("with_scripts", [False, True])
+def test_the_versions_of_a_conflict_are_compared_where_they_are_settled(
+    scene: Scene, tmp_path: Path, with_scripts: bool
+) -> None:
+    with quiet_context(scene.browser, java_script_enabled=with_scripts) as context:
+        page = context.new_page()
+        _compare(page, scene, HOSTILE_TEXT)
+        difference = page.locator(".difference")
+        expect(difference.locator(".removed")).to_have_text(["-<b>of bari</b> & {{ 7 * 7 }}"])
+        expect(difference.locator(".added")).to_have_text(["+<b>of rome</b> & {{ 7 * 7 }}"])
+        assert page.locator("b").count() == 0
+        assert (page.url == scene.url) is with_scripts
+        page.screenshot(path=tmp_path / f"difference-{with_scripts}.png", full_page=True)
+
+
+def test_contents_are_shown_to_nobody_without_the_token(scene: Scene) -> None:
+    with scene.browser.new_context() as context:
+        page = context.new_page()
+        conflict = scene.bari.conflicts()[0]["id"]
+        for token in ("", "wrong"):
+            fields = {"act": f"compare winner {conflict}", "token": token}
+            answer = page.request.post(f"{scene.url}act", form=fields)
+            assert answer.status in {401, 403}
+            assert "of bari" not in answer.text()
+
+
+def test_what_happened_lately_is_told_with_who_did_it(scene: Scene) -> None:
+    with quiet_context(scene.browser) as context:
+        page = context.new_page()
+        page.goto(scene.url)
+        expect(page.locator("#recent-title")).to_have_text("Recent changes")
+        _write(scene.rome, b"just <now>", b"123")
+        item = page.locator("#recent li", has_text="just <now>")
+        expect(item).to_contain_text("created by rome, 3 B")
 
 
 def test_a_wrong_token_changes_nothing_and_says_so(scene: Scene) -> None:

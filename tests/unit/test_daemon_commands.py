@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from geosync.clock import SystemClock
@@ -13,6 +15,7 @@ from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 from geosync.reporting.status import Status, ToPublish
 
+NO_RELOADER: Any = None  # not asked
 STATUS = Status(
     volume="files",
     site="bari",
@@ -38,7 +41,7 @@ def state() -> DaemonState:
 
 def test_a_busy_daemon_answers_with_the_last_status_and_its_age(state) -> None:
     state.status = STATUS
-    told = DaemonCommands(state, SystemClock(), list).handle("status", {})
+    told = DaemonCommands(state, SystemClock(), NO_RELOADER).handle("status", {})
     assert told["json"]["entries"] == 3
     assert told["json"]["age_s"] >= 90
 
@@ -46,13 +49,13 @@ def test_a_busy_daemon_answers_with_the_last_status_and_its_age(state) -> None:
 def test_a_daemon_that_has_just_begun_says_so(state, monkeypatch) -> None:
     monkeypatch.setattr(daemon_commands, "FIRST_STATUS_WAIT_S", 0.01)
     with pytest.raises(OperatorError, match="the daemon is starting"):
-        DaemonCommands(state, SystemClock(), list).handle("status", {})
+        DaemonCommands(state, SystemClock(), NO_RELOADER).handle("status", {})
 
 
 def test_other_commands_of_a_busy_daemon_time_out(state, monkeypatch) -> None:
     monkeypatch.setattr(daemon_commands, "BUSY_S_MAX", 0.01)
     with pytest.raises(OperatorError, match="the daemon is busy") as refused:
-        DaemonCommands(state, SystemClock(), list).handle("conflicts_list", {})
+        DaemonCommands(state, SystemClock(), NO_RELOADER).handle("conflicts_list", {})
     assert refused.value.exit_code is ExitCode.TIMED_OUT
 
 
@@ -73,5 +76,5 @@ def test_other_commands_of_a_busy_daemon_time_out(state, monkeypatch) -> None:
 )
 def test_a_request_that_makes_no_sense_is_bad_usage(state, command, arguments) -> None:
     with pytest.raises(OperatorError) as refused:
-        DaemonCommands(state, SystemClock(), list).handle(command, arguments)
+        DaemonCommands(state, SystemClock(), NO_RELOADER).handle(command, arguments)
     assert refused.value.exit_code is ExitCode.BAD_USAGE

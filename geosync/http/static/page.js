@@ -37,11 +37,35 @@ function replace(part) {
   for (const open of shown.querySelectorAll("details[open]")) {
     part.querySelector("#" + CSS.escape(open.id))?.setAttribute("open", "");
   }
+  for (const kept of shown.querySelectorAll(".shown:not(:empty)")) {
+    part.querySelector("#" + CSS.escape(kept.id))?.replaceChildren(...kept.cloneNode(true).childNodes);
+  }
   if (shown.outerHTML !== part.outerHTML) {
     shown.replaceWith(document.importNode(part, true));
     rememberToken();
   }
 }
+
+// Shows how versions differ in their place, not on a page of its own.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("button.compare");
+  if (!button || !button.form.reportValidity()) return;
+  event.preventDefault();
+  const place = button.closest("details").querySelector(".shown");
+  const fields = new URLSearchParams(new FormData(button.form));
+  fields.set("act", button.value);
+  sessionStorage.setItem("token", fields.get("token"));
+  place.textContent = "Comparing …";
+  try {
+    const answer = await fetch("/act", { method: "POST", body: fields });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const found = page.getElementById("difference");
+    if (found) found.removeAttribute("id");
+    place.replaceChildren(document.importNode(found ?? page.querySelector("main p"), true));
+  } catch {
+    place.textContent = "The daemon does not answer.";
+  }
+});
 
 function say(text) {
   const place = document.getElementById("live");
