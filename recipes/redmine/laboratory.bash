@@ -111,8 +111,8 @@ fill() {
   SITE=$machine OTHER_SITE=$other SITE_ADDRESS=${ADDRESS[$machine]} \
     OTHER_ADDRESS=${ADDRESS[$other]} BARI_ADDRESS=${ADDRESS[bari]} CNAF_ADDRESS=${ADDRESS[cnaf]} \
     ROMA_ADDRESS=${ADDRESS[roma]} SWIFT_KEY=$(<"$LABORATORY/swift-key") MODE=${MODE:-multi-master} \
-    RECIPE=$RECIPE envsubst \
-    '$SITE $OTHER_SITE $SITE_ADDRESS $OTHER_ADDRESS $BARI_ADDRESS $CNAF_ADDRESS $ROMA_ADDRESS $SWIFT_KEY $MODE $RECIPE' \
+    VOLUME=${VOLUME:-redmine} envsubst \
+    '$SITE $OTHER_SITE $SITE_ADDRESS $OTHER_ADDRESS $BARI_ADDRESS $CNAF_ADDRESS $ROMA_ADDRESS $SWIFT_KEY $MODE $VOLUME' \
     <"$RECIPE/configuration/$1" >"$2"
 }
 
@@ -135,4 +135,11 @@ as_redmine() {
   enter_and_wait "$site" bash -c ". '$RECIPE/laboratory.bash'
     redmine_environment $site
     become www-data \"\$@\"" as_redmine "$@"
+}
+
+# geosync_at SITE COMMAND...: runs a command of geosync at a site.
+geosync_at() {
+  local site=$1
+  shift
+  PYTHONPATH=$REPOSITORY enter_and_wait "$site" "$PYTHON" -m geosync "$@" --config /etc/geosync/redmine.toml
 }

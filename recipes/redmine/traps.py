@@ -34,7 +34,7 @@ FILES = "/var/lib/redmine/default/files"
 
 
 def one_name_in_one_second() -> str:
-    """Without the plugin, one name in one second at two sites: a conflict, and it is told whose row."""
+    """Without the plugin, one name in one second at two sites: a conflict, told with its row."""
     with redmine_with(WITHOUT_SITE_NAMES):
         before = {each["id"] for each in conflicts("bari")}
         for _ in range(ROUNDS):
@@ -68,7 +68,7 @@ def the_site_is_in_the_name() -> str:
 
 
 def directories_of_a_month() -> str:
-    """A new month's directory belongs to Redmine's user at the other site, too, and it may write."""
+    """A new month's directory belongs to Redmine's user elsewhere, too, and it may write there."""
     place = f"{FILES}/{new_name('2031')}/01"
     at("bari", "runuser", "-u", "www-data", "--", "mkdir", "-p", place)
     at("bari", "runuser", "-u", "www-data", "--", "touch", f"{place}/first")
@@ -102,7 +102,8 @@ def rows_without_files_and_files_without_rows() -> str:
     with redmine_with(WITHOUT_WAITING):
         run("service", "cnaf", "geosync", "stop")
         here, there = RedmineClient("bari"), RedmineClient("cnaf")
-        kept, deleted = (here.upload(f"{new_name('late')}.txt", os.urandom(500)) for _ in range(2))
+        kept = here.upload(f"{new_name('late')}.txt", os.urandom(500))
+        deleted = here.upload(f"{new_name('late')}.txt", os.urandom(500))
         await_that(
             "the rows are at cnaf", lambda: _has_row(there, kept) and _has_row(there, deleted)
         )
@@ -115,11 +116,11 @@ def rows_without_files_and_files_without_rows() -> str:
     left = [path for path in orphans if path.endswith(deleted.name)]
     assert len(left) == 1, orphans
     at("bari", "rm", f"{FILES}/{left[0]}")
-    return f"2 rows without files while geosync was down at cnaf; afterwards 1 file without a row: {left[0]}"
+    return f"2 rows had no files while geosync was down; afterwards a file has no row: {left[0]}"
 
 
 def deleted_before_it_arrived() -> str:
-    """With the plugin, a file that is deleted at cnaf before it arrived there goes at both sites."""
+    """With the plugin, a file that is deleted at cnaf before it came there goes at both sites."""
     here, there = RedmineClient("bari"), RedmineClient("cnaf")
     for _ in range(5):
         upload = here.upload(f"{new_name('soon')}.txt", os.urandom(500))
@@ -152,7 +153,8 @@ def _upload(site: str, name: str) -> Upload:
 
 def _collide(uploads: list[Upload]) -> bool:
     numbers = ",".join(str(each.number) for each in uploads)
-    query = f"SELECT CONCAT(disk_directory, '/', disk_filename) FROM attachments WHERE id IN ({numbers})"
+    path = "CONCAT(disk_directory, '/', disk_filename)"
+    query = f"SELECT {path} FROM attachments WHERE id IN ({numbers})"
 
     def paths() -> list[str]:
         return at("bari", "mariadb", "--batch", "-N", "redmine", "-e", query).split()
