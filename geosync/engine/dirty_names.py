@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from conflict.merged_tree import directories_at, path_of
 from conflict.node import Location
+from conflict.operations import ROOT
 from conflict.synced import EntryId, Path, entry_at_path, path_of_entry
 from geosync.journal.journal import Journal
 
@@ -42,8 +43,10 @@ class DirtyNames:
                 self._synced.add((directory.entry, path[-1]))
 
     def paths(self) -> set[Path]:
-        """Returns where the names are now, in either tree."""
-        merged = {path_of(self._journal.nodes, at) for at in self._merged}
+        """Returns where the names are now, in either tree; what is forgotten is nowhere."""
+        nodes = self._journal.nodes
+        known = (at for at in self._merged if at.parent == ROOT or nodes.node(at.parent))
+        merged = {path_of(nodes, at) for at in known}
         return merged | set(self._synced_paths().values())
 
     def displaced(self, paths: set[Path]) -> DirtyNames:

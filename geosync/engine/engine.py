@@ -678,6 +678,7 @@ class Engine:
         cycle.received += received.operations
         cycle.has_more = cycle.has_more or received.has_more
         self._note(received.touched, received.operations)
+        self._applier.mark_paths(received.forgotten)
         self._note_reading(is_over=not received.has_more)
         if received.operations and self._failover.refresh():
             self._capturer.look_at({(): True})

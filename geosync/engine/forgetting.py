@@ -30,6 +30,7 @@ from conflict.node import NodeState
 from conflict.operations import Declare, NodeId, Operation, Place, Topic, Transaction
 from conflict.rendering import Claim
 from conflict.stamp import Stamp
+from conflict.synced import Path, path_of_entry
 from conflict.version import VersionVector
 from geosync.engine.authoring import author_of, save_written
 from geosync.engine.incarnation import Superseded
@@ -107,17 +108,29 @@ def _moves_until(journal: Journal) -> Stamp | None:
     return Stamp(epoch, ticks, actor)
 
 
-def take_forgotten(site: Site, transactions: Iterable[Transaction]) -> None:
+def take_forgotten(site: Site, transactions: Iterable[Transaction]) -> set[Path]:
     """Forgets what transactions say. In the transaction of the journal that takes them in.
+
+    Returns:
+        Where the disk has what was forgotten: of a site that hears of deletions late.
 
     Raises:
         Superseded: we have something that everybody else forgets, or is about to.
     """
+    on_disk: set[Path] = set()
     for operation in (each for transaction in transactions for each in transaction):
         if isinstance(operation, Declare) and operation.topic is Topic.FORGETTING:
             statement = decode_forgetting(operation.body)
             if isinstance(statement, Forget):
+                on_disk |= _paths_on_disk(site.journal, statement.nodes)
                 _forget(site, statement)
+    return on_disk
+
+
+def _paths_on_disk(journal: Journal, nodes: Iterable[NodeId]) -> set[Path]:
+    entries = (entry for node in nodes for entry in journal.synced.entries_of_node(node))
+    paths = (path_of_entry(journal.synced, entry) for entry in entries)
+    return {path for path in paths if path}
 
 
 def _forget(site: Site, statement: Forget) -> None:

@@ -12,6 +12,7 @@ from conflict.merged_tree import MergedTree
 from conflict.node import Location
 from conflict.operations import Declare, Put, Topic, Transaction
 from conflict.stamp import HybridClock, is_far_ahead
+from conflict.synced import Path
 from conflict.version import ActorId, VersionVector
 from geosync.engine.foreign_brakes import ForeignBrakes
 from geosync.engine.forgetting import require_later_moves, take_forgotten
@@ -57,6 +58,7 @@ class Received:
     """What one round of reading brought."""
 
     touched: set[Location] = field(default_factory=set)
+    forgotten: set[Path] = field(default_factory=set)  # what is to go from the disk, if it is there
     segments: int = 0
     operations: int = 0
     has_more: bool = False  # there may be more to read at once
@@ -285,7 +287,7 @@ class Receiver:
                 late = self._fencing.begin(ready)
                 touched = self._merge(ready)
                 journal.declarations.add_all(ready)
-                take_forgotten(self._site, ready)
+                result.forgotten |= take_forgotten(self._site, ready)
                 journal.chunks.add_locations(segment.pack_entries, is_announced=True)
                 journal.chunks.add_inline(segment.inline_chunks, is_announced=True)
                 self._save_log(log, segment, body, ready, is_complete=is_complete)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ from conflict.operations import ROOT, NodeId, Topic
 from conflict.stamp import Stamp
 from conflict.version import ActorId
 from geosync.collection_pace import CollectionPace
+from geosync.configuration import Mode
 from geosync.engine.retiring import retire
 from tests.support.disk_tree import disk_tree
 from tests.support.local_sites import ROUND_S, LocalSite, local_sites, run, settle
@@ -157,3 +159,31 @@ def test_a_lost_site_does_once_it_is_retired_and_loses_nothing_when_it_comes_bac
     settle(bari, cnaf)
     assert disk_tree(bari.root) == disk_tree(cnaf.root)
     assert bari.read(b"gone") == b"written while it was cut off"
+
+
+def test_a_replica_that_was_away_removes_what_was_deleted_and_forgotten_meanwhile(
+    sites: Two, store: MemoryStore
+) -> None:
+    """It hears of both in one go, and nobody waited for it."""
+    bari, cnaf = sites
+    with local_sites(store, "copy") as (copy,):
+        copy.close()
+        shutil.rmtree(copy.state_dir)
+        copy.incarnation, copy.mode = 1, Mode.REPLICA
+        copy.open()
+        before = _known(bari)
+        for name in (b"d/e/gone", b"d/out", b"kept"):
+            bari.write(name, name)
+        settle(bari, cnaf, copy)
+        assert disk_tree(copy.root) == disk_tree(bari.root)
+        copy.close()
+        os.rename(bari.path(b"d/out"), bari.path(b"out"))
+        os.unlink(bari.path(b"d/e/gone"))
+        os.removedirs(bari.path(b"d/e"))
+        settle(bari, cnaf)
+        _while_time_passes(bari, cnaf)
+        assert _known(bari)[0] == before[0] + 2
+        copy.open()
+        settle(bari, cnaf, copy)
+        assert disk_tree(copy.root) == disk_tree(bari.root) == disk_tree(cnaf.root)
+        assert _known(copy)[0] == _known(bari)[0]
