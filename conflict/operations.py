@@ -199,6 +199,7 @@ class Topic(IntEnum):
     CHECKPOINT = 4  # a checkpoint that was written, or found to be intact
     BRAKE = 5  # a mass change that somebody approved or rejected
     FORGETTING = 6  # files and directories that are gone, and of which nothing is to be kept
+    HINDRANCE = 7  # a site can't bring what it received to its disk, and why
 
 
 @dataclass(frozen=True, slots=True)

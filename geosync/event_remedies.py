@@ -31,6 +31,7 @@ REMEDIES: Final[Mapping[str, str]] = {
     "endpoint_failed": "look at that endpoint; another one is used meanwhile",
     "epoch_claimed": NOTHING,
     "epoch_released": NOTHING,
+    "held_back": "see what geosync status says of it; until then no site collects garbage",
     "hint_peer_unknown": "correct the peer's name in [hints], or the name service",
     "hints_off": "see the reason; until then changes are found by polls alone",
     "hook_failed": "see the reason, and run the program by hand; it is tried again",

@@ -38,6 +38,7 @@ from geosync.engine.failover import Failover
 from geosync.engine.fetching import Fetcher
 from geosync.engine.foreign_brakes import ForeignBrakes
 from geosync.engine.haste import AT_LEISURE, Haste
+from geosync.engine.hindering import Hindering
 from geosync.engine.incarnation import Superseded, is_log_ours
 from geosync.engine.joining import Joining
 from geosync.engine.membership import introduce, write_first_operation
@@ -89,6 +90,8 @@ UNSET_EVERY_S: Final = 5.0
 FOREIGN_BRAKES_EVERY_S: Final = 5.0
 WANTS_EVERY_S: Final = 5.0
 LOOK_AGAIN_EVERY_S: Final = 0.2  # at files that are being written or seem to be gone
+_HELD: Final = "held by a brake; see: geosync brake list"
+_EXCLUDED: Final = "it is excluded here, and is not as the volume had it"
 _STORE: Final = b"store"
 _DISK: Final = b"disk"
 _SPOOL: Final = b"spool"
@@ -141,6 +144,7 @@ class Engine:
         self._wants = Wants(site, spool)
         self._mender = Mender(site, spool, self._wants)
         self._restocking = Restocking(site, self._wants)
+        self._hindering = Hindering(site)
         self._joining = Joining(site)
         self._keeping = CheckpointKeeping(site)
         self._cuts = CutWatch(site)
@@ -283,7 +287,7 @@ class Engine:
     def waiting(self) -> dict[Path, str]:
         """Returns the paths that wait for something, and for what."""
         waiting = dict.fromkeys(self._applier.waiting(), "is being brought to this disk")
-        held = dict.fromkeys(self._applier.held_paths(), "held by a brake; see: geosync brake list")
+        held = dict.fromkeys(self._applier.held_paths(), _HELD)
         held |= self._braking.waiting()
         return waiting | self._blocked | self._capturer.waiting() | held
 
@@ -741,8 +745,15 @@ class Engine:
         if may_publish and self._is_due("wants", WANTS_EVERY_S):
             self._on_disk(cycle, lambda: self._tend_wants(cycle))
         if may_publish:
+            self._hindering.tend(self._held_back)
             self._on_store(cycle, lambda: self._restock(cycle))
             self._collect(cycle)
+
+    def _held_back(self) -> dict[Path, str]:
+        """Returns the paths at which something waits that was received, and why."""
+        held = dict.fromkeys(self._applier.held_paths(), _HELD)
+        excluded = self._blocked.keys() & set(self._capturer.excluded())
+        return self._blocked | held | dict.fromkeys(excluded, _EXCLUDED)
 
     def _restock(self, cycle: Cycle) -> None:
         cycle.has_more = self._restocking.tend() or cycle.has_more

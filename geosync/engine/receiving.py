@@ -28,6 +28,7 @@ from transport.collection_record import decode_verdict
 from transport.epoch_record import decode_epoch_statement
 from transport.errors import CorruptObject, ObjectNotVisible, StoreUnavailable
 from transport.forgetting_record import decode_forgetting
+from transport.hindrance_record import decode_hindrance
 from transport.membership_record import decode_statement
 from transport.object_names import ACTORS_PREFIX, ActorName, recognise, segment_name
 from transport.segment import (
@@ -49,6 +50,7 @@ _BODIES: Final[dict[Topic, Callable[[bytes], object]]] = {
     Topic.CHECKPOINT: decode_checkpoint_statement,
     Topic.BRAKE: decode_brake_record,
     Topic.FORGETTING: decode_forgetting,
+    Topic.HINDRANCE: decode_hindrance,
 }
 _log = event_logger(__name__)
 

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 
 from conflict.version import ActorId, Dot, VersionVector
 from geosync.engine.collecting import add_live, uses_in_care
+from geosync.engine.hindering import hindrances
 from geosync.engine.retiring import membership
 from geosync.engine.reuse import verdicts
 from geosync.journal.journal import Journal
 from geosync.journal.nodes import shown_versions
-from geosync.terminal import human_duration, human_size
+from geosync.terminal import display_moment, display_name, human_duration, human_size
 from transport.operation_codec import decode_vector
 
 JsonObject = dict[str, object]
@@ -34,6 +35,7 @@ class CollectionReport:
     doomed_wait_for: list[str]
     next_deletion_at_ms: int  # at the earliest; 0: nothing is to be deleted
     deleted: int
+    held_back: list[JsonObject]  # by sites that can't bring what they received to their disks
 
 
 def collection_report(journal: Journal, kept_s: int) -> CollectionReport:
@@ -65,7 +67,25 @@ def collection_report(journal: Journal, kept_s: int) -> CollectionReport:
         ),
         next_deletion_at_ms=min((each.due_ms for each in coming), default=0),
         deleted=len(doomed) - len(coming),
+        held_back=_held_back(journal),
     )
+
+
+def _held_back(journal: Journal) -> list[JsonObject]:
+    logs = journal.log.actors()
+    live = membership(journal).live((log.actor for log in logs), journal.log.received())
+    names = {log.actor: log.site or log.actor.hex() for log in logs if log.actor in live}
+    return [
+        {
+            "site": names[actor],
+            "since_ms": each.since_ms,
+            "count": each.count,
+            "path": display_name(each.path),
+            "reason": each.reason,
+        }
+        for actor, each in sorted(hindrances(journal).of.items())
+        if actor in names
+    ]
 
 
 def _without(journal: Journal, own: ActorId, dots: Iterable[Dot]) -> list[str]:
@@ -115,6 +135,13 @@ def _lines(report: CollectionReport, doubt: str | None, now_ms: int) -> Iterable
         f" {_when(report, now_ms)}{_waits(report.doomed_wait_for)}"
     )
     yield f"deleted so far: {_counted(report.deleted)}"
+    for each in report.held_back:
+        more = f" and {int(str(each['count'])) - 1} more" if each["count"] != 1 else ""
+        yield (
+            f"held back by {each['site']}, since {display_moment(int(str(each['since_ms'])))}:"
+            f" {each['path']}{more} ({each['reason']}); what to do: geosync status at"
+            f" {each['site']}"
+        )
     if doubt is not None:
         yield f"nothing is condemned or deleted at present: {doubt}"
 
