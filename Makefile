@@ -8,6 +8,7 @@ RUN := $(VENV)/bin/python
 SEED ?=
 RUNS ?= 100
 CRASHES ?=
+BENCH ?=
 MINUTES ?= 5
 WORKERS ?= 4
 
@@ -22,7 +23,7 @@ help:
 	@echo "make sim     deterministic simulation: SEED=n RUNS=n (RUNS=$(RUNS))"
 	@echo "make torture real daemons, programs of all kinds and faults: SEED=n MINUTES=n (MINUTES=$(MINUTES))"
 	@echo "make redmine Redmine on two sites, as root: set up, started, and accepted; stop it with recipes/redmine/stop"
-	@echo "make bench   benchmarks of this version, with the figures in docs/performance.md"
+	@echo "make bench   geosync and its peers side by side (as root), into docs/performance.md: BENCH=\"--only W3\""
 	@echo "make clean   removes what the others have set up"
 
 demo: environment
@@ -67,9 +68,7 @@ redmine: environment
 	recipes/redmine/as-client $(RUN) -m recipes.redmine.acceptance
 
 bench: environment
-	$(RUN) -m benchmarks.propagation
-	$(RUN) -m benchmarks.memory
-	$(RUN) -m benchmarks.initial_sync
+	$(RUN) -m benchmarks.run --write $(BENCH)
 
 environment: $(VENV)/complete
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -35,9 +37,12 @@ class GeosyncTool(Tool):
         )
         self._secret_file = os.path.join(world.directory, "hints.secret")
 
-    def start(self) -> None:
-        """Starts Swift and all daemons, and returns when each answers."""
+    def prepare(self) -> None:
+        """Starts Swift."""
         self._swift.start()
+
+    def start(self) -> None:
+        """Starts all daemons, and returns when each answers."""
         with open(self._secret_file, "w", encoding="ascii", opener=_for_us_alone) as file:
             file.write(secrets.token_hex(32))
         for site in self.world.sites:
@@ -49,6 +54,16 @@ class GeosyncTool(Tool):
     def start_daemon(self, site: BenchSite) -> None:
         """Starts one daemon."""
         self.processes.start(site, self._command(site, "run"))
+
+    def requests(self) -> int:
+        """How many requests the daemons have made of the store so far."""
+        total = 0
+        for site in self.world.sites:
+            done = subprocess.run(
+                self._command(site, "status", "--json"), capture_output=True, check=False
+            )
+            total += json.loads(done.stdout)["daemon"]["store"]["requests"]
+        return total
 
     def stop(self) -> None:
         """Ends the daemons, and then Swift."""

@@ -28,6 +28,7 @@ def small_changes(tool: Tool, count: int) -> Iterator[Measurement]:
     """Measures `count` files, each created, modified and deleted; the tool is started here."""
     world = tool.world
     write_small_files(world.first.root, FILES, seed=2)
+    tool.prepare()
     tool.start()
     tool.bring()
     seconds_until_equal(time.monotonic(), (world.first.root, world.second.root), TIMEOUT_S)

@@ -13,8 +13,8 @@ from geosync.terminal import plain_table
 _LIBRARIES = ("python-swiftclient", "swift", "zstandard", "blake3", "watchdog")
 
 
-def print_surroundings() -> None:
-    """Prints what the reader of a figure has to know."""
+def surroundings() -> str:
+    """Returns what the reader of a figure has to know."""
     load, *_ = os.getloadavg()
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     rows = [
@@ -25,7 +25,7 @@ def print_surroundings() -> None:
         ("python", f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}"),
         ("libraries", libraries),
     ]
-    print(plain_table(("", ""), rows).lstrip("\n"), flush=True)
+    return plain_table(("", ""), rows).lstrip("\n")
 
 
 def _module() -> str:

@@ -30,6 +30,9 @@ class Tool(ABC):
         self.world = world
         self.processes = SiteProcesses(world)
 
+    def prepare(self) -> None:  # noqa: B027 - most tools have nothing to prepare
+        """Starts what is no part of the tool, such as a store."""
+
     @abstractmethod
     def start(self) -> None:
         """Starts what runs all the time. The first site's tree may be full, the second's empty."""

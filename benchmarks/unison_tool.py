@@ -1,4 +1,4 @@
-"""unison in both directions, watching, over a plain socket."""
+"""unison in both directions over a plain socket. Debian has no helper of it that watches."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PORT = 8740
 
 
 class UnisonTool(Tool):
-    """unison -repeat watch, which keeps owners, groups, modes and times of files."""
+    """unison -repeat 1, which keeps owners, groups, modes and times of files."""
 
-    name = "unison, watching"
+    name = "unison, every second"
 
     def start(self) -> None:
         """Starts the server at the second site, and unison at the first."""
@@ -23,7 +23,7 @@ class UnisonTool(Tool):
         self.await_port(second, PORT)
         address = self.world.network.address_of(second.name)
         there = f"socket://{address}:{PORT}/{os.fsdecode(second.root)}"
-        options = ["-batch", "-auto", "-repeat", "watch", "-owner", "-group", "-perms", "-1"]
+        options = ["-batch", "-auto", "-repeat", "1", "-owner", "-group", "-perms", "-1"]
         options += ["-times", "-ui", "text", "-confirmbigdel=false"]
         command = ["unison", os.fsdecode(first.root), there, *options]
         self.processes.start(first, command, {"UNISON": first.beside})
