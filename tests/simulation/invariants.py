@@ -12,7 +12,6 @@ from conflict.attributes import attributes_of
 from conflict.content import Content, ContentKind
 from conflict.observation import Attributes, DiskKind
 from conflict.operations import Delete, Drop, Put
-from conflict.policy import ConflictPolicy
 from conflict.projection import Projection, project
 from conflict.rendering import Rendered
 from conflict.report import Conflict
@@ -201,6 +200,7 @@ def check_no_lost_write(
     """What somebody wrote, and nobody did away with, is seen; and nothing else was captured."""
     written = {digest_of(hasher, kind, body) for kind, body in world.ledger.written}
     written |= {digest_of(hasher, DiskKind.REGULAR, b""), digest_of(hasher, DiskKind.FIFO, b"")}
+    written |= world.computed
     captured = {o.content.digest: o for o in log.operations if isinstance(o, Put)}
     for digest, operation in captured.items():
         require(digest in written, f"nobody ever wrote what {operation} says")
@@ -314,8 +314,7 @@ def check_conflicts(site: SimulatedSite, projection: Projection, hasher: VolumeH
 
 
 def _is_mirrored(conflict: Conflict) -> bool:
-    outside = (ConflictPolicy.OUTSIDE, ConflictPolicy.SITE_PRIORITY)
-    return conflict.policy in outside or conflict.winner is None
+    return conflict.policy.shows_copies_outside or conflict.winner is None
 
 
 def _files_below(site: SimulatedSite, directory: bytes) -> Iterator[bytes]:

@@ -91,6 +91,7 @@ class World:
         self.hidden: set[Written] = set()  # was written where no root was mounted
         self.is_any_set_back = False  # a machine goes on with what it was before, or is cloned
         self.decided: set[bytes] = set()  # contents that an operator decided against
+        self.computed: set[bytes] = set()  # contents that a site made of others, for a policy
         self.has_newest_policy = False  # losers are kept in the history only
         self._schedule = self._stream("schedule")
         self._operators = self._stream("operators")
