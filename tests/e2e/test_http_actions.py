@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import json
+import re
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,7 +23,21 @@ from tests.support.http_client import TIMEOUT_S, Response, ask
 from tests.support.real_site import RealSite, directory_store
 
 LISTEN = "127.0.0.1:0"
+RECIPES = Path(__file__).parents[2] / "recipes" / "load-balancer"
 FILES_OF_A_BRAKE = 150
+
+
+def _recipe() -> Any:
+    path = RECIPES / "read_your_writes.py"
+    found = importlib.util.spec_from_file_location("read_your_writes", path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+recipe = _recipe()
 
 
 @dataclass(frozen=True)
@@ -350,3 +367,42 @@ def test_a_daemon_ends_at_once_whoever_listens_or_waits(tmp_path: Path) -> None:
             assert site.stop() == 0
     finally:
         site.kill()
+
+
+# The example for applications and load balancers
+
+
+def test_an_application_reads_elsewhere_what_it_has_written(pair: tuple[Served, Served]) -> None:
+    bari, rome = pair
+    (bari.site.root / "written").write_text("at bari")
+    token = recipe.token_of_what_was_written(bari.address, bari.token)
+    assert recipe.has_arrived(rome.address, token, timeout_s=60)
+    assert (rome.site.root / "written").read_text() == "at bari"
+
+
+def test_the_same_goes_through_the_socket_without_http(pair: tuple[Served, Served]) -> None:
+    bari, rome = pair
+    (bari.site.root / "by socket").write_text("at bari")
+    state_dir = str(bari.site.state_dir)
+    captured = recipe.ask_socket(state_dir, "sync", {"until": "captured", "timeout_s": 20})
+    asked = {"barrier": captured["barrier"], "sites": ["rome"], "timeout_s": 20}
+    assert recipe.ask_socket(state_dir, "wait", asked)["is_done"] is True
+    assert (rome.site.root / "by socket").exists()
+    with pytest.raises(RuntimeError, match="knows no command"):
+        recipe.ask_socket(state_dir, "nonsense", {})
+
+
+def test_haproxy_takes_its_example_and_the_health_check_in_it_is_answered(
+    pair: tuple[Served, Served],
+) -> None:
+    example = RECIPES / "haproxy.cfg"
+    checks = re.findall(r"http-check send meth GET uri (\S+) ver HTTP/1.1 hdr Host (\S+)",
+                        example.read_text())  # fmt: skip
+    assert len(checks) == 2
+    for path, host in checks:
+        answer = ask(pair[0].address, path, headers={"Host": host})
+        assert (answer.status, answer.body[:5]) == (200, b"ready")
+    if shutil.which("haproxy") is None:
+        pytest.skip("haproxy is missing: apt-get install haproxy")
+    checked = subprocess.run(["haproxy", "-c", "-f", example], capture_output=True, check=False)
+    assert checked.returncode == 0, checked.stderr
