@@ -22,7 +22,10 @@ from geosync.terminal import human_duration, human_size
 
 SLICE_S: Final = 5.0
 HELD_S_MAX: Final = 10.0
-"""Somebody may have demoted the other site a moment ago; its log is heard of within this time."""
+"""Somebody may have demoted the other site a moment ago; its log is heard of within this time.
+
+What drift is in the way of does not come by waiting either.
+"""
 PATHS_SHOWN_MAX: Final = 20
 
 Answer = dict[str, Any]
@@ -42,7 +45,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
             "timeout_s": deadline.slice_s(SLICE_S),
         }
         answer: Answer = ask_daemon(configuration, "promote", request)
-        is_hopeless = answer["state"] == "held" and clock.monotonic_s() - began_s > HELD_S_MAX
+        is_hopeless = answer["state"] == "held" or _is_only_drift_missing(answer)
+        is_hopeless = is_hopeless and clock.monotonic_s() - began_s > HELD_S_MAX
         if answer["is_done"] or is_hopeless or deadline.is_over():
             break
     if arguments.json:
@@ -53,7 +57,13 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         _tell_why_not(answer)
     if answer["is_done"]:
         return ExitCode.DONE
-    return ExitCode.NEEDS_PERSON if answer["state"] == "held" else ExitCode.TIMED_OUT
+    is_for_person = answer["state"] == "held" or _is_only_drift_missing(answer)
+    return ExitCode.NEEDS_PERSON if is_for_person else ExitCode.TIMED_OUT
+
+
+def _is_only_drift_missing(answer: Answer) -> bool:
+    """Tells whether all that is missing waits for files that programs changed on this disk."""
+    return bool(answer["drifted_count"] == answer["path_count"] > 0)
 
 
 def _report(configuration: Configuration, *, as_json: bool) -> ExitCode:
@@ -90,10 +100,34 @@ def _tell_why_not(answer: Answer) -> None:
             " lost: geosync promote --force here, which tells what is missing."
         )
         return
+    if answer["drifted_count"]:
+        _tell_drift(answer)
+        return
     first = f", first {answer['paths'][0]}" if answer["paths"] else ""
     say(
         f"not yet: {_lacking(answer)}{first}. Nothing was changed. Look at geosync status, and run"
         " geosync promote again; --force goes on without what is missing."
+    )
+
+
+def _tell_drift(answer: Answer) -> None:
+    """Names the files in the way, and the one command that goes on."""
+    shown = [f"  {path}" for path in answer["drifted"][:PATHS_SHOWN_MAX]]
+    if answer["drifted_count"] > PATHS_SHOWN_MAX:
+        shown.append(f"  … and {answer['drifted_count'] - PATHS_SHOWN_MAX} more")
+    others = "Nothing else is missing."
+    if not _is_only_drift_missing(answer):
+        others = (
+            f"Besides, {answer['path_count'] - answer['drifted_count']} paths are still to be"
+            " brought here: run geosync promote again before you force it."
+        )
+    say(
+        f"not yet: what {answer['before']} wrote last can't be brought to these paths, since"
+        " programs changed them here while this site was a standby:\n"
+        + "\n".join(shown)
+        + f"\n{others} Nothing was changed. To go on as it is, type: geosync promote --force\n"
+        "Then nothing is lost: both versions of each are kept, this site's as the file or as a"
+        " conflict; see them with: geosync conflicts list"
     )
 
 

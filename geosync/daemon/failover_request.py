@@ -54,6 +54,8 @@ def promotion_json(found: Promotion, site: str) -> JsonObject:
         "size_bytes": found.size_bytes,
         "path_count": len(found.paths),
         "paths": [display_name(joined(path)) for path in found.paths[:PATHS_MAX]],
+        "drifted_count": len(found.drifted),
+        "drifted": [display_name(joined(path)) for path in found.drifted[:PATHS_MAX]],
         "heard_s_ago": None if found.heard_ms_ago is None else found.heard_ms_ago / 1000,
     }
 

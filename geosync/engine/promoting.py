@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from conflict.epochs import Tenure
@@ -15,7 +16,7 @@ from geosync.engine.applying import Applier
 from geosync.engine.failover import Failover, lacking, operations_before, require_failover
 from geosync.engine.role import DEMOTING, PRIMARY, YIELDING
 from geosync.engine.roles import succession_of
-from geosync.engine.site import Site
+from geosync.engine.site import Site, split
 from geosync.errors import OperatorError
 
 
@@ -38,6 +39,7 @@ class Promotion:
     size_bytes: int = 0  # of the files that these are about, as far as we know them
     paths: tuple[Path, ...] = ()
     heard_ms_ago: int | None = None  # the last segment of the primary before; None: never
+    drifted: tuple[Path, ...] = ()  # of the paths, those that programs changed on this disk
 
 
 def promote(site: Site, failover: Failover, applier: Applier, *, is_forced: bool) -> Promotion:
@@ -72,19 +74,18 @@ def promote(site: Site, failover: Failover, applier: Applier, *, is_forced: bool
         size_bytes=sum(_size_bytes(site, path) for path in paths),
         paths=paths,
         heard_ms_ago=lack.heard_ms_ago,
+        drifted=_drifted(site, paths),
     )
     if state is not PromotionState.DONE and not is_forced:
         return found
     tenure = failover.claim()
-    return Promotion(
-        PromotionState.DONE,
-        tenure.number,
-        current,
-        found.operations,
-        found.size_bytes,
-        found.paths,
-        found.heard_ms_ago,
-    )
+    return replace(found, state=PromotionState.DONE, number=tenure.number)
+
+
+def _drifted(site: Site, paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Returns which of these wait because of what programs did here."""
+    known = {split(drift.path) for drift in site.journal.drift.all()}
+    return tuple(path for path in paths if any(path[:end] in known for end in range(len(path) + 1)))
 
 
 def _size_bytes(site: Site, path: Path) -> int:

@@ -107,6 +107,28 @@ def test_a_clean_switch_and_failback_lose_nothing(sites: Two) -> None:
         assert _late(site) == {}
 
 
+def test_a_promotion_names_the_drift_that_is_in_its_way_and_the_command_that_goes_on(
+    sites: Two,
+) -> None:
+    bari, paris = sites
+    (paris.root / "one").write_text("changed at the standby")
+    await_condition(lambda: "one" in paris.run("conflicts", "list").stdout, "drift is noticed")
+    (bari.root / "one").write_text("written right before the switch")
+    bari.must("demote")
+    command = ("promote", "--timeout", "2")
+    await_condition(lambda: "programs changed" in paris.run(*command).stderr, "it is in the way")
+    refused = paris.run(*command)
+    assert refused.returncode == 3
+    assert "  one\nNothing else is missing." in refused.stderr
+    assert "type: geosync promote --force\n" in refused.stderr
+    assert _role(paris) == "standby"
+    paris.must("promote", "--force")
+    await_condition(lambda: len(bari.conflicts()) == 1, "both versions are kept")
+    await_same(sites)
+    kept = {"changed at the standby", "written right before the switch"}
+    assert all(kept <= _contents(site) for site in sites)
+
+
 def test_a_forced_switch_during_a_partition_loses_nothing_and_the_report_names_all(
     sites: Two, lines: tuple[WanRelay, WanRelay]
 ) -> None:

@@ -167,6 +167,28 @@ def test_a_promotion_waits_for_all_that_was_written_before(two: Two) -> None:
     assert _promote(cnaf).state is PromotionState.DONE
 
 
+def test_drift_that_is_in_the_way_of_a_promotion_is_named_and_by_force_nothing_is_lost(
+    two: Two,
+) -> None:
+    bari, cnaf = two
+    cnaf.write(b"a", b"drift")
+    cnaf.write(b"elsewhere", b"drift that is in nobody's way")
+    run(bari, cnaf)
+    bari.write(b"a", b"written last")
+    bari.engine.demote()
+    run(bari, cnaf, rounds=8)
+    found = _promote(cnaf)
+    assert found.state is PromotionState.LACKING
+    assert found.paths == found.drifted == ((b"a",),)
+    assert _promote(cnaf, is_forced=True).state is PromotionState.DONE
+    settle(*two)
+    for site in two:
+        kept = {b"drift", b"written last", b"drift that is in nobody's way"}
+        assert kept <= contents_of(site.root)
+        assert _late(site) == {}, "whoever was demoted writes nothing late"
+    assert len(cnaf.engine.conflicts()) == 1
+
+
 def _no_packs(method: str, name: str) -> None:
     if name.startswith("pack"):
         raise StoreUnavailable(f"{method} {name}: not now")
