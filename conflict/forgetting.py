@@ -156,7 +156,7 @@ class Forgetting:
 
 def is_gone(state: NodeState) -> bool:
     """Tells whether a node has no name in the tree, and no conflict that is still to be settled."""
-    return state.node != ROOT and not state.presence() and not state.orphaned_versions()
+    return state.node != ROOT and not state.is_present and not state.orphaned_versions()
 
 
 def referred(state: NodeState) -> set[NodeId]:

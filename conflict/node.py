@@ -103,6 +103,15 @@ class NodeState:
         """A directory lives while one of its places counts, or while anything below it lives."""
         return self.live_child_count > 0 or any(link.places for link in self.links.values())
 
+    @property
+    def is_present(self) -> bool:
+        """Whether the node has a name in the tree; cheaper than all names of many."""
+        if self.is_directory:
+            return bool(self.presence())
+        if any(state.places for state in self.links.values()):
+            return bool(self.versions)
+        return bool(self._live_links())
+
     def presence(self) -> dict[LinkId, Location]:
         """Returns the names under which the node is in the tree; empty when it is gone."""
         if self.is_directory:
@@ -141,7 +150,7 @@ class NodeState:
         Deleted versions come back only where a concurrent move keeps a name alive and nothing
         newer can take it (move beats delete).
         """
-        if not self.presence():
+        if not self.is_present:
             return []
         unsettled = self._unsettled()
         wanted = [version for version in unsettled if not version.is_deleted]
@@ -151,7 +160,7 @@ class NodeState:
 
     def orphaned_versions(self) -> list[Version]:
         """Returns unsettled conflicts of a file that is gone, in no particular order."""
-        if self.is_directory or self.presence():
+        if self.is_directory or self.is_present:
             return []
         return [v for v in self._unsettled() if v.is_aside and not v.is_deleted]
 

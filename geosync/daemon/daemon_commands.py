@@ -30,6 +30,7 @@ from geosync.reporting.conflict_text import conflict_json
 from geosync.reporting.drift_text import drift_json
 from geosync.reporting.policy_text import policies_json, rule_of
 from geosync.reporting.progress_text import progress_json as advance_json
+from geosync.reporting.progress_text import progress_text
 from geosync.reporting.status import Status, waiting_paths
 from geosync.reporting.status_text import status_answer
 from transport.brake_record import Verdict
@@ -107,9 +108,14 @@ class DaemonCommands:
             status = self._state.queue.call(ControlLoop.observe, wait_s)
         except TimeoutError as error:
             if last is None:
-                raise OperatorError("the daemon is starting; ask again in a moment") from error
+                raise OperatorError(self._starting_text()) from error
             status = self._with_progress(last)
         return status_answer(status, now_ms=self._clock.wall_ns() // 1_000_000)
+
+    def _starting_text(self) -> str:
+        advance = self._state.progress.now
+        doing = f" ({progress_text(advance)})" if advance is not None else ""
+        return f"the daemon is starting{doing}; ask again in a moment"
 
     def _with_progress(self, last: Status) -> Status:
         """Returns what was seen last, with how far the cycle is that has been under way since."""

@@ -52,6 +52,13 @@ def test_a_daemon_that_has_just_begun_says_so(state, monkeypatch) -> None:
         DaemonCommands(state, SystemClock(), NO_RELOADER).handle("status", {})
 
 
+def test_a_daemon_that_has_just_begun_says_how_far_it_is(state, monkeypatch) -> None:
+    monkeypatch.setattr(daemon_commands, "FIRST_STATUS_WAIT_S", 0.01)
+    state.progress.note_reading(7, 20, now_s=0.0)
+    with pytest.raises(OperatorError, match=r"starting \(reading the history: 7 of 20 .*\)"):
+        DaemonCommands(state, SystemClock(), NO_RELOADER).handle("status", {})
+
+
 def test_other_commands_of_a_busy_daemon_time_out(state, monkeypatch) -> None:
     monkeypatch.setattr(daemon_commands, "BUSY_S_MAX", 0.01)
     with pytest.raises(OperatorError, match="the daemon is busy") as refused:
