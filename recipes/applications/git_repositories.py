@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 from recipes.applications.two_sites import ApplicationSite, await_same, await_that, two_sites
 from recipes.redmine.propositions import run_propositions
@@ -63,7 +64,7 @@ def refused_elsewhere() -> str:
         await_same(bari, cnaf)
         clone = _clone(cnaf, "shared.git")
         _commit(cnaf, clone, "elsewhere")
-        said = cnaf.run("git", "-C", clone, "push", is_checked=False, **IDENTITY)
+        said = cnaf.run("git", "-C", clone, "push", is_checked=False, environment=IDENTITY)
         assert "is written at bari" in said, said
         assert _head(cnaf, "shared.git") == _head(bari, "shared.git")
     return "remote: this repository is written at bari; here, at cnaf, it is read only"
@@ -84,7 +85,13 @@ def one_branch_at_both_sites() -> str:
             _check_whole(site, "shared.git")
             for commit in pushed:  # the loser's objects came as well
                 site.run(
-                    "git", "-C", f"{site.root}/shared.git", "cat-file", "-e", commit, **IDENTITY
+                    "git",
+                    "-C",
+                    f"{site.root}/shared.git",
+                    "cat-file",
+                    "-e",
+                    commit,
+                    environment=IDENTITY,
                 )
         loser = next(commit for commit in pushed if commit != _head(bari, "shared.git"))
         _in_repository(bari, "shared.git", "branch", "rescued", loser)
@@ -93,15 +100,17 @@ def one_branch_at_both_sites() -> str:
     return "one branch has one of both commits at both sites; the other became the branch `rescued`"
 
 
-def _world():  # type: ignore[no-untyped-def]
+def _world() -> AbstractContextManager[tuple[ApplicationSite, ApplicationSite]]:
     return two_sites("git", configuration=CONFIGURATION)
 
 
 def _make_repository(site: ApplicationSite, name: str, *, home: str) -> None:
     path = f"{site.place}/{name}"
-    site.run("git", "init", "--quiet", "--bare", "--initial-branch=main", path, **IDENTITY)
+    site.run(
+        "git", "init", "--quiet", "--bare", "--initial-branch=main", path, environment=IDENTITY
+    )
     for key, value in (("gc.auto", "0"), ("receive.autogc", "false"), ("geosync.home", home)):
-        site.run("git", "-C", path, "config", key, value, **IDENTITY)
+        site.run("git", "-C", path, "config", key, value, environment=IDENTITY)
     shutil.rmtree(f"{path}/hooks")
     os.mkdir(f"{path}/hooks")
     with open(f"{path}/hooks/pre-receive", "w", encoding="ascii") as file:
@@ -115,15 +124,15 @@ def _push_often(site: ApplicationSite, name: str = "") -> str:
     clone = _clone(site, name)
     for number in range(PUSHES):
         _commit(site, clone, str(number))
-        site.run("git", "-C", clone, "push", "--quiet", "origin", "HEAD:main", **IDENTITY)
+        site.run("git", "-C", clone, "push", "--quiet", "origin", "HEAD:main", environment=IDENTITY)
     return _head(site, name)
 
 
 def _push_once(site: ApplicationSite, name: str) -> str:
     clone = _clone(site, name)
     _commit(site, clone, f"at {site.name}")
-    site.run("git", "-C", clone, "push", "--quiet", "origin", "HEAD:main", **IDENTITY)
-    return site.run("git", "-C", clone, "rev-parse", "HEAD", **IDENTITY).strip()
+    site.run("git", "-C", clone, "push", "--quiet", "origin", "HEAD:main", environment=IDENTITY)
+    return site.run("git", "-C", clone, "rev-parse", "HEAD", environment=IDENTITY).strip()
 
 
 def _clone(site: ApplicationSite, name: str) -> str:
@@ -138,8 +147,8 @@ def _clone(site: ApplicationSite, name: str) -> str:
 def _commit(site: ApplicationSite, clone: str, text: str) -> None:
     with open(f"{clone}/{site.name}.txt", "a", encoding="utf-8") as file:
         file.write(f"{text}\n")
-    site.run("git", "-C", clone, "add", ".", **IDENTITY)
-    site.run("git", "-C", clone, "commit", "--quiet", "--message", text, **IDENTITY)
+    site.run("git", "-C", clone, "add", ".", environment=IDENTITY)
+    site.run("git", "-C", clone, "commit", "--quiet", "--message", text, environment=IDENTITY)
 
 
 def _head(site: ApplicationSite, name: str) -> str:
@@ -151,7 +160,7 @@ def _check_whole(site: ApplicationSite, name: str) -> None:
 
 
 def _in_repository(site: ApplicationSite, name: str, *arguments: str) -> str:
-    return site.run("git", "-C", f"{site.root}/{name}", *arguments, **IDENTITY)
+    return site.run("git", "-C", f"{site.root}/{name}", *arguments, environment=IDENTITY)
 
 
 PROPOSITIONS = (pushed_at_both_sites, refused_elsewhere, one_branch_at_both_sites)

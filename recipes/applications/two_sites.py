@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,8 @@ from laboratory.swift_in_network import SwiftInNetwork
 
 ONE_WAY_DELAY_MS = 10.0
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+OF_DAEMON = {"PYTHONPATH": REPOSITORY}
+NOTHING: Mapping[str, str] = {}
 NAMES = ("bari", "cnaf")
 TIMEOUT_S = 60.0
 LOOK_EVERY_S = 0.05
@@ -50,7 +52,9 @@ class ApplicationSite:
         """By which the other machines reach it."""
         return self.network.address_of(self.name)
 
-    def spawn(self, log: str, command: Sequence[str], **environment: str) -> None:
+    def spawn(
+        self, log: str, command: Sequence[str], environment: Mapping[str, str] = NOTHING
+    ) -> None:
         """Starts a program at this site, that is ended with it."""
         with open(os.path.join(self.place, f"{log}.log"), "ab") as file:
             self.processes.append(
@@ -64,7 +68,9 @@ class ApplicationSite:
                 )
             )
 
-    def run(self, *command: str, is_checked: bool = True, **environment: str) -> str:
+    def run(
+        self, *command: str, is_checked: bool = True, environment: Mapping[str, str] = NOTHING
+    ) -> str:
         """Runs a command at this site; returns what it printed.
 
         Raises:
@@ -83,15 +89,13 @@ class ApplicationSite:
 
     def geosync(self, *arguments: str, is_checked: bool = True) -> str:
         """Runs a command of geosync here; returns what it printed."""
-        command = [
-            sys.executable,
-            "-m",
-            "geosync",
-            *arguments,
-            "--config",
-            f"{self.place}/geosync.toml",
-        ]
-        return self.run(*command, is_checked=is_checked, PYTHONPATH=REPOSITORY)
+        command = self.geosync_command(*arguments)
+        return self.run(*command, is_checked=is_checked, environment=OF_DAEMON)
+
+    def geosync_command(self, *arguments: str) -> list[str]:
+        """Returns the words that run a command of geosync with this site's configuration."""
+        configuration = f"{self.place}/geosync.toml"
+        return [sys.executable, "-m", "geosync", *arguments, "--config", configuration]
 
     def conflicts(self) -> list[dict[str, Any]]:
         """Returns the open conflicts."""
@@ -147,7 +151,7 @@ def two_sites(
                 "--config",
                 f"{site.place}/geosync.toml",
             ]
-            site.spawn("geosync", daemon, PYTHONPATH=REPOSITORY)
+            site.spawn("geosync", daemon, environment=OF_DAEMON)
             await_that(f"geosync at {site.name} has started", site.is_settled)
         yield first, second
     shutil.rmtree(place)
