@@ -36,6 +36,8 @@ from geosync.engine.waiting_files import WaitingFiles
 from geosync.event_log import event_logger
 
 ENTRIES_AT_ONCE_MAX: Final = 2000  # of one transaction; a directory is never cut in two
+# The first of many travel while the rest is read; each further transaction is twice as large.
+ENTRIES_AT_FIRST_MAX: Final = 250
 CONFIRM_DELETE_S: Final = 0.2
 QUIETLY_GONE_MAX: Final = 20  # more at once are looked at twice, as what looks like a mass deletion
 _BURSTING: Final = "many files change at once: it is seen first whether a brake engages"
@@ -68,6 +70,7 @@ class Capturer:
         self._group_problems = GroupProblems(site)
         self._unreadable = Unreadable(site)
         self._pending = PendingDirectories()
+        self._entries_max = ENTRIES_AT_FIRST_MAX  # of the next transaction
         self._missing_looked_s = -math.inf  # when it was last looked for what is missing
         self._quiet: frozenset[Path] = frozenset()
         self._new: set[Path] = set()  # directories that were found since nothing was left
@@ -149,6 +152,8 @@ class Capturer:
             self._pending.put_back()
             raise
         self._pending.finish()
+        larger = min(2 * self._entries_max, ENTRIES_AT_ONCE_MAX)
+        self._entries_max = larger if self._pending else ENTRIES_AT_FIRST_MAX
         self._unreadable.tell(scan, unknown, read.unreadable)
         self._group_problems.tell(scan, read)
         self._add_new(new)
@@ -173,7 +178,7 @@ class Capturer:
         absent: set[Path] = set()
         unknown: dict[Path, str] = {}
         count = 0
-        while self._pending and count < ENTRIES_AT_ONCE_MAX:
+        while self._pending and count < min(self._entries_max, ENTRIES_AT_ONCE_MAX):
             path, is_recursive = self._pending.take()
             self._list(path, listings, absent, unknown)
             listing = listings.get(path)
@@ -303,7 +308,8 @@ class Capturer:
                     gone.add(each.entry)
                     pending += synced.entries_in(each.entry)
         self._quiet = frozenset()
-        return gone if len(gone) <= QUIETLY_GONE_MAX else set()
+        is_little = len(gone) <= QUIETLY_GONE_MAX
+        return gone if is_little and not self._pending else set()
 
     def _missing_s(self) -> dict[EntryId, float]:
         now_s = self._site.clock.monotonic_s()

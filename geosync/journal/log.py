@@ -44,6 +44,7 @@ class JournalLog:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._unpacked: dict[bytes, Transaction] = {}  # what the last record of the outbox says
 
     def actors(self) -> list[ActorLog]:
         """Returns all known actors, sorted."""
@@ -102,9 +103,15 @@ class JournalLog:
             (
                 transaction.operations[0].dot.counter,
                 transaction.last_counter,
-                pack_transaction(transaction),
+                self._packed(transaction),
             ),
         )
+
+    def _packed(self, transaction: Transaction) -> bytes:
+        """Packs, and remembers of what: it is most often wanted a moment later."""
+        record = pack_transaction(transaction)
+        self._unpacked = {record: transaction}
+        return record
 
     def outbox(self, size_bytes_max: int) -> list[Transaction]:
         """Returns the oldest transactions of ours that are in no segment, at least one if any."""
@@ -115,7 +122,7 @@ class JournalLog:
             size_bytes += len(record)
             if found and size_bytes > size_bytes_max:
                 break
-            found.append(unpack_transaction(record))
+            found.append(self._unpacked.get(record) or unpack_transaction(record))
         return found
 
     def outbox_counts(self) -> tuple[int, int]:
@@ -127,6 +134,7 @@ class JournalLog:
 
     def take_from_outbox(self, transactions: Iterable[Transaction]) -> None:
         """Forgets transactions that a segment holds now."""
+        self._unpacked.clear()
         self._connection.executemany(
             "DELETE FROM outbox WHERE first_counter = ?",
             [(t.operations[0].dot.counter,) for t in transactions],
