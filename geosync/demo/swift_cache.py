@@ -36,6 +36,17 @@ class MemoryCache:
             self._entries.clear()
         self._entries[key] = (_seconds_from_now(time or LIFE_MAX_S), json.dumps(value))
 
+    def incr(self, key: str, *, delta: int = 1, **_options: object) -> int:
+        """Adds to a number, which is 0 at first and never below; returns it."""
+        found = self.get(key)
+        number = max(0, int(str(found)) + delta) if found is not None else max(0, delta)
+        self.set(key, number)
+        return number
+
+    def decr(self, key: str, *, delta: int = 1, **_options: object) -> int:
+        """Subtracts from a number; returns it."""
+        return self.incr(key, delta=-delta)
+
     def delete(self, key: str, **_options: object) -> None:
         """Forgets the value, if there is one."""
         self._entries.pop(key, None)

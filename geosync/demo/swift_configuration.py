@@ -71,10 +71,15 @@ def reader_of(user: str) -> str:
     return f"{user.split(':', maxsplit=1)[0]}:reader"
 
 
+def operator_of(user: str) -> str:
+    """Returns the user of the same account who may set the quotas of accounts."""
+    return f"{user.split(':', maxsplit=1)[0]}:operator"
+
+
 def tempauth_filters(user: str, key: str, fernet_key: str) -> Sections:
     """Swift's own authentication, with one user who may do everything in its account.
 
-    A second one, `reader_of` it, has the same key.
+    Two others, `reader_of` and `operator_of` it, have the same key.
 
     Args:
         user: `account:user`.
@@ -88,6 +93,7 @@ def tempauth_filters(user: str, key: str, fernet_key: str) -> Sections:
             "fernet_key_1": fernet_key,
             _tempauth_user(user): f"{key} .admin",
             _tempauth_user(reader_of(user)): key,
+            _tempauth_user(operator_of(user)): f"{key} .admin .reseller_admin",
         }
     }
 
@@ -120,6 +126,15 @@ _PATIENCE: Options = {
     "concurrent_gets": "true",
     "concurrency_timeout": "0.3",
 }
+
+
+def rate_limit_filters(options: Options) -> Sections:
+    """Swift's ratelimit filter, to stand before those of authentication.
+
+    Args:
+        options: of the filter; none: there is no limit.
+    """
+    return {"ratelimit": {"use": "egg:swift#ratelimit", **options}} if options else {}
 
 
 def write_configuration(directory: str, layout: SwiftLayout, auth_filters: Sections) -> None:

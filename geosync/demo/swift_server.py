@@ -19,6 +19,8 @@ from geosync.demo.server_process import ServerProcess, ServerStartError, child_e
 from geosync.demo.swift_configuration import (
     SwiftLayout,
     keystone_filters,
+    operator_of,
+    rate_limit_filters,
     reader_of,
     server_names,
     tempauth_filters,
@@ -69,6 +71,7 @@ class SwiftServer:
             processes: all servers in one process, those of each region in one, or each server in a
                 process of its own.
         """
+        self.rate_limits: Mapping[str, str] = {}
         self.directory = os.path.abspath(directory)
         self.user = user
         self.key = key
@@ -166,6 +169,11 @@ class SwiftServer:
         return reader_of(self.user)
 
     @property
+    def operator(self) -> str:
+        """Another tempauth user of the same account, who may set the quotas of accounts."""
+        return operator_of(self.user)
+
+    @property
     def storage_url(self) -> str:
         """The user's account at the first region's proxy."""
         return f"{self.url_of(1)}/v1/AUTH_{self.user.split(':')[0]}"
@@ -192,7 +200,8 @@ class SwiftServer:
             auth_filters = tempauth_filters(self.user, self.key, layout.fernet_key)
         else:
             auth_filters = keystone_filters(self._keystone_options)
-        write_configuration(self.directory, layout, auth_filters)
+        filters = {**rate_limit_filters(self.rate_limits), **auth_filters}
+        write_configuration(self.directory, layout, filters)
         return layout
 
     def _groups(self) -> list[tuple[str, list[str]]]:

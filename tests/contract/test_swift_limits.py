@@ -6,10 +6,12 @@ import random
 import socket
 import struct
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -23,28 +25,34 @@ from transport.swift_session import SwiftAccess, SwiftSession
 from transport.swift_store import SwiftStore, open_swift_store
 
 LARGE = bytes(20_000_000)
+TWO_A_SECOND = {
+    "container_ratelimit_0": "2",
+    "rate_buffer_seconds": "1",
+    "max_sleep_time_seconds": "0.1",
+}
+
+
+def store_at(server: SwiftServer, volume: str) -> SwiftStore:
+    table = {"auth_url": server.auth_url, "user": server.user, "key": server.key}
+    return open_swift_store(resolve_credentials(table, {}), volume)
 
 
 @pytest.fixture
 def store(swift_server: SwiftServer, fresh_swift_volume_name: str) -> Iterator[SwiftStore]:
-    table = {
-        "auth_url": swift_server.auth_url,
-        "user": swift_server.user,
-        "key": swift_server.key,
-    }
-    opened = open_swift_store(resolve_credentials(table, {}), fresh_swift_volume_name)
-    opened.prepare()
-    yield opened
-    opened.close()
+    with closing(store_at(swift_server, fresh_swift_volume_name)) as opened:
+        opened.prepare()
+        yield opened
 
 
 def set_quota(server: SwiftServer, container: str, size_bytes: str) -> None:
-    account = SwiftAccount.authenticate(server.auth_url, server.user, server.key)
+    """Sets the quota of a container, or of the whole account for ""."""
+    account = SwiftAccount.authenticate(server.auth_url, server.operator, server.key)
+    kind = "Container" if container else "Account"
     headers = {
         "X-Auth-Token": account.token,
-        "X-Container-Meta-Quota-Bytes": size_bytes,
+        f"X-{kind}-Meta-Quota-Bytes": size_bytes,
     }
-    url = f"{account.storage_url}/{container}"
+    url = f"{account.storage_url}/{container}".rstrip("/")
     request = urllib.request.Request(url, headers=headers, method="POST")
     with urllib.request.urlopen(request, timeout=20):
         pass
@@ -63,6 +71,62 @@ def test_what_exceeds_a_quota_is_refused_and_told_and_reading_goes_on(
     assert list(store.list_names("packs/")) == ["packs/a"]
     set_quota(swift_server, container, "")
     store.put_once("packs/b", bytes(1000))
+
+
+@pytest.fixture
+def own_swift(tmp_path: Path) -> Iterator[SwiftServer]:
+    """A Swift whose account no other test uses."""
+    with SwiftServer(str(tmp_path / "swift")) as server:
+        yield server
+
+
+def test_a_quota_of_the_account_is_told_and_all_is_stored_once_it_is_raised(
+    own_swift: SwiftServer,
+) -> None:
+    """A real Swift refuses, in whichever container the site of a volume writes."""
+    with closing(store_at(own_swift, "quota")) as store:
+        store.prepare()
+        store.put_once("packs/a", b"before")
+        set_quota(own_swift, "", "10")
+        with pytest.raises(StoreRefused, match="over its quota"):
+            store.put_once("log/b", bytes(1000))
+        assert store.get("packs/a", size_bytes_max=100) == b"before"
+        set_quota(own_swift, "", "")
+        store.put_once("log/b", bytes(1000))
+
+
+def test_a_swift_that_limits_the_rate_is_asked_again_until_all_is_stored(
+    own_swift: SwiftServer,
+) -> None:
+    refused = 0
+
+    def wait(pause_s: float) -> None:
+        nonlocal refused
+        refused += 1
+        time.sleep(pause_s)
+
+    with closing(store_at(own_swift, "rate")) as store:
+        store.prepare()
+        for name in ("log/a", "packs/a"):  # an empty container is not limited
+            store.put_once(name, b"body")
+        own_swift.stop()
+        own_swift.rate_limits = TWO_A_SECOND
+        own_swift.start()
+        with pytest.raises(StoreUnavailable, match="498"):
+            _store_many(store)
+        patient = RetryingStore(
+            store, budget_s=60, sleep=wait, monotonic=time.monotonic, random=random.Random(0)
+        )
+        names = [f"packs/{number}" for number in range(8)]
+        for name in names:
+            patient.put_once(name, name.encode())
+        assert list(store.list_names("packs/")) == [*names, "packs/a"]
+        assert refused > 0, "the limit was reached"
+
+
+def _store_many(store: SwiftStore) -> None:
+    for number in range(20):
+        store.put_once(f"log/{number}", b"body")
 
 
 class HangingUp:
