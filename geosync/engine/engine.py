@@ -214,8 +214,10 @@ class Engine:
         may_apply = self._finish_looking()
         if may_apply and self.site.role.may_publish:
             self._on_disk(cycle, lambda: self._settle(cycle))
-            self._on_store(cycle, lambda: self._keep_checkpoints(cycle))
-        self._look_after_store(cycle)
+        if not (haste.is_prompt and cycle.received):  # else that is shown first
+            if may_apply and self.site.role.may_publish:
+                self._on_store(cycle, lambda: self._keep_checkpoints(cycle))
+            self._look_after_store(cycle)
         self._heed_foreign()
         if may_apply and self._applier.has_work() and self._may_apply(cycle):
             self._on_disk(cycle, lambda: self._apply(cycle))
@@ -660,7 +662,7 @@ class Engine:
         received = self._receiver.receive(is_prompt=is_prompt)
         unavailable = self._take_in(cycle, received) or unavailable
         self._keep_membership(is_reading=unavailable is None)
-        if not self._joining.is_receiving:
+        if not self._joining.is_receiving and not (is_prompt and received.operations):
             self._cuts.check_others()
             if self.site.role.may_publish:
                 self._cuts.check_own()
