@@ -215,6 +215,48 @@ def test_a_primary_is_not_demoted_before_what_a_brake_holds_is_decided(two: Two)
     assert not os.path.exists(cnaf.path(b"much"))
 
 
+def _ready(*sites: LocalSite) -> list[str]:
+    return [site.name for site in sites if site.engine.takes_writes()]
+
+
+def test_at_no_moment_of_a_switch_do_writes_belong_at_two_sites(two: Two) -> None:
+    bari, cnaf = two
+    for old, new in ((bari, cnaf), (cnaf, bari)):
+        assert _ready(*two) == [old.name]
+        old.write(b"a", b"written last at " + old.name.encode())
+        old.engine.demote()
+        for _ in range(8):
+            assert _ready(*two) == []
+            for site in two:
+                site.cycle()
+                assert _ready(*two) == []
+        assert _promote(new).state is PromotionState.DONE
+        for _ in range(4):
+            for site in two:
+                assert _ready(*two) == [new.name]
+                site.cycle()
+
+
+def test_a_primary_takes_no_writes_before_it_has_heard_that_it_still_is_one(two: Two) -> None:
+    bari, cnaf = two
+    bari.reopen()
+    assert _ready(*two) == []
+    bari.cycle_alone()
+    assert _ready(*two) == []
+    bari.cycle()
+    assert _ready(*two) == ["bari"]
+    bari.cycle_alone()
+    assert _ready(*two) == [], "it can't know any more whether another one was promoted"
+    _promote(cnaf, is_forced=True)
+    cnaf.cycle()
+    assert _ready(*two) == ["cnaf"]
+    for _ in range(8):  # it comes back
+        bari.cycle()
+        assert _ready(*two) == ["cnaf"]
+        cnaf.cycle()
+    assert _role(bari) == "standby"
+
+
 def test_an_operator_decides_nothing_at_a_standby(two: Two) -> None:
     with pytest.raises(OperatorError, match="a standby"):
         two[1].engine.resolve("any", Choice.WINNER)
