@@ -215,9 +215,7 @@ class Engine:
         if may_apply and self.site.role.may_publish:
             self._on_disk(cycle, lambda: self._settle(cycle))
         if not (haste.is_prompt and cycle.received):  # else that is shown first
-            if may_apply and self.site.role.may_publish:
-                self._on_store(cycle, lambda: self._keep_checkpoints(cycle))
-            self._look_after_store(cycle)
+            self._tend_store(cycle, may_apply=may_apply)
         self._heed_foreign()
         if may_apply and self._applier.has_work() and self._may_apply(cycle):
             self._on_disk(cycle, lambda: self._apply(cycle))
@@ -227,10 +225,14 @@ class Engine:
         self._on_disk(cycle, self._refresh_mirror)
         self._on_store(cycle, lambda: self._acknowledge(cycle))
         cycle.blocked = dict(self._blocked)
+        self._note_errors(cycle)
+        return cycle
+
+    def _note_errors(self, cycle: Cycle) -> None:
+        """Tells also of what failed before and was not tried again in this cycle."""
         if cycle.disk_error is None and self._applier.has_work():
             cycle.disk_error = self._apply_error or self._no_room
         cycle.disk_error = cycle.disk_error or self._spool_error
-        return cycle
 
     def _finish_looking(self) -> bool:
         """Ends what begins with a look at the whole disk; tells whether that may be changed."""
@@ -727,6 +729,11 @@ class Engine:
                 break
         cycle.has_more = before
         self._has_read = True
+
+    def _tend_store(self, cycle: Cycle, *, may_apply: bool) -> None:
+        if may_apply and self.site.role.may_publish:
+            self._on_store(cycle, lambda: self._keep_checkpoints(cycle))
+        self._look_after_store(cycle)
 
     def _look_after_store(self, cycle: Cycle) -> None:
         """Repairs what was asked for, wants what the store has lost, and supplies what others want.
