@@ -12,7 +12,7 @@ BENCH ?=
 MINUTES ?= 5
 WORKERS ?= 4
 
-.PHONY: help demo test check docs crash sim soak torture redmine bench environment keystone-environment lock clean
+.PHONY: help demo test check docs crash sim soak torture service redmine bench environment keystone-environment lock clean
 
 help:
 	@echo "make demo    three sites on this machine, through a real OpenStack Swift: what happens, in plain words"
@@ -22,6 +22,7 @@ help:
 	@echo "make crash   kills at every system call, power cuts on ext4, xfs and btrfs (as root): CRASHES=\"--every 10\""
 	@echo "make sim     deterministic simulation: SEED=n RUNS=n (RUNS=$(RUNS))"
 	@echo "make torture real daemons, programs of all kinds and faults: SEED=n MINUTES=n (MINUTES=$(MINUTES))"
+	@echo "make service the unit under a real systemd, in a container that forgets everything (as root)"
 	@echo "make redmine Redmine on two sites, as root: set up, started, and accepted; stop it with recipes/redmine/stop"
 	@echo "make bench   geosync and its peers side by side (as root), into docs/performance.md: BENCH=\"--only W3\""
 	@echo "make clean   removes what the others have set up"
@@ -61,6 +62,9 @@ sim: environment
 
 torture: environment
 	$(RUN) -m tests.torture.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+service: environment
+	GEOSYNC_SERVICE=1 $(RUN) -m pytest tests/service
 
 redmine: environment
 	recipes/redmine/setup --once

@@ -1,11 +1,15 @@
 """The files for systemd are such as systemd takes."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from geosync.commands.command_parser import command_parser
+from geosync.disk.process_capabilities import CAPABILITY_NAMES
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 
@@ -24,6 +28,27 @@ def test_the_unit_is_one_that_systemd_takes_without_a_warning(tmp_path):
     instance.write_text(text.replace("/usr/bin/geosync", "/bin/true"))
     verified = _run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(instance))
     assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_systemd_finds_the_service_well_sandboxed(tmp_path):
+    instance = tmp_path / "geosync@redmine.service"
+    instance.write_text((SYSTEMD / "geosync@.service").read_text())
+    # 100 is the worst. What is left are the five capabilities and the network, above all.
+    judged = _run("systemd-analyze", "security", "--offline=true", "--threshold=30", str(instance))
+    assert judged.returncode == 0, judged.stdout
+
+
+def test_the_service_has_the_capabilities_that_the_code_makes_use_of_and_no_others():
+    text = (SYSTEMD / "geosync@.service").read_text()
+    for key in ("AmbientCapabilities", "CapabilityBoundingSet"):
+        (given,) = re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
+        assert set(given.split()) == set(CAPABILITY_NAMES.values())
+
+
+def test_a_reload_is_a_command_that_there_is():
+    text = (SYSTEMD / "geosync@.service").read_text()
+    (reload,) = re.findall(r"^ExecReload=/usr/bin/geosync (.*)$", text, re.MULTILINE)
+    assert command_parser().parse_args(reload.split()).command == "reload"
 
 
 @pytest.mark.root
