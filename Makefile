@@ -24,6 +24,8 @@ help:
 	@echo "make torture real daemons, programs of all kinds and faults: SEED=n MINUTES=n (MINUTES=$(MINUTES))"
 	@echo "make service the unit under a real systemd, in a container that forgets everything (as root)"
 	@echo "make redmine Redmine on two sites, as root: set up, started, and accepted; stop it with recipes/redmine/stop"
+	@echo "make soak-redmine  the same with random users and faults, an hour long: MINUTES=n SEED=n"
+	@echo "make recipes DokuWiki, Maildir, git and images of virtual machines on two sites, as root"
 	@echo "make bench   geosync and its peers side by side (as root), into docs/performance.md: BENCH=\"--only W3\""
 	@echo "make clean   removes what the others have set up"
 
@@ -70,6 +72,19 @@ redmine: environment
 	recipes/redmine/setup --once
 	recipes/redmine/start
 	recipes/redmine/as-client $(RUN) -m recipes.redmine.acceptance
+
+soak-redmine: MINUTES = 60
+soak-redmine: environment
+	recipes/redmine/setup --once
+	recipes/redmine/start
+	recipes/redmine/as-client $(RUN) -m recipes.redmine.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+recipes: environment
+	$(RUN) -m recipes.applications.git_repositories
+	$(RUN) -m recipes.applications.vm_images
+	recipes/applications/install-packages
+	$(RUN) -m recipes.applications.maildir
+	$(RUN) -m recipes.applications.dokuwiki
 
 bench: environment
 	$(RUN) -m benchmarks.run --write $(BENCH)

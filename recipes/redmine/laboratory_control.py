@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from recipes.redmine.redmine_client import LABORATORY
@@ -83,7 +84,8 @@ def files_of(site: str) -> dict[str, int]:
             directories.remove(".geosync")
         for name in names:
             path = os.path.join(parent, name)
-            found[os.path.relpath(path, root)] = os.lstat(path).st_size
+            with suppress(FileNotFoundError):  # it goes while we look
+                found[os.path.relpath(path, root)] = os.lstat(path).st_size
     return found
 
 
