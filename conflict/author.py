@@ -98,7 +98,7 @@ class Author:
                 name back from a version that a site of lower priority writes.
         """
         first, *others = claims
-        if len(self._state(first.node).presence()) > 1:
+        if self._state(first.node).name_count > 1:
             self._place_again(first.node)
         dot = self._put(first, content, attributes, first.content_dots)
         for claim in others:
@@ -161,10 +161,10 @@ class Author:
         for one more place then.
         """
         state = self._state(node)
-        if state.is_directory:
+        if state.is_directory or state.is_placed:
             return
         for link, location in sorted(state.presence().items()):
-            if link != but and not state.links[link].places:
+            if link != but:
                 self._place(Claim(node, link, NOTHING), *location)
 
     def _place(self, claim: Claim, parent: NodeId, name: bytes) -> Claim:

@@ -107,7 +107,7 @@ class FilePlanner:
         """Returns another name of the same file that is right: this one is to be its hard link."""
         node = wanted.claims[0].node
         state = self._picture.nodes.node(node)
-        if state is None or len(state.presence()) < 2:
+        if state is None or state.name_count < 2:
             return None
         for entry in self._picture.synced.entries_of_node(node):
             is_other = (here is None or entry.entry != here.entry) and not entry.copy_of

@@ -145,9 +145,11 @@ class MergedTree:
         self._store.save_node(state)
         if state.is_directory:
             self._update_directory(change, operation, state, was_live=was_listed_directory)
+            after = state.presence()
         else:
-            self._update_file(change, state, before)
-        change.touched.update(state.presence().values())
+            after = state.presence()
+            self._update_file(change, state, before, after)
+        change.touched.update(after.values())
         if state.node == ROOT:
             change.touched.add(ROOT_LOCATION)
         return change.touched
@@ -173,9 +175,12 @@ class MergedTree:
             raise MalformedValueError(f"{operation.dot} is older than the directory it names")
 
     def _update_file(
-        self, change: _Change, state: NodeState, before: dict[LinkId, Location]
+        self,
+        change: _Change,
+        state: NodeState,
+        before: dict[LinkId, Location],
+        after: dict[LinkId, Location],
     ) -> None:
-        after = state.presence()
         for link, location in before.items():
             if after.get(link) != location:
                 change.unlist(location, state.node, link)

@@ -53,6 +53,8 @@ class LinkState:
     @property
     def location(self) -> Location:
         """Where the name is (or was): the latest place, one that still counts before others."""
+        if len(self.places) == 1:
+            return self.places[0].location
         return max(self.places or (self.latest,), key=lambda place: place.stamp).location
 
     @property
@@ -104,13 +106,30 @@ class NodeState:
         return self.live_child_count > 0 or any(link.places for link in self.links.values())
 
     @property
+    def is_placed(self) -> bool:
+        """Whether any name has a place that counts: then none comes back for an edit."""
+        return any(state.places for state in self.links.values())
+
+    @property
     def is_present(self) -> bool:
-        """Whether the node has a name in the tree; cheaper than all names of many."""
+        """Whether the node has a name in the tree; cheaper than to look at all of many."""
         if self.is_directory:
             return bool(self.presence())
-        if any(state.places for state in self.links.values()):
-            return bool(self.versions)
-        return bool(self._live_links())
+        return bool(self.versions) if self.is_placed else bool(self._live_links())
+
+    @property
+    def name_count(self) -> int:
+        """How many names the node has in the tree."""
+        return len(self.presence()) if self.is_directory else len(self._live_links())
+
+    def location_of(self, link: LinkId) -> Location | None:
+        """Returns where one of its names is in the tree, as `presence` has it."""
+        state = self.links.get(link)
+        if state is None:
+            return None
+        if state.places and not self.is_directory:
+            return state.location if self.versions else None
+        return self.presence().get(link)
 
     def presence(self) -> dict[LinkId, Location]:
         """Returns the names under which the node is in the tree; empty when it is gone."""

@@ -60,7 +60,7 @@ class Picture:
         paths = []
         for claim in entry.claims:
             state = self.nodes.node(claim.node)
-            at = state.presence().get(claim.link) if state is not None else None
+            at = state.location_of(claim.link) if state is not None else None
             if at is not None:
                 paths.append(path_of(self.nodes, at))
         return paths

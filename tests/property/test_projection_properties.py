@@ -17,6 +17,7 @@ from conflict.merged_tree import MergedTree
 from conflict.node import Location
 from conflict.operations import ROOT, Place, Put
 from conflict.policy import ConflictPolicy, PolicyRule
+from conflict.projection import project
 from conflict.stamp import AHEAD_TOLERANCE_MS, LOGICAL_BITS
 from tests.support.history import Site, deliver, text_of
 from tests.support.history_checks import (
@@ -73,6 +74,20 @@ def test_incremental_tree_is_the_defined_one_after_every_step(
     running = RandomHistory(seed, site_count)
     for _ in range(steps):
         assert_tree_is_the_defined_one(running.step())
+
+
+@many(100)
+@given(histories)
+def test_one_name_is_where_all_names_together_say(history: tuple[int, int, int]) -> None:
+    """What a node tells of one name, and of their number, is what it tells of all of them."""
+    seed, site_count, steps = history
+    running = RandomHistory(seed, site_count)
+    for _ in range(steps):
+        for state in project(running.step().operations).states.values():
+            present = state.presence()
+            assert {link: state.location_of(link) for link in present} == present
+            assert all(state.location_of(link) is None for link in state.links.keys() - present)
+            assert (state.is_present, state.name_count) == (bool(present), len(present))
 
 
 @many(300)
