@@ -12,7 +12,7 @@ BENCH ?=
 MINUTES ?= 5
 WORKERS ?= 4
 
-.PHONY: help demo test check docs crash sim soak torture service redmine bench environment keystone-environment lock clean
+.PHONY: help demo test check docs crash sim soak torture service redmine soak-redmine recipes bench environment keystone-environment lock clean
 
 help:
 	@echo "make demo    three sites on this machine, through a real OpenStack Swift: what happens, in plain words"
