@@ -1,0 +1,177 @@
+"""What things cost, in counts that are the same on every machine: a gate against regressions.
+
+A limit is what was counted when it was written, with a little room. Whoever raises one knows why,
+and says so in the same change; seconds are measured by `make bench`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+
+from geosync.engine.haste import Haste
+from tests.crash.system_call_crashes import missing_tracing
+from tests.support.local_sites import LocalSite, local_sites, settle
+from tests.support.system_call_kills import live
+from transport.directory_store import DirectoryStore
+from transport.memory_store import MemoryStore
+from transport.object_store import ObjectStore
+
+FILES = 200
+FILE_SIZE_BYTES = 1000  # of random bytes, which do not compress
+RENAMED_FILES = 300
+
+requires_tracing = pytest.mark.skipif(missing_tracing() is not None, reason=str(missing_tracing()))
+Sites = tuple[LocalSite, LocalSite]
+
+
+@dataclass(slots=True)
+class Costs:
+    """What a block of work has cost one site."""
+
+    requests: Counter[str]
+    transactions: int = 0
+
+
+@pytest.fixture
+def sites() -> Iterator[Sites]:
+    with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
+        settle(bari, cnaf)
+        yield bari, cnaf
+
+
+def costs(site: LocalSite, work: Callable[[], object]) -> Costs:
+    """Counts requests to the store and transactions of the journal that change something."""
+    found = Costs(Counter())
+    site.link.calls.clear()
+
+    def note(statement: str) -> None:
+        found.transactions += statement == "COMMIT"
+
+    connection = site.journal._connection
+    connection.set_trace_callback(note)
+    try:
+        work()
+    finally:
+        connection.set_trace_callback(None)
+    found.requests = Counter(method for method, _ in site.link.calls)
+    return found
+
+
+def stored_bytes(store: ObjectStore) -> int:
+    names = [name for prefix in ("log/", "packs/") for name in store.list_names(prefix)]
+    return sum(len(store.get(name, size_bytes_max=1 << 30)) for name in names)
+
+
+def write_files(site: LocalSite, count: int) -> None:
+    dice = random.Random(1)
+    for number in range(count):
+        site.write(b"%02d/%04d" % (number // 100, number), dice.randbytes(FILE_SIZE_BYTES))
+
+
+def publish(site: LocalSite) -> None:
+    """Captures and publishes all that there is, as the daemon does, without a look at the logs."""
+    site.engine.cycle({(): True}, Haste(frozenset(), is_prompt=True))
+    while site.engine.has_uncaptured() or site.engine.has_to_publish():
+        site.engine.cycle({}, Haste(frozenset(), is_prompt=True))
+
+
+def bring(site: LocalSite) -> None:
+    """Receives and applies, as the daemon does after polls."""
+    while True:
+        cycle = site.engine.cycle({}, Haste(is_prompt=True))
+        if not (cycle.has_more or cycle.received or site.engine.is_settled() is False):
+            return
+
+
+def test_one_small_change_costs_one_put_and_one_get(sites: Sites) -> None:
+    bari, cnaf = sites
+    bari.write(b"file", b"before")
+    settle(bari, cnaf)
+    bari.write(b"file", b"after")
+    look = Haste(frozenset(), is_prompt=True)
+    at_bari = costs(bari, lambda: bari.engine.cycle({(): False}, look))
+    assert at_bari.requests == {"put_once": 1}
+    assert at_bari.transactions <= 4
+    hinted = Haste(frozenset((bari.engine.site.actor,)), is_prompt=True)
+    at_cnaf = costs(cnaf, lambda: cnaf.engine.cycle({}, hinted))
+    assert cnaf.read(b"file") == b"after"
+    assert at_cnaf.requests == {"get": 1}
+    assert at_cnaf.transactions <= 4
+
+
+def test_one_small_change_is_a_few_hundred_bytes_in_the_store(sites: Sites) -> None:
+    bari, cnaf = sites
+    bari.write(b"file", b"before")
+    settle(bari, cnaf)
+    before = stored_bytes(bari.store)
+    bari.write(b"file", b"after")
+    bari.engine.cycle({(): False}, Haste(frozenset()))
+    assert stored_bytes(bari.store) - before <= 400
+
+
+def test_many_small_files_cost_few_requests_and_transactions(sites: Sites) -> None:
+    """At most five requests for a hundred files, of both sites together."""
+    bari, cnaf = sites
+    write_files(bari, FILES)
+    before = stored_bytes(bari.store)
+    at_bari = costs(bari, lambda: publish(bari))
+    at_cnaf = costs(cnaf, lambda: bring(cnaf))
+    assert len(os.listdir(cnaf.root)) == len(os.listdir(bari.root))
+    requests = at_bari.requests.total() + at_cnaf.requests["get"] + at_cnaf.requests["get_range"]
+    assert requests <= 5 * FILES / 100, (at_bari, at_cnaf)
+    assert at_bari.transactions <= 4
+    assert at_cnaf.transactions <= 4
+    assert stored_bytes(bari.store) - before <= FILES * (FILE_SIZE_BYTES + 100)
+
+
+def test_a_renamed_directory_costs_the_same_whatever_is_in_it(sites: Sites) -> None:
+    bari, cnaf = sites
+    for number in range(RENAMED_FILES):
+        bari.write(b"before/%d" % number, b"%d" % number)
+    settle(bari, cnaf)
+    before = stored_bytes(bari.store)
+    os.rename(bari.path(b"before"), bari.path(b"after"))
+    at_bari = costs(bari, lambda: publish(bari))
+    at_cnaf = costs(cnaf, lambda: bring(cnaf))
+    assert len(os.listdir(cnaf.path(b"after"))) == RENAMED_FILES
+    assert at_bari.requests["put_once"] == 1
+    assert stored_bytes(bari.store) - before <= 300
+    assert at_bari.transactions <= 4
+    assert at_cnaf.transactions <= 4
+
+
+def test_a_site_at_rest_asks_for_one_object_and_writes_nothing(sites: Sites) -> None:
+    bari, cnaf = sites
+    write_files(bari, 10)
+    settle(bari, cnaf)
+    bari.engine.cycle({}, Haste(is_prompt=True))
+    at_rest = costs(bari, lambda: bari.engine.cycle({}, Haste(is_prompt=True)))
+    assert at_rest.requests == {"get": 1}
+    assert at_rest.transactions == 0
+
+
+@requires_tracing
+@pytest.mark.parametrize(("is_sender", "calls_per_file_max"), [(True, 5.0), (False, 13.0)])
+def test_a_file_costs_few_changing_system_calls(is_sender: bool, calls_per_file_max: float) -> None:
+    """Changing ones: writes, renames, syncs and the like, of files and of the journal."""
+    with local_sites(MemoryStore(), "probe") as (probe,):
+        store = DirectoryStore(probe.base + b"/store")
+        store.prepare()
+        with local_sites(store, "bari", "cnaf") as (bari, cnaf):
+            settle(bari, cnaf)
+            write_files(bari, FILES)
+            if is_sender:
+                life = live(partial(publish, bari), None)
+            else:
+                publish(bari)
+                life = live(partial(bring, cnaf), None)
+            names = Counter(call.name for call in life.calls)
+            assert names["fsync"] + names["fdatasync"] + names["syncfs"] <= 12, names
+            assert len(life.calls) / FILES <= calls_per_file_max, names
