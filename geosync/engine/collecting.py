@@ -26,7 +26,7 @@ from geosync.journal.journal import Journal
 from geosync.journal.nodes import shown_versions
 from transport.collection_record import PACKS_MAX, encode_verdict
 from transport.errors import CorruptObject, StoreRefused
-from transport.object_names import PackName, packs_prefix, recognise
+from transport.object_names import PackName, packs_prefix, parse_pack_name, recognise
 from transport.supply_record import decode_supply
 
 TEND_EVERY_S: Final = 5.0
@@ -233,11 +233,18 @@ class Collector:
                     yield name
 
     def _write_anew(self, uses: Iterable[PackUse]) -> None:
-        """Stores again what little is needed of a pack; the next look finds the pack unneeded."""
+        """Stores again what little is needed of a pack; the next look finds the pack unneeded.
+
+        Not what is in a better place already: of the new pack it would not be needed either.
+        """
+        collection = self._site.journal.collection
         digests: set[bytes] = set()
         for use in uses:
             if 0 < use.needed_size_bytes < use.size_bytes * NEEDED_SHARE_MIN:
-                digests.update(self._site.journal.collection.live_chunks_in(use.pack))
+                is_retired = parse_pack_name(use.pack).actor != self._site.actor
+                digests.update(
+                    collection.needed_chunks_in(use.pack, is_any_other_better=is_retired)
+                )
         if digests:
             supply(self._site, self._spool, digests)
 

@@ -11,16 +11,23 @@ from conflict.operations import NodeId, id_of
 from conflict.version import ActorId
 from geosync.journal.records import unpack_version
 
-_NEEDED = """
+_IS_ELSEWHERE = """
+EXISTS (
+    SELECT 1 FROM chunk o WHERE o.digest = c.digest AND (?3 OR o.pack > c.pack)
+    AND o.pack <> c.pack AND o.is_announced = 1
+    AND o.pack NOT IN (SELECT pack FROM temp.forbidden)
+)
+"""
+_NEEDED = f"""
 SELECT c.pack, count(*), sum(c.stored_size_bytes),
-       sum(CASE WHEN l.digest IS NULL OR EXISTS (
-               SELECT 1 FROM chunk o WHERE o.digest = c.digest AND (?3 OR o.pack > c.pack)
-               AND o.pack <> c.pack AND o.is_announced = 1
-               AND o.pack NOT IN (SELECT pack FROM temp.forbidden)
-           ) THEN 0 ELSE c.stored_size_bytes END)
+       sum(CASE WHEN l.digest IS NULL OR {_IS_ELSEWHERE} THEN 0 ELSE c.stored_size_bytes END)
 FROM chunk c LEFT JOIN temp.live_chunk l ON l.digest = c.digest
 WHERE c.pack >= ?1 AND c.pack < ?2 GROUP BY c.pack
-"""
+"""  # noqa: S608 - no input
+_NEEDED_CHUNKS = f"""
+SELECT c.digest FROM chunk c JOIN temp.live_chunk l ON l.digest = c.digest
+WHERE c.pack = ?1 AND ?2 AND NOT {_IS_ELSEWHERE} ORDER BY c.digest
+"""  # noqa: S608 - no input
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +170,9 @@ class JournalCollection:
         rows = self._connection.execute(_NEEDED, (prefix, prefix + "~", is_any_other_better))
         return [PackUse(*row) for row in rows]
 
-    def live_chunks_in(self, pack: str) -> list[bytes]:
-        """Returns the chunks of a pack that are live."""
-        rows = self._connection.execute(
-            "SELECT c.digest FROM chunk c JOIN temp.live_chunk l ON l.digest = c.digest"
-            " WHERE c.pack = ? ORDER BY c.digest",
-            (pack,),
-        )
+    def needed_chunks_in(self, pack: str, *, is_any_other_better: bool) -> list[bytes]:
+        """Returns the chunks of a pack that are needed, as `uses` says, which comes before."""
+        rows = self._connection.execute(_NEEDED_CHUNKS, (pack, True, is_any_other_better))
         return [digest for (digest,) in rows]
 
     # Doomed packs

@@ -16,16 +16,19 @@ import pytest
 
 from conflict.content import Content
 from geosync.collection_pace import CollectionPace
-from geosync.engine import intake, publishing, silence
+from geosync.engine import collecting, intake, publishing, silence
 from geosync.engine.engine import Engine
 from geosync.engine.joining import JOINING
 from geosync.engine.reuse import verdicts
 from geosync.journal.nodes import shown_versions
+from tests.simulation import world as worlds
 from tests.simulation.forgetting_witness import (
     check_little_is_kept,
     check_nobody_speaks_of_what_is_forgotten,
 )
 from tests.simulation.invariants import Violation
+from tests.simulation.simulated_store import StoreFaults
+from tests.simulation.weather import Weather
 from tests.simulation.world import World, world_of
 from transport.object_names import PACKS_PREFIX
 from transport.pack import ChunkLocation, read_chunk
@@ -33,7 +36,8 @@ from transport.pack import ChunkLocation, read_chunk
 EVERY_S = 5.0
 QUIET_ROUNDS = 15  # longer than all that is waited for
 SETTLE_ROUNDS_MAX = 200
-RETURNING_SHARE = 0.3
+RETURNING_SHARE = 0.6
+RETURNING = 6  # contents: fewer than there are files, so that they die out and come back
 
 
 class Dangling(AssertionError):
@@ -127,7 +131,8 @@ def let_collect(world: World) -> CollectionWitness:
     To be called before the world runs.
     """
     fate = Random(f"{world.seed}/collection")
-    pace = CollectionPace(EVERY_S, fate.choice((0.0, 0.0, 20.0)), fate.choice((1.0, 1.0, 30.0)))
+    every_s = min(EVERY_S, collecting.TEND_EVERY_S)
+    pace = CollectionPace(every_s, fate.choice((0.0, 0.0, 20.0)), fate.choice((1.0, 1.0, 30.0)))
     world.weather = world._shared.weather = replace(world.weather, collection_pace=pace)
     witness = CollectionWitness(world)
     delete = world.store.delete
@@ -159,7 +164,7 @@ def let_contents_come_back(world: World) -> None:
 
     def returning(fresh: Callable[[], bytes]) -> bytes:
         if known and fate.random() < RETURNING_SHARE:
-            return fate.choice(known)
+            return fate.choice(known[-RETURNING:])
         known.append(fresh())
         return known[-1]
 
@@ -168,30 +173,64 @@ def let_contents_come_back(world: World) -> None:
         site.user._content = partial(returning, fresh)  # type: ignore[method-assign]
 
 
-def run_collected(seed: int, *, has_incidents: bool) -> CollectionWitness:
-    """Runs a world of its own. Raises Dangling, or what a run of any world raises."""
-    making = world_of(seed, has_incidents=has_incidents)
-    with making as world, pytest.MonkeyPatch.context() as patch:
+def dense_weather(fate: Random) -> Weather:
+    """Draws the weather of a world that is about garbage, and little else.
+
+    Few sites write few files, are cut off from each other, and lose answers of the store; what
+    nobody needs goes at once.
+    """
+    return Weather(
+        site_count=fate.choice((2, 3, 3, 4)),
+        step_count=fate.choice((200, 300)),
+        death_rate=fate.choice((0.0, 0.0, 0.005)),
+        user_share=fate.choice((0.3, 0.45)),
+        store=StoreFaults(
+            unavailable=fate.choice((0.0, 0.1, 0.3)),
+            answer_lost=fate.choice((0.0, 0.2)),
+            invisible=fate.choice((0.0, 0.2)),
+        ),
+        partition_rate=fate.choice((0.05, 0.15)),
+        features=("files", "renames"),
+    )
+
+
+def run_collected(seed: int, *, has_incidents: bool, is_dense: bool = False) -> CollectionWitness:
+    """Runs a world of its own. Raises Dangling, or what a run of any world raises.
+
+    Args:
+        seed: decides about everything.
+        has_incidents: whether anything befalls whole machines.
+        is_dense: whether little else is in the world than garbage.
+    """
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(intake, "INLINE_CHUNK_SIZE_BYTES_MAX", 8)  # nearly all goes into packs
         patch.setattr(publishing, "SEGMENT_RECORDS_SIZE_BYTES_MAX", 1)  # a transaction a segment
         patch.setattr(silence, "SILENT_S_MAX", 60.0)
         patch.setattr(silence, "OBSERVE_EVERY_S", 5.0)
-        witness = let_collect(world)
-        let_contents_come_back(world)
-        world.run()
-        unneeded = witness.check_at_rest()
-        if not has_incidents and unneeded:
-            raise Dangling(f"{unneeded} packs that nobody needs were left alone")
-        witness.forgotten = check_nobody_speaks_of_what_is_forgotten(world)
-        if not has_incidents:
-            check_little_is_kept(world)
-        return witness
+        if is_dense:
+            patch.setattr(worlds, "weather_of", dense_weather)
+            patch.setattr(collecting, "TEND_EVERY_S", 0.1)
+        with world_of(seed, has_incidents=has_incidents) as made:
+            return _watched(made, has_incidents=has_incidents)
 
 
-def failure_of(seed: int, *, has_incidents: bool) -> str:
+def _watched(made: World, *, has_incidents: bool) -> CollectionWitness:
+    witness = let_collect(made)
+    let_contents_come_back(made)
+    made.run()
+    unneeded = witness.check_at_rest()
+    if not has_incidents and unneeded:
+        raise Dangling(f"{unneeded} packs that nobody needs were left alone")
+    witness.forgotten = check_nobody_speaks_of_what_is_forgotten(made)
+    if not has_incidents:
+        check_little_is_kept(made)
+    return witness
+
+
+def failure_of(seed: int, *, has_incidents: bool, is_dense: bool = True) -> str:
     """Runs a world; returns what is wrong with it, the empty text when nothing is."""
     try:
-        run_collected(seed, has_incidents=has_incidents)
+        run_collected(seed, has_incidents=has_incidents, is_dense=is_dense)
     except Exception:  # noqa: BLE001 - whatever an engine or a checker says
         return traceback.format_exc()
     return ""
