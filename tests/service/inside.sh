@@ -13,6 +13,9 @@ END
 install -D -m 0644 "$here/systemd/geosync.sysusers" /usr/lib/sysusers.d/geosync.conf
 install -D -m 0644 "$here/systemd/geosync.tmpfiles" /usr/lib/tmpfiles.d/geosync.conf
 install -D -m 0644 "$here/systemd/geosync@.service" /etc/systemd/system/geosync@.service
+for unit in geosync-verify@.service geosync-verify@.timer; do
+  install -m 0644 "$here/systemd/$unit" "/etc/systemd/system/$unit"
+done
 systemd-sysusers geosync.conf
 systemd-tmpfiles --create geosync.conf
 mkdir -p /etc/systemd/system/geosync@files.service.d
@@ -45,6 +48,12 @@ chmod 0640 /srv/elsewhere/closed/private
 geosync sync --config /root/rome.toml --timeout 60
 geosync sync --timeout 60
 echo "came back: $(stat -c '%U:%G %a' /srv/files/closed/private) $(cat /srv/files/closed/private)"
+
+systemctl start geosync-verify@files
+echo "verified: $(systemctl show -P Result geosync-verify@files)," \
+  "$(journalctl --no-pager -o cat -u geosync-verify@files | grep 'all is as it should be')"
+systemctl enable --now geosync-verify@files.timer
+echo "timer: $(systemctl is-active geosync-verify@files.timer)"
 
 systemctl reload geosync@files
 echo "reloaded: $(journalctl --no-pager -u geosync@files | grep -c configuration_reloaded)"

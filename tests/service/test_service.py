@@ -36,6 +36,8 @@ def test_the_unit_starts_works_reloads_is_watched_and_stops(tmp_path: Path) -> N
     assert int(told["capabilities"], 16) == 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 28
     assert told["elsewhere"] == "www-data:www-data 600 of the application"
     assert told["came back"] == "backup:www-data 640 from elsewhere"
+    assert told["verified"] == "success, all is as it should be"
+    assert told["timer"] == "active"
     assert told["reloaded"] == "1"
     assert "a wrong file was taken" not in result
     assert told["after a wrong file"] == "active"

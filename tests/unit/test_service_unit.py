@@ -30,6 +30,16 @@ def test_the_unit_is_one_that_systemd_takes_without_a_warning(tmp_path):
     assert (verified.returncode, verified.stderr) == (0, "")
 
 
+def test_the_timer_and_what_it_starts_are_such_as_systemd_takes(tmp_path):
+    for kind in ("service", "timer"):
+        text = (SYSTEMD / f"geosync-verify@.{kind}").read_text()
+        path = tmp_path / f"geosync-verify@redmine.{kind}"
+        path.write_text(text.replace("/usr/bin/geosync", "/bin/true"))
+    units = [str(path) for path in sorted(tmp_path.iterdir())]
+    verified = _run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units)
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
 def test_systemd_finds_the_service_well_sandboxed(tmp_path):
     instance = tmp_path / "geosync@redmine.service"
     instance.write_text((SYSTEMD / "geosync@.service").read_text())
