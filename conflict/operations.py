@@ -37,6 +37,7 @@ OWNER = b"owner"  # bytes: user name, or b"#" and a decimal number
 GROUP = b"group"
 MTIME_NS = b"mtime_ns"  # int: nanoseconds since 1970, may be negative
 EXTENDED_PREFIX = b"x:"  # followed by the name of an extended attribute; bytes
+IGNORE_PREFIX = b"ignore:"  # of the root only: see conflict.ignore_patterns
 POLICY_PREFIX = b"policy:"  # of the root only: a conflict policy, see conflict.policy
 
 

@@ -7,7 +7,7 @@ if its new place is not free yet, and removed otherwise; removals come last, dee
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 
 from conflict.actions import Action, MakeDirectory
@@ -39,12 +39,21 @@ class Plan:
     held: frozenset[Path] = frozenset()
 
 
+IsIgnored = Callable[[Path, bool], bool]
+
+
+def ignores_nothing(_path: Path, _is_directory: bool) -> bool:  # noqa: FBT001 - see IsIgnored
+    """Is the rule where there is none."""
+    return False
+
+
 def plan(
     nodes: NodeStore,
     synced: SyncedStore,
     dirty: Iterable[Path],
     bring_out: Iterable[EntryId] = (),
     held: Container[NodeId] = (),
+    is_ignored: IsIgnored = ignores_nothing,
 ) -> Plan:
     """Plans the names at which merged and synced tree may differ.
 
@@ -56,8 +65,10 @@ def plan(
             and what is below a directory that is new, gone or merged with another.
         bring_out: parked directories that are to be visible first of all.
         held: files and directories that stay on the disk as they are, until a person decided.
+        is_ignored: tells of a path, and whether it is to be a directory, that nothing is done
+            there; the synced tree has no such path.
     """
-    return _Planner(nodes, synced, held).run(dirty, bring_out)
+    return _Planner(nodes, synced, held, is_ignored).run(dirty, bring_out)
 
 
 def locations_at(nodes: NodeStore, path: Path) -> set[Location]:
@@ -69,7 +80,14 @@ def locations_at(nodes: NodeStore, path: Path) -> set[Location]:
 
 
 class _Planner:
-    def __init__(self, nodes: NodeStore, synced: SyncedStore, held: Container[NodeId]) -> None:
+    def __init__(
+        self,
+        nodes: NodeStore,
+        synced: SyncedStore,
+        held: Container[NodeId],
+        is_ignored: IsIgnored,
+    ) -> None:
+        self._is_ignored = is_ignored
         self._picture = Picture(nodes, synced)
         self._agenda = Agenda()
         self._held = held
@@ -110,6 +128,8 @@ class _Planner:
         if directory is not None:
             here = self._picture.synced.entry_at(directory.entry, path[-1])
         wanted = self._picture.wanted_in(together, path)
+        if self._is_ignored(path, wanted.is_directory):
+            return
         if self._is_held(here, wanted):
             self._held_at.add(path)
             return

@@ -61,6 +61,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_token(commands, common)
     _add_conflicts(commands, common)
     _add_policy(commands, common)
+    _add_ignore(commands, common)
     _add_path_commands(commands, common)
     _add_brake(commands, common)
     _add_site(commands, common)
@@ -297,6 +298,29 @@ def _add_policy(
         metavar="POLICY",
         help="outside, beside, newest, site-priority:SITE,SITE, union, merge, or command:NAME",
     )
+
+
+def _add_ignore(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "ignore",
+        help="show and set what the volume leaves alone",
+        description="Shows and sets patterns, as in a .gitignore file, of files that are neither"
+        " captured nor brought to any disk. They are the volume's: the same on all sites.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_json(actions.add_parser("list", parents=[common], help="all patterns, in their order"))
+    for action, meaning in (
+        ("add", "ignore one more pattern; what is there stays on each disk as it is"),
+        ("remove", "ignore a pattern no more; nothing is deleted"),
+    ):
+        deciding = actions.add_parser(action, parents=[common], help=meaning)
+        deciding.add_argument("pattern", metavar="PATTERN", help="such as '*.tmp' or '/cache/'")
+    checking = actions.add_parser(
+        "check", parents=[common], help="tell whether a path is ignored, and by which pattern"
+    )
+    checking.add_argument("path", metavar="PATH", help="below the root")
 
 
 def _add_filter(parser: argparse.ArgumentParser) -> None:

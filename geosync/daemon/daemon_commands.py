@@ -75,6 +75,8 @@ class DaemonCommands:
             "policy_list": lambda _arguments: self._ask(_policies),
             "policy_set": self._policy_set,
             "policy_unset": self._policy_unset,
+            "ignore_add": self._ignore_add,
+            "ignore_remove": self._ignore_remove,
             "brake_list": self._brake_list,
             "site_retire": self._site_retire,
             "gc": self._gc,
@@ -179,6 +181,14 @@ class DaemonCommands:
     def _policy_unset(self, arguments: JsonObject) -> JsonObject:
         glob = os.fsencode(_text(arguments, "glob"))
         return self._change(lambda engine: engine.unset_policy(glob))
+
+    def _ignore_add(self, arguments: JsonObject) -> JsonObject:
+        pattern = os.fsencode(_text(arguments, "pattern"))
+        return self._change(lambda engine: engine.ignore(pattern))
+
+    def _ignore_remove(self, arguments: JsonObject) -> JsonObject:
+        pattern = os.fsencode(_text(arguments, "pattern"))
+        return self._change(lambda engine: engine.ignore_no_more(pattern))
 
     def _change(self, decide: Callable[[Engine], None]) -> JsonObject:
         """Lets the engine write a decision of an operator's, which it shows at once."""

@@ -100,7 +100,12 @@ class Applier:
         journal = self._site.journal
         asked, paths = self._dirty, self._dirty.paths()
         bring_out = sorted(self._to_bring_out)
-        planned = plan(journal.nodes, journal.synced, paths, bring_out, self._held)
+        ignored = self._site.ignored
+
+        def is_ignored(path: Path, is_directory: bool) -> bool:  # noqa: FBT001 - see IsIgnored
+            return ignored.is_ignored(path, is_directory=is_directory)
+
+        planned = plan(journal.nodes, journal.synced, paths, bring_out, self._held, is_ignored)
         self._entries = PlannedEntries(self._site)
         runner = BatchRunner(self._site, self._fetcher, self._entries, self._stage)
         self._dirty = DirtyNames(journal)

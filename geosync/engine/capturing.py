@@ -25,6 +25,7 @@ from geosync.engine.drifting import Drifting
 from geosync.engine.exclusion import Exclusion
 from geosync.engine.generation import begin_generation
 from geosync.engine.group_problems import GroupProblems
+from geosync.engine.ignoring import without_ignored
 from geosync.engine.intake import Intake
 from geosync.engine.pending_directories import PendingDirectories
 from geosync.engine.reading import Read, Reading
@@ -222,11 +223,19 @@ class Capturer:
         absent: set[Path],
         unknown: dict[Path, str],
     ) -> None:
+        if self._site.ignored.is_ignored(path, is_directory=True):
+            absent.add(path)
+            return
         try:
             listing = self._site.disk.list_directory(joined(path))
             if not self._site.syncs_fifos:
                 listing = without_new_fifos(self._site.journal.synced, path, listing)
-            listings[path] = self._exclusion.applied_to(path, listing)
+            shown = without_ignored(self._site, path, listing)
+            is_known = directory_entry(self._site.journal.synced, path, listing) is not None
+            if listing.entries and not shown.entries and not is_known:
+                absent.add(path)  # it holds nothing that is not ignored, and is no new directory
+                return
+            listings[path] = self._exclusion.applied_to(path, shown)
         except EntryVanished:
             absent.add(path)
         except EntryUnreadable as error:

@@ -39,6 +39,7 @@ from geosync.engine.fetching import Fetcher
 from geosync.engine.foreign_brakes import ForeignBrakes
 from geosync.engine.haste import AT_LEISURE, Haste
 from geosync.engine.hindering import Hindering
+from geosync.engine.ignoring import Ignoring, RecognitionOfIgnored, ignore, ignore_no_more
 from geosync.engine.incarnation import Superseded, is_log_ours
 from geosync.engine.joining import Joining
 from geosync.engine.membership import introduce, write_first_operation
@@ -138,7 +139,6 @@ class Engine:
         self._applier = Applier(site, fetcher)
         self._mirror = Mirror(site, fetcher)
         self._settler = Settler(site, spool, fetcher)
-        self._undoing = Undoing(site, spool, fetcher)
         self._sweeper = Sweeper(site, spool)
         self._unset = UnsetAttributes(site)
         self._wants = Wants(site, spool)
@@ -146,6 +146,7 @@ class Engine:
         self._restocking = Restocking(site, self._wants)
         self._hindering = Hindering(site)
         self._joining = Joining(site)
+        self._ignoring = Ignoring(site)
         self._keeping = CheckpointKeeping(site)
         self._cuts = CutWatch(site)
         self._superseded: str | None = None
@@ -206,11 +207,13 @@ class Engine:
             return cycle
         if self._is_due("look again", LOOK_AGAIN_EVERY_S):
             self._capturer.look_at(self._capturer.due())
+        self._tend_ignoring()
         self._on_disk(cycle, lambda: self._capture(cycle))
         self._tend_role(cycle)
         self._exchange(cycle, haste)
         if self._superseded is not None:
             return cycle  # nothing may be displaced that only this journal has captured
+        self._tend_ignoring()
         may_apply = self._finish_looking()
         if may_apply and self.site.role.may_publish:
             self._on_disk(cycle, lambda: self._settle(cycle))
@@ -344,7 +347,8 @@ class Engine:
         """
         self._prepare_decision()
         settlement = chosen_settlement(self.site.journal, identity)
-        self._note(self._undoing.undo(settlement), operations=1)
+        undoing = Undoing(self.site, self._spool, self._fetcher)
+        self._note(undoing.undo(settlement), operations=1)
         return settlement
 
     def _prepare_decision(self) -> None:
@@ -375,6 +379,20 @@ class Engine:
 
     def _note_policies(self, touched: set[Location]) -> None:
         self._note(touched, operations=len(touched))
+
+    def ignore(self, pattern: bytes) -> None:
+        """Has one more pattern ignored, at all sites, from the next cycle on.
+
+        Raises:
+            OperatorError: it is none, or this is no site at which that is decided.
+        """
+        require_deciding(self.site.role)
+        self._note(ignore(self.site, pattern), operations=1)
+
+    def ignore_no_more(self, pattern: bytes) -> None:
+        """Takes a pattern away, as `ignore`. Raises OperatorError."""
+        require_deciding(self.site.role)
+        self._note(ignore_no_more(self.site, pattern), operations=1)
 
     def mend(self, mending: Mending) -> None:
         """Repairs what a verification found; the next cycles do it."""
@@ -511,6 +529,7 @@ class Engine:
 
     def _finish_joining(self) -> None:
         self._joining.finish()
+        self._ignoring.finish()
         self.site.progress.end(Stage.COMPARING)
         self._capturer.recognise(None)
         self._applier.mark_everything()
@@ -537,8 +556,19 @@ class Engine:
         self._capturer.recognise(self._joining.recognition())
         self._capturer.look_at({(): True})
 
+    def _tend_ignoring(self) -> None:
+        """Has new ignore patterns hold; what is ignored no more is looked at as in joining."""
+        if not self._ignoring.tend() or self._joining.is_under_way:
+            return
+        if not self._is_restoring:
+            self._is_restoring = True
+            recognition = RecognitionOfIgnored(self._ignoring, self._joining.recognition())
+            self._capturer.recognise(recognition)
+        self._capturer.look_at({(): True})
+
     def _finish_restoring(self) -> None:
         self._is_restoring = False
+        self._ignoring.finish()
         self._capturer.recognise(None)
         finish_rejected(self.site)
         self._braking.reload()

@@ -18,6 +18,7 @@ from geosync.configuration import DriftPolicy, Mode
 from geosync.disk.interface import Disk, RelativePath
 from geosync.engine.progress import Progress
 from geosync.engine.role import MULTI_MASTER, Role
+from geosync.ignore_spec import IgnoreSpec
 from geosync.journal.journal import Journal
 from geosync.merge_program_rules import MergeProgram
 from transport.hashing import VolumeHasher
@@ -58,6 +59,7 @@ class Site:
         brake_limits: how much may go at once without anybody being asked.
         mode: as configured.
         drift: what becomes of changes on this disk where nothing is captured.
+        ignored: names that are left alone on this disk; see geosync.engine.ignoring.
         merge_programs: programs that merge versions of a file, by the names that policies use.
         checkpoint_pace: when checkpoints are due.
         role: what the site does now; see geosync.engine.roles.
@@ -81,6 +83,7 @@ class Site:
     brake_limits: BrakeLimits = field(default_factory=BrakeLimits)
     mode: Mode = Mode.MULTI_MASTER
     drift: DriftPolicy = DriftPolicy.KEEP
+    ignored: IgnoreSpec = field(default_factory=lambda: IgnoreSpec(()))
     merge_programs: Mapping[str, MergeProgram] = field(default_factory=dict)
     checkpoint_pace: CheckpointPace = field(default_factory=CheckpointPace)
     collection_pace: CollectionPace = field(default_factory=CollectionPace)

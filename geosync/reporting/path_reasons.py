@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from conflict.ignore_patterns import ignore_patterns
 from conflict.merged_tree import directories_at
 from conflict.node import NodeState, Version
 from conflict.operations import ROOT
@@ -15,6 +16,7 @@ from conflict.report import conflicts
 from conflict.synced import Path, SyncedEntry, entry_at_path
 from conflict.version import ActorId, Dot
 from geosync.engine.site import joined
+from geosync.ignore_spec import IgnoreSpec
 from geosync.journal.journal import Journal
 from geosync.reporting.conflict_text import JsonObject, conflict_json, decision_text
 from geosync.terminal import display_moment, display_name, human_size
@@ -44,8 +46,12 @@ def path_reasons(path: Path, journal: Journal, live: LiveReasons | None) -> Json
     versions = _versions(state for state, _ in claimants)
     on_disk = _on_disk(entry, versions, policy.sites)
     in_volume = _in_volume(wanted, versions, policy.sites)
+    is_directory = wanted.is_directory or (entry is not None and entry.is_directory)
+    spec = IgnoreSpec(ignore_patterns(journal.nodes.node(ROOT)))
+    ignored = spec.deciding(path, is_directory=is_directory)
     return {
         "path": display_name(joined(path)),
+        "ignored_by": None if ignored is None else display_name(ignored),
         "on_disk": on_disk,
         "in_volume": in_volume,
         "is_same": _stands_for(entry) == _wanted_dots(wanted),
@@ -135,6 +141,8 @@ def reasons_text(found: Mapping[str, object]) -> str:
 
 
 def _waiting_lines(found: Mapping[str, object]) -> list[str]:
+    if found["ignored_by"] is not None:
+        return [f"it is ignored on all sites, by the pattern {found['ignored_by']}"]
     if found["is_excluded"]:
         return ["it is excluded here: the configuration's [[capture]] says so"]
     if found["waiting"]:
