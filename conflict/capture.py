@@ -45,6 +45,7 @@ class CaptureResult:
 
     unconfirmed: set[EntryId] = field(default_factory=set)  # missing, perhaps only on the move
     skipped: set[Path] = field(default_factory=set)  # changed, but without stable content yet
+    waiting: dict[EntryId, Path] = field(default_factory=dict)  # see Departures.waiting
 
 
 def capture(
@@ -103,7 +104,8 @@ class _Capture:
         self._capture_new_files()
         parked = [e.entry for e in moved_entries if self._is_parked(e.entry)]
         assert not parked, f"entries {parked} have left their names and are nowhere"
-        return CaptureResult(self._departures.unconfirmed, self._skipped)
+        departures = self._departures
+        return CaptureResult(departures.unconfirmed, self._skipped, departures.waiting)
 
     def _is_parked(self, entry: EntryId) -> bool:
         now = self._synced.entry(entry)
@@ -165,12 +167,25 @@ class _Capture:
                 return
             self._capture_new_directory(path, parent, entry)
             return
-        claims = source.claims
-        if known is None:
-            claims = self._author.move(claims, _node(parent), entry.name)
         written = changes(source.attributes, entry.attributes)
+        claims = source.claims if known is not None else self._move(source, parent, entry)
         self._author.set_attributes(claims, written)
         self._save(source, parent, entry, claims, None, written)
+
+    def _move(
+        self, source: SyncedEntry, parent: SyncedEntry, entry: DiskEntry
+    ) -> tuple[Claim, ...]:
+        """Writes the move of a directory; returns what it stands for then.
+
+        One that was one with others, which a program has moved into what was left of one of them,
+        is that one no more: no node is below itself. What the volume has in it is moved by a plan.
+        """
+        node = min(parent.nodes - source.nodes, default=_node(parent))
+        claims = tuple(claim for claim in source.claims if claim.node != node)
+        if claims:
+            return self._author.move(claims, node, entry.name)
+        shown = changes(None, entry.attributes)
+        return (self._author.create_directory(node, entry.name, shown),)
 
     def _capture_new_directory(self, path: Path, parent: SyncedEntry, entry: DiskEntry) -> None:
         known = self._recognition.directory((*path, entry.name)) if self._recognition else None

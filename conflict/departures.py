@@ -31,6 +31,8 @@ class Departures:
         deleted: entries that are certainly gone, children before their directories; among them
             names that are still there, but are names of another file now.
         unconfirmed: entries that are missing, perhaps only on the move.
+        waiting: of these, what was seen at a new name that can't be taken yet: the directory of
+            that name.
     """
 
     def __init__(
@@ -64,9 +66,9 @@ class Departures:
         self._gone_entries = {entry.entry for entry in gone}
         self.moved = self._candidates()
         self._moving: set[EntryId] = set()
-        self._waiting: set[EntryId] = set()  # moved, but their new names can't be taken yet
+        self.waiting: dict[EntryId, Path] = {}
         while stuck := self._stuck():
-            self._waiting |= {self.moved[slot].entry for slot in stuck}
+            self.waiting |= {self.moved[slot].entry: slot.directory for slot in stuck}
             self.moved = {slot: e for slot, e in self.moved.items() if slot not in stuck}
         leaving = [entry for entry in reversed(gone) if entry.entry not in self._moving]
         self.deleted = [entry for entry in leaving if self._is_deleted(entry)]
@@ -212,8 +214,10 @@ class Departures:
         """Tells whether an entry is certainly gone, with all that is in it."""
         if entry.entry not in self._gone_entries or entry.handle in self._unread_handles:
             return False
+        if entry.entry in self.waiting:
+            return False
         is_elsewhere = entry.handle in self._seen_handles
-        has_no_name = is_elsewhere and not entry.is_directory and entry.entry not in self._waiting
+        has_no_name = is_elsewhere and not entry.is_directory
         is_sure = entry.entry in self._confirmed or has_no_name
         if not is_sure or (entry.is_directory and is_elsewhere):
             return False

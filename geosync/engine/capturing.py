@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,7 +16,7 @@ from conflict.joining import Recognition
 from conflict.node import Location
 from conflict.observation import DirectoryListing, DiskKind
 from conflict.scan import directory_entry, without_new_fifos
-from conflict.synced import EntryId, Path, path_of_entry
+from conflict.synced import EntryId, Path
 from geosync.disk.interface import EntryUnreadable, EntryVanished
 from geosync.engine.authoring import author_of, save_written
 from geosync.engine.braking import Braking, Parked
@@ -27,6 +26,7 @@ from geosync.engine.generation import begin_generation
 from geosync.engine.group_problems import GroupProblems
 from geosync.engine.ignoring import without_ignored
 from geosync.engine.intake import Intake
+from geosync.engine.missing_entries import MissingEntries
 from geosync.engine.pending_directories import PendingDirectories
 from geosync.engine.reading import Read, Reading
 from geosync.engine.site import Site, joined
@@ -39,7 +39,6 @@ from geosync.event_log import event_logger
 ENTRIES_AT_ONCE_MAX: Final = 2000  # of one transaction; a directory is never cut in two
 # The first of many travel while the rest is read; each further transaction is twice as large.
 ENTRIES_AT_FIRST_MAX: Final = 250
-CONFIRM_DELETE_S: Final = 0.2
 QUIETLY_GONE_MAX: Final = 20  # more at once are looked at twice, as what looks like a mass deletion
 _BURSTING: Final = "many files change at once: it is seen first whether a brake engages"
 _log = event_logger(__name__)
@@ -55,6 +54,16 @@ class Captured:
     to_apply: set[Path] = field(default_factory=set)  # where nothing is captured
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one look at the disk shows."""
+
+    scan: Scan
+    unknown: dict[Path, str]  # directories that can't be read, and why
+    new: set[Path]  # directories that were not looked at
+    confirmed: set[EntryId]  # what is certainly gone, if it is still missing
+
+
 class Capturer:
     """Remembers what is missing, until it is certain that it was deleted."""
 
@@ -62,7 +71,7 @@ class Capturer:
         self._site = site
         self._spool = spool
         self._braking = braking
-        self._missing_since_s: dict[EntryId, float] = {}
+        self._missing = MissingEntries(site.journal.synced)
         self._waiting = WaitingFiles(site.clock)
         self._uncertain = UncertainFiles(site.clock)
         self._reading = Reading(site)
@@ -72,7 +81,6 @@ class Capturer:
         self._unreadable = Unreadable(site)
         self._pending = PendingDirectories()
         self._entries_max = ENTRIES_AT_FIRST_MAX  # of the next transaction
-        self._missing_looked_s = -math.inf  # when it was last looked for what is missing
         self._quiet: frozenset[Path] = frozenset()
         self._new: set[Path] = set()  # directories that were found since nothing was left
         self._recognition: Recognition | None = None
@@ -95,31 +103,15 @@ class Capturer:
 
     def due_missing(self) -> dict[Path, bool]:
         """Returns directories where something seems to be gone, for long enough to tell."""
-        now_s = self._site.clock.monotonic_s()
-        paths: dict[Path, bool] = {}
-        due_s = self.missing_due_s()
-        if due_s is None or now_s < due_s:
-            return paths
-        self._missing_looked_s = now_s
-        for entry_id, since_s in list(self._missing_since_s.items()):
-            entry = self._site.journal.synced.entry(entry_id)
-            path = path_of_entry(self._site.journal.synced, entry) if entry is not None else None
-            if path is None:
-                del self._missing_since_s[entry_id]
-            elif now_s - since_s >= CONFIRM_DELETE_S:
-                paths[path[:-1]] = False
-        return paths
+        return dict.fromkeys(self._missing.due(self._site.clock.monotonic_s()), False)
 
     def missing_due_s(self) -> float | None:
         """Returns when `due_missing` has something, on the monotonic clock; None: never."""
-        since_s = min(self._missing_since_s.values(), default=None)
-        if since_s is None:
-            return None
-        return max(since_s, self._missing_looked_s) + CONFIRM_DELETE_S
+        return self._missing.due_s()
 
     def has_unconfirmed(self) -> bool:
         """Tells whether something is missing that is not yet certain to be deleted."""
-        return bool(self._missing_since_s)
+        return bool(self._missing)
 
     def look_at(self, dirty: Mapping[Path, bool]) -> None:
         """Says which directories must be looked at; True: with everything below."""
@@ -142,39 +134,42 @@ class Capturer:
         """
         result = Captured()
         try:
-            scan, unknown, new = self._scan()
+            look = self._look()
+            scan = look.scan
             result.looked_at = sum(len(each.entries) for each in scan.listings.values())
             # Checked after the look at the directories: a root that went away in between must not
             # make its files look deleted.
             self._site.disk.check_root()
             may_capture = self._site.role.may_capture
-            read = self._commit(scan, result) if may_capture else self._compare(scan, result)
+            read = self._commit(look, result) if may_capture else self._compare(scan, result)
         except BaseException:
             self._pending.put_back()
             raise
         self._pending.finish()
         larger = min(2 * self._entries_max, ENTRIES_AT_ONCE_MAX)
         self._entries_max = larger if self._pending else ENTRIES_AT_FIRST_MAX
-        self._unreadable.tell(scan, unknown, read.unreadable)
+        self._unreadable.tell(scan, look.unknown, read.unreadable)
         self._group_problems.tell(scan, read)
-        self._add_new(new)
+        self._add_new(look)
         return result
 
-    def _add_new(self, new: set[Path]) -> None:
+    def _add_new(self, look: _Look) -> None:
         """Has new directories looked at, each once until nothing is left to look at.
 
         One whose name can't be captured yet shows its neighbours as new each time, and so do they.
+        Once its name is captured it is looked at again: what is in it waited for that.
         """
-        for path in new - self._new:
+        captured = {path for path in look.new if self._is_captured(look.scan, path)}
+        for path in captured | (look.new - self._new):
             self._pending.add_to_turn(path, is_recursive=True)
-        self._new = (self._new | new) if self._pending else set()
+        self._new = (self._new | look.new) if self._pending else set()
 
-    def _scan(self) -> tuple[Scan, dict[Path, str], set[Path]]:
-        """Lists directories up to the size of one transaction.
+    def _is_captured(self, scan: Scan, path: Path) -> bool:
+        handles = (e.handle for e in scan.listings[path[:-1]].entries if e.name == path[-1])
+        return any(self._site.journal.synced.entries_of_handle(handle) for handle in handles)
 
-        Returns:
-            What was seen; which directories can't be read, and why; those that are new.
-        """
+    def _look(self) -> _Look:
+        """Lists directories up to the size of one transaction."""
         listings: dict[Path, DirectoryListing] = {}
         absent: set[Path] = set()
         unknown: dict[Path, str] = {}
@@ -191,14 +186,17 @@ class Capturer:
                             below = (*path, entry.name)
                             self._pending.add_to_turn(below, is_recursive=True)
         new: set[Path] = set()
+        confirmed = self._confirmed()
+        places = self._missing.places_of(confirmed)
         while True:
             self._list_groups(listings, absent, unknown)
             scan = Scan(listings, frozenset(absent), frozenset(unknown))
             wanted = further_directories(self._site.journal.synced, scan) - new
-            fresh = {path for path in wanted if _is_entry(listings, path)}
+            wanted |= places - listings.keys() - absent - unknown.keys()
+            fresh = {path for path in wanted - places if _is_entry(listings, path)}
             new |= fresh
             if not wanted - fresh:
-                return scan, unknown, new
+                return _Look(scan, unknown, new, confirmed)
             for path in sorted(wanted - fresh):
                 self._list(path, listings, absent, unknown)
 
@@ -241,7 +239,7 @@ class Capturer:
         except EntryUnreadable as error:
             unknown[path] = f"{error} What is in it is neither captured nor taken for deleted."
 
-    def _commit(self, scan: Scan, result: Captured) -> Read:
+    def _commit(self, look: _Look, result: Captured) -> Read:
         """Writes one transaction. Contents are durable before it, so it never names lost bytes.
 
         CRASH: a program need not have synced what it did. A power cut would take it back, and the
@@ -253,9 +251,10 @@ class Capturer:
         """
         site, journal = self._site, self._site.journal
         intake = Intake(site, self._spool)
-        confirmed = self._confirmed() | self._braking.held() | self._quietly_gone(scan)
-        read = self._reading.read(self._braking.unread(scan), intake, confirmed)
-        parked = self._braking.park(scan, read, confirmed, self._missing_s(), intake)
+        confirmed = look.confirmed | self._quietly_gone(look) | self._braking.held()
+        read = self._reading.read(self._braking.unread(look.scan), intake, confirmed)
+        missing_s = self._missing.missing_s(site.clock.monotonic_s())
+        parked = self._braking.park(look.scan, read, confirmed, missing_s, intake)
         contents = parked.contents
         intake.finish_packs()
         with journal.transaction():
@@ -283,29 +282,30 @@ class Capturer:
         look = self._drifting.look(scan, self._recognition)
         result.to_apply = look.to_apply
         read = Read(scan, frozenset(scan.listings.keys() | scan.absent), look.contents)
-        self._missing_since_s.clear()
+        self._missing.clear()
         self._waiting.note(read.looked_at, look.waiting)
         self._uncertain.note(read.looked_at, look.contents)
         return read
 
     def _confirmed(self) -> set[EntryId]:
         now_s = self._site.clock.monotonic_s()
-        return {
-            entry
-            for entry, since_s in self._missing_since_s.items()
-            if now_s - since_s >= CONFIRM_DELETE_S
-        }
+        return self._missing.confirmed(self._pending.turn, now_s)
 
-    def _quietly_gone(self, scan: Scan) -> set[EntryId]:
+    def _quietly_gone(self, look: _Look) -> set[EntryId]:
         """Returns what an event and this scan, a while later, both say is gone, with all below.
+
+        Nothing, while there are directories that were not looked at: it may have moved there.
 
         RACE: a program that takes longer than that between removing a name and making it anew is
         seen to do both; so it is by the second look that all others get.
         """
-        synced = self._site.journal.synced
+        quiet, self._quiet = self._quiet, frozenset()
+        if look.new or self._pending:
+            return set()
+        synced, scan = self._site.journal.synced, look.scan
         gone: set[EntryId] = set()
         seen = {each.handle for at in scan.listings.values() for each in at.entries}
-        for path in self._quiet & scan.listings.keys():
+        for path in quiet & scan.listings.keys():
             listing = scan.listings[path]
             directory = directory_entry(synced, path, listing)
             names = {entry.name for entry in listing.entries}
@@ -316,29 +316,13 @@ class Capturer:
                 if each.handle not in seen:
                     gone.add(each.entry)
                     pending += synced.entries_in(each.entry)
-        self._quiet = frozenset()
-        is_little = len(gone) <= QUIETLY_GONE_MAX
-        return gone if is_little and not self._pending else set()
-
-    def _missing_s(self) -> dict[EntryId, float]:
-        now_s = self._site.clock.monotonic_s()
-        return {entry: now_s - since_s for entry, since_s in self._missing_since_s.items()}
+        return gone if len(gone) <= QUIETLY_GONE_MAX else set()
 
     def _remember(self, left: CaptureResult, read: Read, parked: Parked) -> None:
         now_s = self._site.clock.monotonic_s()
+        self._missing.forget(self._braking.held())
         unconfirmed = left.unconfirmed | read.missing | parked.deferred
-        for held in self._braking.held() & self._missing_since_s.keys():
-            del self._missing_since_s[held]
-        for missing in unconfirmed:
-            self._missing_since_s.setdefault(missing, now_s)
-        synced = self._site.journal.synced
-        listed = {directory_entry(synced, *item) for item in read.scan.listings.items()}
-        directories = {directory.entry for directory in listed if directory is not None}
-        for entry_id in [e for e in self._missing_since_s if e not in unconfirmed]:
-            entry = synced.entry(entry_id)
-            # At the same path there may be another directory, which says nothing of this one.
-            if entry is None or entry.parent in directories:
-                del self._missing_since_s[entry_id]
+        self._missing.note(unconfirmed, left.waiting, read.scan, self._pending.turn, now_s)
         skipped = left.skipped - read.contents.keys()
         waiting = dict.fromkeys(skipped, "it is not certain yet what happened to it")
         waiting |= {path: why for path, why in read.unreadable.items() if path in skipped}

@@ -13,9 +13,14 @@ class PendingDirectories:
 
     Without turns, a large directory near the root in which something changes all the time would
     keep all others from ever being looked at.
+
+    Attributes:
+        turn: the number of the present one. Once it has grown, everything that waited before was
+            looked at.
     """
 
     def __init__(self) -> None:
+        self.turn = 0
         self._turn: dict[Path, bool] = {}  # path -> with all below
         self._queue: list[tuple[int, Path]] = []  # of this turn
         self._next_turn: dict[Path, bool] = {}
@@ -41,6 +46,7 @@ class PendingDirectories:
     def take(self) -> tuple[Path, bool]:
         """Returns the next directory, and whether everything below belongs to it."""
         if not self._turn:
+            self.turn += 1
             following, self._next_turn = self._next_turn, {}
             for path, is_recursive in following.items():
                 self.add_to_turn(path, is_recursive=is_recursive)

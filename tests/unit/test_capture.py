@@ -352,6 +352,48 @@ def test_a_file_that_is_in_a_new_directory_of_the_old_name_is_the_same_file(
     check(site)
 
 
+def test_a_file_is_not_deleted_while_its_new_directory_waits_for_another_deletion(
+    site: SmallSite,
+) -> None:
+    """It is missing for long enough; a neighbour of it, for which all wait, is not yet."""
+    site.application.make_directory(b"d")
+    for path in (b"d/f", b"d/g"):
+        site.application.write(path, path)
+    site.settle()
+    before, neighbour = node(site, "d/f"), entry(site, "d/g").entry
+    site.application.make_directory(b"e")
+    site.application.rename(b"d/f", b"e/f")
+    site.application.remove(b"d/g")
+    site.application.remove(b"d")
+    site.application.rename(b"e", b"d")
+    site.capture()
+    site.result.unconfirmed.remove(neighbour)
+    assert kinds(site.capture())["Delete"] == 0
+    site.settle()
+    assert node(site, "d/f") == before
+    check(site)
+
+
+@pytest.mark.parametrize("is_also_another", [True, False])
+def test_a_directory_is_moved_into_one_that_stands_for_the_same(
+    site: SmallSite, is_also_another: bool
+) -> None:
+    """One of two is what is left of a directory that became one with the other."""
+    site.application.make_directory(b"left")
+    site.application.make_directory(b"whole")
+    site.settle()
+    left, whole = entry(site, "left"), entry(site, "whole")
+    others = whole.claims if is_also_another else ()
+    site.synced.save_entry(replace(whole, claims=(*left.claims, *others)))
+    site.application.rename(b"whole", b"left/whole")
+    site.settle()
+    assert entry(site, "left").nodes == left.nodes
+    assert entry(site, "left/whole").nodes.isdisjoint(left.nodes)
+    site.mark_everything()
+    site.apply()
+    check(site)
+
+
 def test_a_directory_takes_the_name_of_the_one_that_it_was_in(site: SmallSite) -> None:
     site.application.make_directory(b"d")
     site.application.make_directory(b"d/e")

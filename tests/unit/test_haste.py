@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from conflict.synced import Path
-from geosync.engine.capturing import CONFIRM_DELETE_S, QUIETLY_GONE_MAX
+from conflict.synced import Path, entry_at_path
+from geosync.engine.capturing import QUIETLY_GONE_MAX
 from geosync.engine.haste import Haste
+from geosync.engine.missing_entries import CONFIRM_DELETE_S
 from tests.support.disk_tree import disk_tree
 from tests.support.local_sites import LocalSite, local_sites, settle
 from transport.memory_store import MemoryStore
@@ -74,6 +75,21 @@ def test_what_moved_to_a_place_that_is_looked_at_is_not_gone(
     assert deleted(bari, ROOT, quiet=ROOT) == 0
     settle(bari, cnaf)
     assert disk_tree(cnaf.root) == disk_tree(bari.root)
+
+
+def test_what_moved_to_a_new_directory_is_not_gone(sites: tuple[LocalSite, LocalSite]) -> None:
+    """That was seen, and not looked at."""
+    bari, cnaf = sites
+    before = entry_at_path(bari.journal.synced, (b"directory", b"file"))
+    assert before is not None
+    os.mkdir(bari.path(b"new"))
+    os.rename(bari.path(b"directory/file"), bari.path(b"new/file"))
+    looked_at = {ROOT: False, (b"directory",): False}
+    bari.engine.cycle(looked_at, Haste(quiet=frozenset({(b"directory",)})))
+    settle(bari, cnaf)
+    after = entry_at_path(bari.journal.synced, (b"new", b"file"))
+    assert after is not None
+    assert after.nodes == before.nodes
 
 
 def test_many_that_are_gone_at_once_are_looked_at_twice(
