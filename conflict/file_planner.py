@@ -65,7 +65,7 @@ class FilePlanner:
         is_right = here is not None and self._is_right(here, wanted.claims[0].node, wanted.content)
         mate = self._mate(wanted, wanted.content, here)
         if mate is not None and not (is_right and here is not None and here.handle == mate.handle):
-            return self._link(path, parent, here, mate)
+            return self._link(path, parent, here, mate, wanted)
         if here is not None and is_right:
             return here
         return self._place(path, parent, here, wanted, wanted.content)
@@ -93,10 +93,27 @@ class FilePlanner:
     # Hard links
 
     def _link(
-        self, path: Path, parent: SyncedEntry, here: SyncedEntry | None, mate: SyncedEntry
+        self,
+        path: Path,
+        parent: SyncedEntry,
+        here: SyncedEntry | None,
+        mate: SyncedEntry,
+        wanted: Rendered,
     ) -> SyncedEntry:
+        """Plans another name of the inode of `mate`, with claims of its own.
+
+        Whoever can't make it finds by these where the name is to be, also when a directory above
+        it is moved before the next try.
+        """
         entry = self._picture.synced.new_entry_id() if here is None else here.entry
-        becomes = replace(mate, entry=entry, parent=parent.entry, name=path[-1])
+        becomes = replace(
+            mate,
+            entry=entry,
+            parent=parent.entry,
+            name=path[-1],
+            claims=wanted.claims,
+            losers=losers_of(wanted),
+        )
         self._picture.do(LinkFile(mate.entry, here, becomes), becomes)
         self._picture.retimed.add(parent.entry)
         return becomes

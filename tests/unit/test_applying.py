@@ -58,6 +58,24 @@ def test_a_hard_link_waits_for_the_content_of_the_file_that_it_joins() -> None:
         assert here.engine.conflicts() == []
 
 
+def test_a_hard_link_that_could_not_be_made_follows_its_directory() -> None:
+    """Its directory is renamed elsewhere before the next try."""
+    with local_sites(MemoryStore(), "away", "here") as (away, here):
+        away.write(b"there/other", b"")
+        settle(away, here)
+        here.close()
+        here.wrap_disk = lambda disk: cast("Disk", RefusingDisk(disk, "place_new", 1))
+        here.open()
+        away.write(b"first", b"one file")
+        os.link(away.path(b"first"), away.path(b"there/second"))
+        run(away, here, rounds=1)
+        assert not os.path.exists(here.path(b"there/second"))
+        os.rename(away.path(b"there"), away.path(b"elsewhere"))
+        settle(away, here)
+        assert disk_tree(here.root) == disk_tree(away.root)
+        assert os.path.samefile(here.path(b"first"), here.path(b"elsewhere/second"))
+
+
 def _hold_back_contents(method: str, name: str) -> None:
     if method == "get_range":
         raise StoreUnavailable("no answer")
