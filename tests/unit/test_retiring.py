@@ -214,6 +214,27 @@ def test_a_retired_site_that_returns_joins_anew_and_loses_nothing(sites: Three) 
     assert live_actors(lost.engine.site) == {_actor(site) for site in sites}
 
 
+@pytest.mark.parametrize("has_news", [True, False])
+def test_a_site_reads_whether_it_was_retired_before_it_publishes(
+    sites: Three, has_news: bool
+) -> None:
+    """Whatever it captured before it was stopped, or captures first of all."""
+    bari, cnaf, lost = sites
+    if has_news:
+        lost.write(b"captured", b"before it was stopped")
+        lost.cycle_alone()
+    lost.close()
+    retire(bari.engine.site, "lost")
+    settle(bari, cnaf)
+    run(bari, cnaf)
+    lost.write(b"written", b"while it was stopped")
+    lost.open()
+    lost.link.calls.clear()
+    lost.cycle()
+    assert "retired" in (lost.engine.superseded or "")
+    assert lost.link.names("put_once") == []
+
+
 def test_what_a_retired_site_published_beyond_the_fence_comes_again(sites: Three) -> None:
     """Its log goes on where the others stopped reading it."""
     bari, cnaf, lost = sites
