@@ -307,13 +307,13 @@ class World:
         What takes turns, such as writing a checkpoint, may wait for several of them.
         """
         for number in range(SETTLE_ROUNDS_MAX):
-            if not self._round(1.1 if number < SETTLE_ROUNDS_MAX // 2 else TURN_S / 10):
+            if not self._round(_pause_s(number, 1.1)):
                 break
         else:
             raise Violation(f"not settled after {SETTLE_ROUNDS_MAX} rounds: {self._unsettled()}")
         self.time.advance(TRASH_WATCHED_S)  # displaced files were watched long enough then
-        for _ in range(SETTLE_ROUNDS_MAX):
-            if not self._round(5.5) and not self._is_trash_watched():
+        for number in range(SETTLE_ROUNDS_MAX):  # a checkpoint may be due by age only now
+            if not self._round(_pause_s(number, 5.5)) and not self._is_trash_watched():
                 return
         raise Violation(f"not settled a minute later: {self._unsettled()}")
 
@@ -373,6 +373,11 @@ class World:
             if self._round(10.0):
                 raise Violation("a cycle did work after all was settled")
         check_idle(self, before, sent)
+
+
+def _pause_s(number: int, shortest_s: float) -> float:
+    """Returns how much time passes before a round; more of it where something takes turns."""
+    return shortest_s if number < SETTLE_ROUNDS_MAX // 2 else TURN_S / 10
 
 
 @contextmanager
