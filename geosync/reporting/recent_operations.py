@@ -6,9 +6,10 @@ Read from the segments that the journal keeps, each once, as far back as is wort
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 from conflict.node import Location
@@ -27,7 +28,6 @@ from conflict.path_history import What
 from conflict.version import ActorId
 from geosync.engine.site import joined
 from geosync.journal.journal import Journal
-from geosync.journal.log import ActorLog
 from geosync.journal.nodes import JournalNodes
 from geosync.terminal import display_name
 from transport.hashing import VolumeHasher
@@ -100,28 +100,21 @@ class RecentOperations:
         """Reads what came since the last look; what is damaged is left out."""
         hasher = VolumeHasher(journal.setting("volume_key") or b"")
         for log in journal.log.actors():
-            for sequence in self._unread(journal, log):
-                body = journal.log.segment(log.actor, sequence)
-                if body is not None:
-                    expected = ExpectedSegment(self._volume, log.actor, sequence)
-                    with suppress(WireFormatError):  # `geosync verify` tells of it
-                        segment = decode_segment(body, hasher, expected)
-                        self._note(log.actor, segment.transactions)
+            for sequence, body in self._unread(journal, log.actor):
+                expected = ExpectedSegment(self._volume, log.actor, sequence)
+                with suppress(WireFormatError):  # `geosync verify` tells of it
+                    segment = decode_segment(body, hasher, expected)
+                    self._note(log.actor, segment.transactions)
         self._note_outbox(journal)
 
-    def _unread(self, journal: Journal, log: ActorLog) -> Iterator[int]:
-        """Yields the sequences to read; of a log that is new to us, some of the last ones."""
-        known = [sequence for sequence, _ in journal.log.sequences(log.actor)]
-        begin = self._next.get(log.actor)
-        self._next[log.actor] = max(known, default=-1) + 1
-        if begin is not None:
-            yield from (sequence for sequence in known if sequence >= begin)
-            return
-        size_bytes, first = 0, len(known)
-        while first and size_bytes < READ_BACK_BYTES:
-            first -= 1
-            size_bytes += len(journal.log.segment(log.actor, known[first]) or b"")
-        yield from known[first:]
+    def _unread(self, journal: Journal, actor: ActorId) -> list[tuple[int, bytes]]:
+        """Returns the segments to read; of a log that is new to us, some of the last ones."""
+        if actor not in self._next:
+            self._next[actor] = _worth_reading(journal, actor)
+        found = journal.log.segments_from(actor, self._next[actor])
+        if found:
+            self._next[actor] = found[-1][0] + 1
+        return found
 
     def _note_outbox(self, journal: Journal) -> None:
         own = journal.setting("actor")
@@ -144,9 +137,10 @@ class RecentOperations:
         """Returns what a site lacks that has a log up to a counter; None: it is too long ago."""
         if after < self._floor.get(actor, 0):
             return None
-        lacked = [each for each in self._noted.get(actor, ()) if each.counter > after]
+        newest_first = reversed(self._noted.get(actor, deque()))
+        lacked = list(takewhile(lambda each: each.counter > after, newest_first))
         size_bytes = sum(each.size_bytes or 0 for each in lacked)
-        return Backlog(size_bytes, _path(journal.nodes, lacked[0]) or "" if lacked else "")
+        return Backlog(size_bytes, _path(journal.nodes, lacked[-1]) or "" if lacked else "")
 
     def changes(self, journal: Journal) -> tuple[RecentChange, ...]:
         """Returns the last changes of all sites, the newest first, by the sites' clocks."""
@@ -162,6 +156,17 @@ class RecentOperations:
             for at_ms, _, actor, each in newest[:CHANGES_SHOWN_MAX]
             if (path := _path(journal.nodes, each)) is not None
         )
+
+
+def _worth_reading(journal: Journal, actor: ActorId) -> int:
+    """Returns the first sequence that is read of a log that is new to us."""
+    first, size_bytes = 0, 0
+    for sequence, _ in reversed(journal.log.sequences(actor)):
+        first = sequence
+        size_bytes += len(journal.log.segment(actor, sequence) or b"")
+        if size_bytes >= READ_BACK_BYTES:
+            break
+    return first
 
 
 def _changes_of(transaction: Transaction) -> list[_Noted]:
