@@ -134,9 +134,9 @@ def deleted_before_it_arrived() -> str:
 _AUDIT_WITH_CONFLICTS = (
     f"env PYTHONPATH={os.path.dirname(os.path.dirname(RECIPE))}"
     f" {os.path.dirname(os.path.dirname(RECIPE))}/.venv/bin/python -m geosync conflicts list --json"
-    " --config /etc/geosync/redmine.toml > /tmp/geosync-conflicts.json;"
-    f" python3 {RECIPE}/audit.py --deep --conflicts /tmp/geosync-conflicts.json;"
-    " rm /tmp/geosync-conflicts.json"
+    " --config /etc/geosync/redmine.toml > /var/lib/geosync/conflicts.json;"
+    f" python3 {RECIPE}/audit.py --deep --conflicts /var/lib/geosync/conflicts.json;"
+    " rm /var/lib/geosync/conflicts.json"
 )
 
 
