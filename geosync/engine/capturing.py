@@ -274,7 +274,7 @@ class Capturer:
         if transaction is not None:
             result.touched |= author.touched
             result.operations += len(transaction.operations)
-            _log.info("captured", operations=len(transaction.operations))
+            _log.debug("captured", operations=len(transaction.operations))
         return read
 
     def _compare(self, scan: Scan, result: Captured) -> Read:

@@ -122,4 +122,4 @@ def delete_others(site: Site, kept: frozenset[int], actor: ActorId) -> None:
         found = recognise(name)
         if isinstance(found, CheckpointName) and found.number not in kept:
             site.store.delete(name)
-            _log.info("checkpoint_object_deleted", name=name)
+            _log.debug("checkpoint_object_deleted", name=name)

@@ -298,7 +298,7 @@ class Collector:
             with journal.transaction():
                 following = Doomed(doomed.pack, doomed.size_bytes, due_ms, doomed.deletions + 1)
                 journal.collection.save_doomed(following)
-            _log.info("pack_deleted", name=doomed.pack, deletions=doomed.deletions + 1)
+            _log.debug("pack_deleted", name=doomed.pack, deletions=doomed.deletions + 1)
 
     def _delete(self, pack: str) -> bool:
         try:

@@ -69,7 +69,7 @@ class Publisher:
     def _send_pack(self, name: str) -> str:
         body = self._spool.read(name)
         self._site.store.put_once(name, body)
-        _log.info("pack_stored", name=name, size_bytes=len(body))
+        _log.debug("pack_stored", name=name, size_bytes=len(body))
         return name
 
     def _build_segment(self) -> None:
@@ -145,6 +145,6 @@ class Publisher:
             self._bare.discard(segment.sequence)
             with self._site.journal.transaction():
                 self._site.journal.log.mark_stored(self._site.actor, segment.sequence)
-            _log.info("segment_stored", name=name, size_bytes=len(segment.body))
+            _log.debug("segment_stored", name=name, size_bytes=len(segment.body))
             sent = True
         return sent

@@ -99,7 +99,7 @@ class RetiredLogs:
         going = self._going(actor, sequence)
         for name in going[:SEGMENTS_AT_ONCE]:
             self._site.store.delete(name)
-            _log.info("retired_segment_deleted", name=name)
+            _log.debug("retired_segment_deleted", name=name)
         if len(going) > SEGMENTS_AT_ONCE:
             return True
         delete_others(self._site, numbers_to_keep(self._site, known, actor), actor)

@@ -120,7 +120,7 @@ class Truncating:
             site.store.delete(segment_name(site.actor, each))
             with journal.transaction():
                 journal.log.forget_segments(site.actor, each + 1)
-            _log.info("segment_deleted", name=segment_name(site.actor, each))
+            _log.debug("segment_deleted", name=segment_name(site.actor, each))
         if not going and cut < sequence:
             with journal.transaction():
                 journal.set_setting(NEXT_CUT, number + 1)
