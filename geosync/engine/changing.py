@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from dataclasses import replace
 from typing import assert_never
 
@@ -18,22 +17,20 @@ from conflict.actions import (
     RemoveFile,
     ReplaceFile,
 )
-from conflict.observation import Attributes, Fingerprint
+from conflict.observation import Attributes, DiskEntry, Fingerprint
 from conflict.synced import PARKED, SyncedEntry
 from geosync.disk.interface import (
     Applied,
     Expected,
-    Failed,
     Mismatch,
     Outcome,
     RelativePath,
     Retired,
 )
 from geosync.engine.fetching import Fetcher
-from geosync.engine.ignoring import holds_only_ignored
 from geosync.engine.places import NEVER_SEEN, as_seen, path_on_disk, replacing_nothing
 from geosync.engine.planned_entries import PlannedEntries
-from geosync.engine.site import Site, split
+from geosync.engine.site import Site
 from geosync.engine.step import Step
 from geosync.journal.journal import RetiredFile
 
@@ -47,11 +44,20 @@ class Changer:
         self._site = site
         self._fetcher = fetcher
         self._entries = entries
+        self._shown: dict[bytes, DiskEntry] = {}  # inodes with hard links, after our last change
         self._link_times: dict[bytes, tuple[Fingerprint, Fingerprint]] = {}  # handle -> old, new
 
     def settle(self) -> None:
-        """Records what our changes of some names did to the times of the others of a file."""
+        """Records what our changes of some names did to the others of a file.
+
+        That is done once for a batch: else each of a thousand hard links that are made would be
+        saved a thousand times.
+        """
         synced = self._site.journal.synced
+        for handle in self._shown:
+            for other in list(synced.entries_of_handle(handle)):
+                synced.save_entry(self._as_changed(other))
+        self._shown.clear()
         for handle, (before, after) in self._link_times.items():
             for other in list(synced.entries_of_handle(handle)):
                 if other.fingerprint == before:
@@ -67,7 +73,7 @@ class Changer:
         becomes = self._entries.realised(action.becomes)
         target = path_on_disk(self._site, becomes)
         expected = getattr(action, "expected", None)
-        now = self._entries.current(expected) if expected is not None else None
+        now = self._current(expected) if expected is not None else None
         if target is None or (expected is not None and now is None) or self._is_taken(becomes):
             return None
         outcome: Outcome | None
@@ -113,7 +119,7 @@ class Changer:
         swapped in: what a program wrote to it meanwhile replaces the version that we brought.
         """
         expected = getattr(step.action, "expected", None)
-        was = self._entries.current(expected) if expected is not None else None
+        was = self._current(expected) if expected is not None else None
         if was is None or was.is_directory:
             return
         known = {retired.token for retired in self._site.journal.retired()}
@@ -221,7 +227,8 @@ class Changer:
     def _link(
         self, action: LinkFile, target: RelativePath, now: SyncedEntry | None
     ) -> Outcome | None:
-        anchor = self._site.journal.synced.entry(self._entries.id_of(action.source))
+        source = self._site.journal.synced.entry(self._entries.id_of(action.source))
+        anchor = self._as_changed(source) if source is not None else None
         path = path_on_disk(self._site, anchor) if anchor is not None else None
         if anchor is None or path is None or anchor.content != action.becomes.content:
             return None
@@ -233,7 +240,7 @@ class Changer:
         return outcome
 
     def _remove(self, action: RemoveFile | RemoveDirectory) -> Outcome | None:
-        now = self._entries.current(action.expected)
+        now = self._current(action.expected)
         path = path_on_disk(self._site, now) if now is not None else None
         if now is None or path is None:
             return None
@@ -243,8 +250,6 @@ class Changer:
             return None  # what a program removed there is captured first
         else:
             outcome = self._site.disk.remove_directory(path, self._expected(now))
-            if _is_not_empty(outcome) and holds_only_ignored(self._site, split(path)):
-                outcome = Applied(None)  # it stays, and is not the volume's any more
         if isinstance(outcome, Applied):
             self._retire(outcome.retired, now)
             self._site.journal.synced.remove_entry(now.entry)
@@ -277,10 +282,18 @@ class Changer:
         if now is not None:
             self._retire(outcome.retired, now)
         synced.save_entry(as_seen(becomes, outcome.entry))
-        for other in synced.entries_of_handle(outcome.entry.handle):
-            if other.entry != becomes.entry:  # a hard link: its change time changed with ours
-                seen = replace(outcome.entry, name=other.name)
-                synced.save_entry(as_seen(other, seen))
+        if outcome.entry.link_count > 1:  # the change time of its other names changed, too
+            self._shown[outcome.entry.handle] = outcome.entry
+            self._link_times.pop(outcome.entry.handle, None)
+
+    def _current(self, expected: SyncedEntry) -> SyncedEntry | None:
+        now = self._entries.current(expected)
+        return None if now is None else self._as_changed(now)
+
+    def _as_changed(self, entry: SyncedEntry) -> SyncedEntry:
+        """Returns an entry as our last change of another name of its inode left it."""
+        shown = self._shown.get(entry.handle)
+        return entry if shown is None else as_seen(entry, replace(shown, name=entry.name))
 
     def _retire(
         self, retired: Retired | None, was: SyncedEntry, fingerprint: Fingerprint | None = None
@@ -327,7 +340,3 @@ def _has_time(outcome: Applied, attributes: Attributes) -> bool:
 
 def _is_same_but_mtime(one: Attributes, other: Attributes) -> bool:
     return replace(one, mtime_ns=0) == replace(other, mtime_ns=0)
-
-
-def _is_not_empty(outcome: Outcome) -> bool:
-    return isinstance(outcome, Failed) and outcome.errno in (errno.ENOTEMPTY, errno.EEXIST)
