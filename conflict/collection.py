@@ -11,7 +11,7 @@ looks again after that.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from conflict.version import ActorId, Dot, VersionVector
@@ -56,7 +56,8 @@ class Verdicts:
         """Takes the verdicts in; each actor's in the order in which they were written."""
         self.doomed: dict[str, Dot] = {}
         self._condemned: dict[str, dict[ActorId, Dot]] = {}
-        for each in sorted(told, key=lambda told: told.dot):
+        self._told = sorted(told, key=lambda told: told.dot)
+        for each in self._told:
             self._take(each.dot, each.verdict)
         self.forbidden: frozenset[str] = frozenset(self._condemned) | frozenset(self.doomed)
 
@@ -84,6 +85,50 @@ class Verdicts:
     def to_judge(self, owner: ActorId, stable: VersionVector) -> list[str]:
         """Returns which of these all others have applied, so that it is time to look again."""
         return [pack for pack, dot in self.waiting(owner).items() if stable.includes(dot)]
+
+    def obsolete(self, certain: VersionVector, is_over: Callable[[str], bool]) -> Iterator[Dot]:
+        """Yields verdicts from which nothing follows any more.
+
+        Args:
+            certain: what everybody has.
+            is_over: tells whether a doomed pack is deleted for good, as far as it is ours to
+                delete, and no place in it is known.
+        """
+        kept: dict[str, list[Dot]] = {}  # packs -> what is kept of their being condemned
+        for each in self._told:
+            if isinstance(each.verdict, Condemn):
+                packs = each.verdict.packs
+                if all(self._is_answered(pack, each.dot, certain) for pack in packs):
+                    yield each.dot
+                else:
+                    for pack in packs:
+                        kept.setdefault(pack, []).append(each.dot)
+        for each in self._told:
+            match each.verdict:
+                case Condemn():
+                    continue
+                case Spare(packs):
+                    is_needed = any(
+                        dot.actor == each.dot.actor for pack in packs for dot in kept.get(pack, ())
+                    )
+                case Doom(packs):
+                    is_needed = any(pack in kept or not is_over(pack) for pack in packs)
+            if not is_needed and certain.includes(each.dot):
+                yield each.dot
+
+    def _is_answered(self, pack: str, condemned: Dot, certain: VersionVector) -> bool:
+        if not certain.includes(condemned):
+            return False
+        if pack in self.doomed:
+            return certain.includes(self.doomed[pack])
+        return any(
+            each.dot.actor == condemned.actor
+            and each.dot > condemned
+            and isinstance(each.verdict, Spare)
+            and pack in each.verdict.packs
+            and certain.includes(each.dot)
+            for each in self._told
+        )
 
     def to_delete(self, stable: VersionVector) -> list[str]:
         """Returns the packs whose doom all others have applied."""

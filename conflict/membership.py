@@ -7,7 +7,7 @@ where the log ends (`Fence`). All read it up to there; what it holds beyond is v
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -69,7 +69,8 @@ class Membership:
         self._frozen: dict[ActorId, dict[ActorId, int]] = {}
         self._fenced_by: dict[ActorId, Dot] = {}
         self._is_inherited = set(inherited.suspected)
-        for each in stated:
+        self._stated = list(stated)
+        for each in self._stated:
             self._take(each.dot, each.statement)
 
     def _take(self, dot: Dot, statement: Statement) -> None:
@@ -131,6 +132,18 @@ class Membership:
             if received.counter_of(actor) > counter:
                 return actor
         return None
+
+    def obsolete(self, certain: VersionVector) -> Iterator[Dot]:
+        """Yields statements from which nothing follows any more: a fence stands for them.
+
+        Args:
+            certain: what everybody has.
+        """
+        for each in self._stated:
+            fenced = self._fenced_by.get(each.statement.actor)
+            is_over = fenced is not None and certain.includes(fenced)
+            if is_over and certain.includes(each.dot) and not isinstance(each.statement, Fence):
+                yield each.dot
 
     def owner_of(self, actor: ActorId) -> ActorId:
         """Returns who answers for an actor's packs: itself, or who fenced it, and so on."""

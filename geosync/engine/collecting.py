@@ -14,6 +14,7 @@ from conflict.supply import Want
 from conflict.version import ActorId
 from geosync.engine.authoring import declare
 from geosync.engine.forgetting import Forgetter
+from geosync.engine.old_declarations import forget_old_declarations
 from geosync.engine.retiring import membership
 from geosync.engine.reuse import verdicts
 from geosync.engine.site import Site
@@ -21,7 +22,7 @@ from geosync.engine.spool import Spool
 from geosync.engine.stability import stable
 from geosync.engine.supplying import supply
 from geosync.event_log import event_logger
-from geosync.journal.collection import Doomed, PackUse
+from geosync.journal.collection import NEVER_MS, Doomed, PackUse
 from geosync.journal.journal import Journal
 from geosync.journal.nodes import shown_versions
 from transport.collection_record import PACKS_MAX, encode_verdict
@@ -176,6 +177,7 @@ class Collector:
         self._add_history()
         self._decide()
         self._forgetter.end()
+        forget_old_declarations(self._site)
         self.asks_for_word = True
 
     def _look_again(self, state: NodeState) -> None:
@@ -289,12 +291,8 @@ class Collector:
                 return
             # CRASH: it is deleted once more, which does no harm.
             again_ms = [int(after_s * 1000) for after_s in DELETE_AGAIN_AFTER_S]
-            never_ms = 2**62
-            due_ms = (
-                now_ms + again_ms[doomed.deletions]
-                if doomed.deletions < len(again_ms)
-                else never_ms
-            )
+            is_over = doomed.deletions >= len(again_ms)
+            due_ms = NEVER_MS if is_over else now_ms + again_ms[doomed.deletions]
             with journal.transaction():
                 following = Doomed(doomed.pack, doomed.size_bytes, due_ms, doomed.deletions + 1)
                 journal.collection.save_doomed(following)

@@ -205,14 +205,13 @@ class Forgetter:
         self._needed |= referred(state)
 
     def end(self) -> None:
-        """Ends the look: says what is to be said, and drops what need not be known any more."""
+        """Ends the look: says what is to be said, and notes what was gone."""
         site, journal = self._site, self._site.journal
         with journal.transaction():
             journal.forgetting.add_gone(self._gone)
         if self._is_deciding():
             self._decide()
         with journal.transaction():
-            journal.declarations.forget(list(self._known.obsolete(self._stable)))
             if self._cutoff is not None:
                 journal.forgetting.forget_past(self._cutoff.looked_at_ms)
             look = Look(max(1, site.now_ms()), journal.log.received(), journal.nodes.last_move())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from conflict.node import Version
 from conflict.operations import NodeId, id_of
 from conflict.version import ActorId
 from geosync.journal.records import unpack_version
 
+NEVER_MS: Final = 2**62
 _IS_ELSEWHERE = """
 EXISTS (
     SELECT 1 FROM chunk o WHERE o.digest = c.digest AND (?3 OR o.pack > c.pack)
@@ -66,6 +68,11 @@ class Doomed:
     size_bytes: int
     due_ms: int
     deletions: int
+
+    @property
+    def is_over(self) -> bool:
+        """Tells whether it was deleted as often as it is to be."""
+        return self.due_ms >= NEVER_MS
 
 
 class JournalCollection:

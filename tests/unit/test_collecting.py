@@ -309,3 +309,29 @@ def _contents(site: LocalSite) -> set[bytes]:
 def _refuse_deletion(method: str, name: str) -> None:
     if method == "delete":
         raise StoreRefused(f"may not delete {name}")
+
+
+def test_verdicts_go_once_all_have_the_answer_and_the_pack_is_gone_for_good() -> None:
+    state = _verdicts(
+        (A, 5, Condemn((P, Q))), (A, 6, Spare((P,))), (A, 7, Doom((Q,))), (A, 8, Condemn((P,)))
+    )
+    assert list(state.obsolete(VersionVector({A: 6}), lambda _: True)) == []
+    over = list(state.obsolete(VersionVector({A: 8}), lambda _: True))
+    assert over == [Dot(A, 5), Dot(A, 7)], "the pack is condemned again, and was spared before"
+    assert list(state.obsolete(VersionVector({A: 8}), lambda _: False)) == [Dot(A, 5)]
+
+
+def test_what_was_said_of_packs_is_forgotten_in_the_end(sites: Two, store: MemoryStore) -> None:
+    bari, cnaf = sites
+    for number in range(3):
+        bari.write(b"file", os.urandom(SIZE_BYTES))
+        settle(bari, cnaf)
+        _while_time_passes(bari, cnaf)
+        assert bool(verdicts(bari.journal).doomed) == (number > 0)
+    for _ in range(12):
+        bari.time.advance(86_400)
+        _while_time_passes(bari, cnaf, seconds=60)
+    for site in (bari, cnaf):
+        assert not verdicts(site.journal).doomed
+        assert not site.problems()
+    assert len(_packs(store)) == 1

@@ -303,3 +303,14 @@ def _not_of(other: LocalSite) -> Hook:
             raise ObjectNotVisible(name)
 
     return before
+
+
+def test_of_a_retirement_only_the_fence_is_kept_in_mind() -> None:
+    state = _stated(
+        (A, 1, Suspect(C)), (A, 2, Frozen(C, 4)), (B, 1, Frozen(C, 2)), (A, 3, Fence(C, 4))
+    )
+    assert list(state.obsolete(VersionVector({A: 2, B: 1}))) == []
+    assert list(state.obsolete(VersionVector({A: 3}))) == [Dot(A, 1), Dot(A, 2)]
+    kept = _stated((A, 3, Fence(C, 4)))
+    assert kept.is_retired(C)
+    assert kept.limit(C, B) == 4
