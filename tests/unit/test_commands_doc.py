@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,37 @@ def test_the_keys_of_the_status_are_documented() -> None:
     inner = [found["to_publish"], *sites, *found["problems"], *daemon["waiting"]]  # type: ignore[misc]
     for part in [*inner, daemon["watcher"], daemon["store"], daemon["protocol"]]:
         assert [key for key in part if f"`{key}`" not in text] == []
+
+
+TYPES = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+    "null": (type(None),),
+}
+
+
+@pytest.mark.parametrize("has_daemon", [True, False])
+def test_the_values_of_the_status_are_of_the_types_that_are_documented(has_daemon: bool) -> None:
+    status = _status() if has_daemon else replace(_status(), daemon=None)
+    found: dict[str, object] = json.loads(json.dumps(status_json(status, now_ms=0)))
+    if isinstance(found["daemon"], dict):
+        found |= found["daemon"]
+    rows = re.findall(r"^\| (`\w.*?) \| ([a-z, ]+) \|", _sections()["status"], re.MULTILINE)
+    documented = {}
+    for cell, types in rows:
+        keys, words = re.findall(r"`(\w+)`", cell), types.split(", ")
+        for key, word in zip(keys, words if len(words) > 1 else words * len(keys), strict=True):
+            documented[key] = {kind for each in word.split(" or ") for kind in TYPES[each]}
+    wrong = {
+        key: value
+        for key, value in found.items()
+        if type(value) not in documented[key] and not (key == "daemon" and value is None)
+    }
+    assert wrong == {}
 
 
 def test_the_subjects_and_levels_of_the_doctor_are_documented() -> None:
