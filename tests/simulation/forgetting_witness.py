@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from conflict.forgetting import Forget, is_gone, referred
 from conflict.operations import ROOT, Declare, NodeId, Operation, Place, Topic
 from conflict.version import Dot, VersionVector
+from geosync.journal.nodes import JournalNodes
 from tests.simulation.invariants import Violation, engine_of, read_log, require
 from tests.simulation.world import World
 from transport.forgetting_record import decode_forgetting
@@ -54,11 +55,17 @@ def check_little_is_kept(world: World) -> None:
     kept = []
     for site in world.sites:
         nodes = engine_of(site).site.journal.nodes
-        states = {state.node: state for state in nodes.all_nodes()}
-        needed = {node for node, state in states.items() if not is_gone(state)}
-        while more := {n for node in needed for n in referred(states[node])} - needed - {ROOT}:
-            needed |= more
-        kept.append(states.keys())
-        if states.keys() - needed:
-            raise Violation(f"{site.name} keeps {len(states.keys() - needed)} nodes for nothing")
+        kept.append(set(nodes.all_identities()))
+        unneeded = kept_for_nothing(nodes)
+        if unneeded:
+            raise Violation(f"{site.name} keeps {len(unneeded)} nodes for nothing")
     require(all(each == kept[0] for each in kept), "sites keep different nodes")
+
+
+def kept_for_nothing(nodes: JournalNodes) -> set[NodeId]:
+    """Returns the nodes that are gone, and of which nothing speaks that is there."""
+    states = {state.node: state for state in nodes.all_nodes()}
+    needed = {node for node, state in states.items() if not is_gone(state)}
+    while more := {n for node in needed for n in referred(states[node])} - needed - {ROOT}:
+        needed |= more
+    return states.keys() - needed

@@ -19,7 +19,7 @@ from random import Random
 import pytest
 
 from conflict.collection import Doom
-from conflict.operations import Declare, NodeId, Topic
+from conflict.operations import Declare, Topic
 from conflict.version import ActorId
 from geosync.checkpoint_pace import CheckpointPace
 from geosync.collection_pace import CollectionPace
@@ -288,10 +288,6 @@ class GarbageWorld:
             settle(late, *self.sites)
             trees = [disk_tree(site.root) for site in (late, *self.sites)]
             assert all(tree == trees[0] for tree in trees), "sites differ"
-
-    def known_nodes(self) -> list[list[NodeId]]:
-        """Returns which nodes each site keeps."""
-        return [site.journal.nodes.all_identities() for site in self.sites]
 
     def stored_size_bytes(self, prefix: str) -> int:
         """Returns how much the store holds under names that begin so."""
