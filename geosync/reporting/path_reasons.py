@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 from conflict.ignore_patterns import ignore_patterns
 from conflict.merged_tree import directories_at
@@ -20,6 +20,8 @@ from geosync.ignore_spec import IgnoreSpec
 from geosync.journal.journal import Journal
 from geosync.reporting.conflict_text import JsonObject, conflict_json, decision_text
 from geosync.terminal import display_moment, display_name, human_size
+
+_LEFT_ALONE: Final = "whatever is there: nobody looks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,9 @@ def _version_json(
 def reasons_text(found: Mapping[str, object]) -> str:
     """Returns what `path_reasons` found, for a person."""
     lines = [str(found["path"])]
-    lines.append(f"  on this disk    {_shown(found['on_disk'])}")
-    same = "the same" if found["is_same"] else _shown(found["in_volume"])
+    is_ignored = found["ignored_by"] is not None
+    lines.append(f"  on this disk    {_LEFT_ALONE if is_ignored else _shown(found['on_disk'])}")
+    same = "the same" if found["is_same"] and not is_ignored else _shown(found["in_volume"])
     lines.append(f"  in the volume   {same}")
     lines += [f"  here it waits   {line}" for line in _waiting_lines(found)]
     lines.append(f"  policy          {found['policy']} (rule {found['policy_rule']})")

@@ -8,6 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from conflict.ignore_patterns import ignore_patterns
+from conflict.node import NodeState
+from conflict.operations import ROOT
+from conflict.policy import policy_of
 from conflict.synced import Path
 from conflict.version import ActorId, VersionVector
 from geosync.configuration import Configuration
@@ -166,6 +170,8 @@ class Status:
     drift: tuple[WaitingPath, ...] = ()  # the first paths, each with how it differs
     drift_count: int = 0
     late_write_count: int = 0
+    policies: tuple[str, ...] = ()  # what becomes of conflicts, but for the default
+    ignored: tuple[str, ...] = ()  # patterns of what the volume leaves alone
 
 
 def observe_status(
@@ -199,7 +205,7 @@ def observe_status(
     if seen is None:
         seen = Seen(None, RecentOperations(configuration.volume))
         seen.recent.look(journal)
-    problems = journal.problems()
+    problems, root = journal.problems(), journal.nodes.node(ROOT)
     role = role_of(configuration.mode, journal, ActorId(actor))
     current = succession_of(journal).current
     return Status(
@@ -226,6 +232,8 @@ def observe_status(
         drift=_drift(journal),
         drift_count=journal.drift.count(),
         late_write_count=len(journal.drift.late_writes()),
+        policies=_policies(root),
+        ignored=tuple(display_name(each) for each in ignore_patterns(root)),
     )
 
 
@@ -235,6 +243,10 @@ def waiting_paths(waiting: Mapping[Path, str]) -> tuple[WaitingPath, ...]:
         WaitingPath(display_name(joined(path)), reason)
         for path, reason in sorted(waiting.items())[:WAITING_SHOWN_MAX]
     )
+
+
+def _policies(root: NodeState | None) -> tuple[str, ...]:
+    return tuple(f"{each.text} for {display_name(each.glob)}" for each in policy_of(root).rules)
 
 
 def _drift(journal: Journal) -> tuple[WaitingPath, ...]:

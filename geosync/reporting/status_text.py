@@ -55,6 +55,8 @@ def status_json(status: Status, *, now_ms: int) -> JsonObject:
         "age_s": max(0, now_ms - status.taken_at_ms) / 1000,
         "entries": status.entries,
         "conflicts": status.conflicts,
+        "policies": list(status.policies),
+        "ignored": list(status.ignored),
         "drift_count": status.drift_count,
         "drift": [{"path": each.path, "differs": each.reason} for each in status.drift],
         "late_write_count": status.late_write_count,
@@ -141,6 +143,10 @@ def _lines(status: Status, now_ms: int) -> Iterable[str]:
         yield f"  as of        {human_duration(age_s)} ago: the daemon is busy"
     yield f"  to publish   {_to_publish(status.to_publish, status.daemon)}"
     yield f"  conflicts    {_conflicts(status.conflicts)}"
+    if status.policies:
+        yield f"  policies     {', '.join(status.policies)}"
+    if status.ignored:
+        yield f"  ignored      {', '.join(status.ignored)}"
     yield from _failover_lines(status)
     if status.daemon is not None:
         yield from _daemon_lines(status.daemon)
