@@ -48,6 +48,7 @@ class Hindering:
         self._applied: VersionVector | None = None
         self._look_due_s = site.clock.monotonic_s() + LOOK_EVERY_S  # when all was tried once
         self._declare_due_s = self._look_due_s
+        self._is_told = site.actor in hindrances(site.journal).of
 
     def tend(self, waiting: Callable[[], Mapping[Path, str]]) -> None:
         """Looks at it now and then.
@@ -57,12 +58,14 @@ class Hindering:
                 why.
         """
         now_s = self._site.clock.monotonic_s()
-        if now_s < self._look_due_s:
+        is_over = self._is_told and self._site.applied() == self._site.journal.log.received()
+        if now_s < self._look_due_s and not is_over:
             return
         self._look_due_s = now_s + LOOK_EVERY_S
         own = self._own(waiting())
         known = hindrances(self._site.journal)
         self._declare(known.of.get(self._site.actor, OVER), own)
+        self._is_told = own is not OVER
         self._tell(known, own)
         if known.superseded:
             with self._site.journal.transaction():

@@ -18,6 +18,7 @@ from conflict.observation import DiskKind
 from conflict.operations import Transaction
 from conflict.synced import Path
 from geosync.assembly.journal_of_root import open_journal, set_journal_aside
+from geosync.configuration import DriftPolicy, Mode
 from geosync.disk.interface import PRIVATE_DIRECTORY, EntryUnreadable, RootLost
 from geosync.engine.engine import Cycle, Engine
 from geosync.engine.joining import JOINING
@@ -87,6 +88,7 @@ class SimulatedSite:
         backups: of this machine.
         is_root_refused: whether the journal says that the root is another one.
         brake_limits: from the next start on.
+        mode: from the next start on; `drift` too.
     """
 
     def __init__(
@@ -108,6 +110,8 @@ class SimulatedSite:
         self._backup_count = 0
         self.is_root_refused = False
         self.brake_limits = NO_BRAKES
+        self.mode = Mode.MULTI_MASTER
+        self.drift = DriftPolicy.KEEP
         self._shared = shared
         self._journal: MortalJournal | None = None
         self._disk: SimulatedDisk | None = None
@@ -166,7 +170,8 @@ class SimulatedSite:
         self._journal = journal
         self._disk.window, journal.death = self._window, self.death
         randomness = Randomness(self._identity.randbytes(16), self._identity.randbytes(32))
-        identity = identify(journal, store, self.clock, names, randomness)
+        may_write = self.mode is not Mode.REPLICA
+        identity = identify(journal, store, self.clock, names, randomness, may_write=may_write)
         self._begin_life(identity)
         self.engine = Engine(
             Site(
@@ -180,6 +185,8 @@ class SimulatedSite:
                 hasher=VolumeHasher(identity.volume_key),
                 state_dir=self._state_dir,
                 brake_limits=self.brake_limits,
+                mode=self.mode,
+                drift=self.drift,
                 checkpoint_pace=self._shared.weather.checkpoint_pace,
                 collection_pace=self._shared.weather.collection_pace,
             )
