@@ -12,7 +12,7 @@ from transport.object_store import ObjectStore, StoreCounters
 
 RUNNING_MAX: Final = 32
 RESULTS_KEPT_S: Final = 60.0
-RESULTS_SIZE_BYTES_MAX: Final = 32 * 1024 * 1024
+RESULTS_SIZE_BYTES_MAX: Final = 80 * 1024 * 1024  # all that is asked for at a time, or more
 
 _T = TypeVar("_T")
 _Key = tuple[object, ...]

@@ -31,6 +31,7 @@ from geosync.engine.generation import begin_generation
 from geosync.engine.intending import intents_of
 from geosync.engine.places import NEVER_SEEN, note_own_times
 from geosync.engine.planned_entries import PlannedEntries
+from geosync.engine.replaced_file import ReplacedFile
 from geosync.engine.site import Site
 from geosync.engine.step import Step
 
@@ -108,7 +109,8 @@ class BatchRunner:
         )
         for step, action in wanted:
             try:
-                step.staged = self._stage.stage(action.content, action.attributes)
+                replaced = self._replaced(action)
+                step.staged = self._stage.stage(action.content, action.attributes, replaced)
                 self._site.progress.note_brought(1, 0, self._site.clock.monotonic_s())
             except ContentUnavailable as error:
                 step.why_not = f"waits for its content: {error}"
@@ -122,6 +124,15 @@ class BatchRunner:
                 result.no_room = error
         if wanted:
             self._site.disk.sync_stage()
+
+    def _replaced(self, action: PlaceFile | ReplaceFile) -> ReplacedFile | None:
+        if not isinstance(action, ReplaceFile):
+            return None
+        was = self._entries.current(action.expected)
+        path = self._entries.path(action.expected)
+        if was is None or was.content is None or path is None:
+            return None
+        return ReplacedFile(path, was.handle, was.content)
 
     def _change(self, steps: list[Step], result: ApplyResult) -> None:
         for step in steps:

@@ -9,6 +9,7 @@ from conflict.content import Content, ContentKind, Zeros
 from conflict.observation import Attributes
 from geosync.disk.interface import Staged
 from geosync.engine.fetching import Fetcher
+from geosync.engine.replaced_file import ReplacedFile
 from geosync.engine.retry_pace import RetryPace
 from geosync.engine.site import Site
 
@@ -34,8 +35,15 @@ class ContentStage:
         refused = self._refused.get(content.digest)
         return refused is None or refused[0].is_due(self._site.clock.monotonic_s())
 
-    def stage(self, content: Content, attributes: Attributes) -> Staged:
+    def stage(
+        self, content: Content, attributes: Attributes, replaced: ReplacedFile | None = None
+    ) -> Staged:
         """Stages one file.
+
+        Args:
+            content: of the file.
+            attributes: that it gets.
+            replaced: a file that may have a part of the content.
 
         Raises:
             ContentUnavailable: the store does not give it at present.
@@ -45,7 +53,7 @@ class ContentStage:
             _, number, reason = self._refused[content.digest]
             raise OSError(number, reason)
         try:
-            staged = self._staged(content, attributes)
+            staged = self._staged(content, attributes, replaced)
         except OSError as error:
             if error.errno in NO_ROOM:
                 self._refuse(content, error)
@@ -66,7 +74,9 @@ class ContentStage:
     def _note(self, size_bytes: int) -> None:
         self._site.progress.note_brought(0, size_bytes, self._site.clock.monotonic_s())
 
-    def _staged(self, content: Content, attributes: Attributes) -> Staged:
+    def _staged(
+        self, content: Content, attributes: Attributes, replaced: ReplacedFile | None
+    ) -> Staged:
         disk = self._site.disk
         if content.kind is ContentKind.SYMLINK:
             return disk.stage_symlink(content.target, attributes)
@@ -74,7 +84,7 @@ class ContentStage:
             return disk.stage_fifo(attributes)
         file = disk.stage_file(content.data_size_bytes)
         try:
-            for block in self._fetcher.blocks(content):
+            for block in self._fetcher.blocks(content, replaced):
                 file.write(block)
                 self._note(block.size_bytes if isinstance(block, Zeros) else len(block))
             return file.finish(attributes)

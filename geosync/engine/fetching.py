@@ -11,6 +11,7 @@ from typing import Final
 from conflict.content import Block, ChunkReference, Content, Zeros
 from conflict.errors import GeosyncError
 from geosync.engine.lost_chunks import LostChunks
+from geosync.engine.replaced_file import Missing, ReplacedFile
 from geosync.engine.site import Site
 from geosync.engine.spool import Spool
 from transport.errors import CorruptObject, ObjectNotVisible, StoreRefused, StoreUnavailable
@@ -75,8 +76,12 @@ class Fetcher:
         self._chunks.clear()
         self._errors.clear()
 
-    def blocks(self, content: Content) -> Iterator[Block]:
+    def blocks(self, content: Content, replaced: ReplacedFile | None = None) -> Iterator[Block]:
         """Yields a regular file's bytes in order, and its holes.
+
+        Args:
+            content: of the file.
+            replaced: a file that may have a part of it.
 
         Raises:
             ContentUnavailable: some of it can't be had now.
@@ -90,7 +95,7 @@ class Fetcher:
         path = self._download_path(content)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            self._download(content, descriptor)
+            self._download(content, descriptor, replaced)
             for offset, chunk in _with_offsets(content):
                 if chunk.is_hole:
                     yield Zeros(chunk.size_bytes)
@@ -118,9 +123,11 @@ class Fetcher:
     def _download_path(self, content: Content) -> bytes:
         return os.path.join(self._downloads, content.digest.hex().encode())
 
-    def _download(self, content: Content, descriptor: int) -> None:
+    def _download(self, content: Content, descriptor: int, replaced: ReplacedFile | None) -> None:
         """Fills a file with the content, keeping what an interrupted run left there intact."""
-        missing = list(self._missing(content, descriptor))
+        missing: Missing = list(self._missing(content, descriptor))
+        if replaced is not None and missing:
+            missing = replaced.copy_to(descriptor, missing, self._site)
         prefetched = dict(self._chunks)
         os.ftruncate(descriptor, content.size_bytes)
         for window in _windows(missing):
@@ -238,7 +245,7 @@ def _with_offsets(content: Content) -> Iterator[tuple[int, ChunkReference]]:
 
 
 def _windows(
-    chunks: list[tuple[int, ChunkReference]],
+    chunks: Missing,
 ) -> Iterator[list[tuple[int, ChunkReference]]]:
     window: list[tuple[int, ChunkReference]] = []
     size_bytes = 0
