@@ -629,7 +629,8 @@ class Engine:
         if self._capturer.has_pending():
             captured = self._capturer.capture()
             if self._joining.is_under_way:
-                self.site.progress.note_comparing(captured.looked_at, self._now_s())
+                expected = self.site.journal.nodes.count_live_links
+                self.site.progress.note_comparing(captured.looked_at, expected, self._now_s())
             cycle.has_more = self._capturer.has_pending()
             self._note(captured.touched, captured.operations)
             self._applier.mark_paths(captured.to_apply)

@@ -102,11 +102,20 @@ class Progress:
         """Notes how many operations of the volume are read, of those that are known."""
         self._note(Advance(Stage.READING, done, max(done, total)), now_s, done)
 
-    def note_comparing(self, looked_at: int, now_s: float) -> None:
-        """Notes at how many more names of the disk was looked."""
+    def note_comparing(self, looked_at: int, expected: Callable[[], int], now_s: float) -> None:
+        """Notes at how many more names of the disk was looked.
+
+        Args:
+            looked_at: so many.
+            expected: tells how many names the volume has; the disk may have fewer, or more: then
+                nobody knows how many are left.
+            now_s: monotonic.
+        """
         found = self.now if self.now is not None and self.now.stage is Stage.COMPARING else None
-        advance = found or Advance(Stage.COMPARING)
-        self._note(replace(advance, done=advance.done + looked_at), now_s, 0)
+        advance = found or Advance(Stage.COMPARING, total=expected() or None)
+        done = advance.done + looked_at
+        total = advance.total if advance.total is not None and advance.total >= done else None
+        self._note(replace(advance, done=done, total=total), now_s, 0)
 
     def note_planned(self, files: int, size_bytes: int, now_s: float) -> None:
         """Notes that so much is left to be brought."""

@@ -154,6 +154,11 @@ class JournalNodes:
             [(node, id_of(version.dot), pack_version(version)) for node, version in versions],
         )
 
+    def count_live_links(self) -> int:
+        """Returns how many names there are in all directories."""
+        found: int = self._connection.execute("SELECT count(*) FROM live_link").fetchone()[0]
+        return found
+
     def live_links_at(self, location: Location) -> list[LiveLink]:
         """See NodeStore."""
         rows = self._connection.execute(

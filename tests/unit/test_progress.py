@@ -44,7 +44,7 @@ def test_what_is_brought_beside_a_plan_is_no_progress() -> None:
 
 def test_only_the_stage_that_is_under_way_ends() -> None:
     progress = Progress()
-    progress.note_comparing(10, now_s=0.0)
+    progress.note_comparing(10, lambda: 0, now_s=0.0)
     progress.end(Stage.READING)
     assert progress.now is not None
     progress.end(Stage.COMPARING)
@@ -66,6 +66,22 @@ def test_a_total_that_is_not_known_gives_no_estimate() -> None:
     assert found is not None
     assert found["total"] is None
     assert found["left_s"] is None
+
+
+def test_comparing_a_disk_expects_what_the_volume_has_until_the_disk_has_more() -> None:
+    progress = Progress()
+    progress.note_comparing(100, lambda: 1000, now_s=0.0)
+    progress.note_comparing(400, lambda: 7, now_s=10.0)
+    assert progress.now is not None
+    assert progress_text(progress.now).startswith("comparing the disk: 500 of 1000 names")
+    assert progress.now.left_s is not None
+    progress.note_comparing(600, lambda: 7, now_s=20.0)
+    assert progress.now.total is None
+    assert progress.now.left_s is None
+    empty = Progress()
+    empty.note_comparing(3, lambda: 0, now_s=0.0)
+    assert empty.now is not None
+    assert empty.now.total is None, "a new volume tells nothing of how much there is"
 
 
 def test_a_plan_without_files_is_no_progress() -> None:
