@@ -16,7 +16,7 @@ from tests.support.local_sites import LocalSite, local_sites, run, settle
 from transport.memory_store import MemoryStore
 from transport.object_names import PACKS_PREFIX, log_prefix
 
-EVERY = int(os.environ.get("GEOSYNC_COLLECTION_KILLS_EVERY", "113"))
+EVERY = int(os.environ.get("GEOSYNC_COLLECTION_KILLS_EVERY", "400"))
 PACE = CollectionPace(every_s=10.0, history_s=10.0, grace_s=5.0)
 OFTEN = CheckpointPace(operations=5)
 SIZE_BYTES = 20_000
@@ -123,7 +123,7 @@ def _killed_while_retiring(kill_before: int) -> bool:
 @pytest.mark.parametrize("scenario", [_killed_while_collecting, _killed_while_retiring])
 def test_a_kill_before_any_step_leaves_a_volume_that_works(scenario: object) -> None:
     assert callable(scenario)
-    kill_before = 0
+    kill_before = EVERY // 10
     while scenario(kill_before):
         kill_before += EVERY
-    assert kill_before > 20
+    assert kill_before > EVERY

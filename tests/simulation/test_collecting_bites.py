@@ -47,7 +47,7 @@ def _written_before_it_is_condemned_and_heard_of_after(world: GarbageWorld) -> N
     cnaf.write(b"again", CONTENT)
     run(cnaf, rounds=3)
     world.make_deaf()
-    run(*world.sites, rounds=20)
+    run(*world.sites, rounds=12)
 
 
 def _written_by_one_who_knows_that_it_is_condemned(world: GarbageWorld) -> None:
@@ -60,7 +60,7 @@ def _written_by_one_who_knows_that_it_is_condemned(world: GarbageWorld) -> None:
     cnaf.cycle()
     run(bari, lyon, rounds=15)
     hear_all()
-    run(*world.sites, rounds=20)
+    run(*world.sites, rounds=12)
 
 
 def _written_by_one_who_has_not_told_that_it_knows(world: GarbageWorld) -> None:
@@ -71,10 +71,10 @@ def _written_by_one_who_has_not_told_that_it_knows(world: GarbageWorld) -> None:
     _until_condemned(bari, lyon)
     cnaf.write(b"again", CONTENT)
     cnaf.cycle()
-    run(bari, lyon, rounds=20)
+    run(bari, lyon, rounds=12)
     world.make_deaf()
     world.make_mute()
-    run(*world.sites, rounds=20)
+    run(*world.sites, rounds=12)
 
 
 def _written_before_and_sent_after_the_word_that_it_is_known(world: GarbageWorld) -> None:
@@ -91,9 +91,9 @@ def _written_before_and_sent_after_the_word_that_it_is_known(world: GarbageWorld
     world.make_mute()
     refuse = world.let_pass_segments(cnaf, 2)  # the first was made before it knew
     cnaf.cycle()
-    run(bari, lyon, rounds=20)
+    run(bari, lyon, rounds=12)
     refuse()
-    run(*world.sites, rounds=20)
+    run(*world.sites, rounds=12)
 
 
 def _written_by_a_new_actor_whom_nobody_knows(world: GarbageWorld) -> None:
@@ -104,7 +104,7 @@ def _written_by_a_new_actor_whom_nobody_knows(world: GarbageWorld) -> None:
         late.write(b"again", CONTENT)
         run(late, rounds=3)
         _until_condemned(bari, cnaf, lyon)
-        run(bari, cnaf, lyon, rounds=20)
+        run(bari, cnaf, lyon, rounds=12)
 
 
 def _edited_by_one_who_does_not_know_that_it_is_gone(world: GarbageWorld) -> None:
@@ -115,7 +115,7 @@ def _edited_by_one_who_does_not_know_that_it_is_gone(world: GarbageWorld) -> Non
     world.make_deaf(cnaf)
     world.make_mute(cnaf)
     os.unlink(bari.path(b"first"))
-    run(bari, lyon, rounds=30)
+    run(bari, lyon, rounds=25)
     cnaf.write(b"first", b"written on top of what is gone elsewhere")
     cnaf.cycle()
     world.calm()
