@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NoReturn
 
 from conflict.brakes import BrakeLimits
+from geosync.bandwidth_configuration import BandwidthRules, bandwidth_lines, read_bandwidth
 from geosync.brake_configuration import brake_lines, read_brake_limits
 from geosync.capture_configuration import capture_lines, read_capture_rules
 from geosync.capture_rules import CaptureRules
@@ -46,7 +47,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TOP_LEVEL_KEYS = (
     "volume", "site", "root", "state_dir", "mode", "drift", "allow_setuid", "store", "swift",
     "directory", "http", "tuning", "capture", "file_group", "hook", "fifos", "owners", "groups",
-    "brakes", "merge_program", "hints",
+    "brakes", "merge_program", "hints", "bandwidth",
 )  # fmt: skip
 
 
@@ -83,6 +84,7 @@ class Tuning:
         poll_idle_ms: the same when nothing has arrived for a while.
         rescan_s: time between two scans of the whole tree.
         transfer_workers: how many transfers run at the same time.
+        transfer_memory_mib: about how much memory these may take.
         checkpoint_operations: a checkpoint is due after so many operations of all sites.
         checkpoint_hours: and after so many hours in which anything was written.
         collection_hours: time between two looks at what is needed of the store.
@@ -95,6 +97,7 @@ class Tuning:
     poll_idle_ms: int = 2000
     rescan_s: int = 3600
     transfer_workers: int = 4
+    transfer_memory_mib: int = 64
     checkpoint_operations: int = OPERATIONS
     checkpoint_hours: int = HOURS
     collection_hours: int = COLLECTION_HOURS
@@ -118,6 +121,7 @@ _TUNING_RULES: dict[str, tuple[int, int, str]] = {
     "poll_idle_ms": (10, 3_600_000, "The same when nothing has arrived for a while."),
     "rescan_s": (1, 31_536_000, "Time between two scans of the whole tree."),
     "transfer_workers": (1, 64, "How many transfers run at the same time."),
+    "transfer_memory_mib": (8, 65_536, "About how much memory these may take, in MiB."),
     "checkpoint_operations": (
         10,
         1_000_000_000,
@@ -168,6 +172,7 @@ class Configuration:
         brakes: how much may go at once without anybody being asked.
         merge_programs: the tables [merge_program.NAME], by name.
         hints: the table [hints].
+        bandwidth: the table [bandwidth].
         source: the file (or other origin) it came from, for messages.
     """
 
@@ -193,6 +198,7 @@ class Configuration:
     brakes: BrakeLimits
     merge_programs: dict[str, MergeProgram]
     hints: HintSettings
+    bandwidth: BandwidthRules
     source: str = field(compare=False)
 
 
@@ -260,6 +266,7 @@ def parse_configuration(document: Mapping[str, object], source: str) -> Configur
         brakes=read_brake_limits(reader.table("brakes")),
         merge_programs=read_merge_programs(reader.table("merge_program")),
         hints=read_hints(reader.table("hints")),
+        bandwidth=read_bandwidth(reader.table("bandwidth")),
         source=source,
     )
     _refuse_nesting(reader, configuration)
@@ -437,6 +444,7 @@ def default_configuration_text(configuration: Configuration) -> str:
         brakes=brake_lines(configuration.brakes),
         merge_programs=merge_program_lines(configuration.merge_programs),
         hints=hint_lines(configuration.hints),
+        bandwidth=bandwidth_lines(configuration.bandwidth),
     )
 
 
@@ -520,6 +528,12 @@ listen = {listen}
 # lost. listen: where hints are heard; peers: to whom they are sent; secret_file: the same secret
 # on all sites (head -c 32 /dev/urandom | base64), in a file that not everybody may read.
 {hints}
+
+[bandwidth]
+# How fast contents may go to the store and come from it, in KiB a second over all transfers; 0: as
+# fast as they can. What is not larger than 64 KiB never waits. Tables [[bandwidth.period]] say
+# otherwise for parts of the day, by this machine's local time; the first that fits counts.
+{bandwidth}
 
 [brakes]
 # What would delete or replace much at once waits for you: `geosync brake list` shows it, on any

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import socket
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
 from conflict.errors import GeosyncError
+from transport.bandwidth import PASSES_SIZE_BYTES_MAX, Bandwidths, PacedReader
 from transport.errors import (
     CorruptObject,
     ObjectNotVisible,
@@ -83,6 +83,7 @@ class Line:
     storage_url: str
     token: str = field(repr=False)
     connection: Any
+    bandwidths: Bandwidths = field(default_factory=Bandwidths)
 
     def hang_up(self) -> None:
         """Closes the connection; it connects again when it is used again."""
@@ -122,12 +123,13 @@ def is_cut(error: StoreUnavailable) -> bool:
     return isinstance(error.__cause__, (RequestsConnectionError, ConnectionError))
 
 
-def connect(access: SwiftAccess, timeout_s: float) -> Line:
+def connect(access: SwiftAccess, timeout_s: float, bandwidths: Bandwidths) -> Line:
     """Returns a connection, which is made when it is used, and which follows no redirect.
 
     Args:
         access: where to, and with which token.
         timeout_s: how long the server may be silent, and each block sent may take.
+        bandwidths: how fast contents may go there and come from there.
     """
     parsed, connection = client.http_connection(
         access.storage_url, timeout=timeout_s, cacert=access.cacert or None
@@ -136,7 +138,7 @@ def connect(access: SwiftAccess, timeout_s: float) -> Line:
     session.max_redirects = 0  # a redirect would carry the token to another server
     adapter = session.get_adapter(access.storage_url)
     adapter.init_poolmanager(1, 1, socket_options=_SOCKET_OPTIONS, blocksize=_READ_BYTES)
-    return Line(access.storage_url, access.token, (parsed, connection))
+    return Line(access.storage_url, access.token, (parsed, connection), bandwidths)
 
 
 def create_container(line: Line, question: Question) -> None:
@@ -190,7 +192,7 @@ def upload(line: Line, question: Question, body: bytes) -> int:
             question.container,
             question.key,
             # A file, so that each block sent may take the whole timeout, not all of them together.
-            contents=io.BytesIO(body),
+            contents=PacedReader(body, line.bandwidths.outgoing),
             content_length=len(body),
             etag=md5,
             content_type="application/octet-stream",
@@ -227,7 +229,7 @@ def download(line: Line, question: Question, size_bytes_max: int, headers: dict[
             f"{question} at {line.storage_url}: it has {size_bytes} bytes, at most "
             f"{size_bytes_max} were expected; nothing of ours is that long"
         )
-    body = _read(question, reader, size_bytes)
+    body = _read(line, question, reader, size_bytes)
     md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
     if md5 != expected[1]:
         raise CorruptObject(
@@ -248,7 +250,7 @@ def download_range(line: Line, question: Question, offset: int, length: int) -> 
             f"{question} at {line.storage_url}: bytes {offset} to {last} were asked for, "
             f"{content_range!r} came; it was cut short, or the reference to it is wrong"
         )
-    return _read(question, reader, length)
+    return _read(line, question, reader, length)
 
 
 def _open_object(
@@ -268,7 +270,7 @@ def _open_object(
     return answer, reader
 
 
-def _read(question: Question, reader: Any, size_bytes: int) -> bytes:
+def _read(line: Line, question: Question, reader: Any, size_bytes: int) -> bytes:
     """Reads to the end, which must come after exactly so many bytes."""
     parts = []
     rest = size_bytes
@@ -276,6 +278,8 @@ def _read(question: Question, reader: Any, size_bytes: int) -> bytes:
         rest -= len(part)
         if rest < 0:
             break
+        may_wait = size_bytes > PASSES_SIZE_BYTES_MAX
+        line.bandwidths.incoming.take(len(part), may_wait=may_wait)
         parts.append(part)
     if rest:
         raise StoreUnavailable(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from conflict.errors import GeosyncError, MalformedValueError
 from transport import swift_requests
+from transport.bandwidth import Bandwidths
 from transport.errors import (
     CorruptObject,
     ObjectCollision,
@@ -46,18 +47,27 @@ _VOLUME: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,63}")
 
 
 def open_swift_store(
-    credentials: SwiftCredentials, volume: str, *, timeout_s: float = 60.0
+    credentials: SwiftCredentials,
+    volume: str,
+    *,
+    timeout_s: float = 60.0,
+    bandwidths: Bandwidths | None = None,
 ) -> SwiftStore:
     """Returns the store of a volume; nothing is asked of Swift before the first operation."""
     login = swift_requests.login_v1 if credentials.kind is LoginKind.V1 else login_keystone
     session = SwiftSession(lambda: login(credentials, min(timeout_s, _LOGIN_TIMEOUT_S)))
-    return SwiftStore(session, volume, user=credentials.describe(), timeout_s=timeout_s)
+    store = SwiftStore(session, volume, user=credentials.describe(), timeout_s=timeout_s)
+    store.bandwidths = bandwidths or Bandwidths()
+    return store
 
 
 class SwiftStore:
     """An `ObjectStore` with one container for each area, named `geosync-<volume>-<area>`.
 
     Asks once: retrying is `RetryingStore`'s part. Only an expired token is renewed here.
+
+    Attributes:
+        bandwidths: how fast contents may travel, on all connections together.
     """
 
     def __init__(
@@ -84,6 +94,7 @@ class SwiftStore:
         self._volume = volume
         self._user = user
         self._timeout_s = timeout_s
+        self.bandwidths = Bandwidths()
         self._meter = StoreMeter()
         self._lock = threading.Lock()
         self._idle: list[Line] = []
@@ -272,7 +283,7 @@ class SwiftStore:
             return replace(line, token=access.token)
         if line is not None:
             line.hang_up()
-        return swift_requests.connect(access, self._timeout_s)
+        return swift_requests.connect(access, self._timeout_s, self.bandwidths)
 
     def _return_line(self, line: Line) -> None:
         with self._lock:

@@ -11,6 +11,7 @@ from threading import Event
 from typing import Final
 
 from geosync.assembly.journal_of_root import open_journal
+from geosync.assembly.paced_line import bandwidths
 from geosync.assembly.read_only_store import ReadOnlyStore
 from geosync.assembly.transfer_pool import TransferPool
 from geosync.clock import Clock, SystemClock
@@ -73,10 +74,13 @@ def open_swift_endpoints(
     from transport.swift_store import open_swift_store  # noqa: PLC0415 - see above
 
     opened: list[tuple[str, ObjectStore]] = []
+    limits = bandwidths(configuration.bandwidth, SystemClock())
     for endpoint in configuration.swift_endpoints or ({"name": ""},):
         changes = {key: value for key, value in endpoint.items() if key != "name"}
         credentials = resolve_credentials(configuration.swift | changes, environment)
-        store = open_swift_store(credentials, configuration.volume, timeout_s=STORE_TIMEOUT_S)
+        store = open_swift_store(
+            credentials, configuration.volume, timeout_s=STORE_TIMEOUT_S, bandwidths=limits
+        )
         opened.append((endpoint["name"], store))
     return opened
 
@@ -143,7 +147,10 @@ def assembled(
         journal = open_journal(configuration.state_dir, disk, names, clock)
         stack.callback(journal.close)
         identity = join_volume(configuration, journal, joining, clock)
-        pool = TransferPool(configuration.tuning.transfer_workers)
+        pool = TransferPool(
+            configuration.tuning.transfer_workers,
+            memory_mib=configuration.tuning.transfer_memory_mib,
+        )
         stack.callback(pool.close)
         yield Engine(
             Site(

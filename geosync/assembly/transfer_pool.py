@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
 AHEAD_PER_WORKER: Final = 2
+ITEM_SIZE_MIB: Final = 8
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -16,13 +17,14 @@ _Result = TypeVar("_Result")
 class TransferPool:
     """Implements `geosync.engine.site.Pool` with threads.
 
-    At most two items a worker are begun before their turn, so that results that wait for their
-    turn take a bounded amount of memory.
+    At most two items a worker are begun before their turn, and no more than fit into the memory:
+    an item is a pack, or a part of one, of up to some 8 MiB.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._ahead_max = workers * AHEAD_PER_WORKER
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="transfer")
+    def __init__(self, workers: int, *, memory_mib: int = 64) -> None:
+        fit = max(1, memory_mib // ITEM_SIZE_MIB)
+        self._ahead_max = min(workers * AHEAD_PER_WORKER, fit)
+        self._executor = ThreadPoolExecutor(min(workers, fit), thread_name_prefix="transfer")
 
     def map(
         self, function: Callable[[_Item], _Result], items: Iterable[_Item]

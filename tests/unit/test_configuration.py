@@ -86,7 +86,7 @@ def test_keys_that_are_left_out_have_their_documented_defaults():
     assert configuration.swift == {}
     assert configuration.directory_path is None
     assert configuration.http_listen == NetworkAddress("127.0.0.1", 8484)
-    assert configuration.tuning == Tuning(40, 200, 2000, 3600, 4, 10_000, 24)
+    assert configuration.tuning == Tuning(40, 200, 2000, 3600, 4, 64, 10_000, 24)
 
 
 def test_all_problems_are_reported_at_once_with_what_was_found():
