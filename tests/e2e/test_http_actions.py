@@ -112,6 +112,11 @@ def test_conflicts_are_listed_as_the_command_does_and_settled_with_the_token(
     conflict = _make_conflict(bari, rome, "settled")
     listed = bari.get("/v1/conflicts").json()
     assert listed == bari.site.conflicts()
+    compared = bari.post("/v1/conflicts/diff", {"id": conflict["id"]}).json()
+    assert [line[:2] for line in compared["lines"]][:3] == ["--", "++", "@@"]
+    assert compared["left_out"] == 0
+    wrong = bari.post("/v1/conflicts/diff", {"id": conflict["id"], "from": "--config"})
+    assert (wrong.status, "versions are" in wrong.json()["error"]) == (400, True)
     settled = bari.post("/v1/conflicts/resolve", {"id": conflict["id"], "take": "winner"})
     assert (settled.status, settled.json()) == (200, conflict)
     await_condition(lambda: rome.get("/v1/conflicts").json() == [], "it is settled at both sites")
@@ -120,7 +125,15 @@ def test_conflicts_are_listed_as_the_command_does_and_settled_with_the_token(
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/conflicts/resolve", "/v1/brakes/decide", "/v1/sync", "/v1/token", "/v1/wait"]
+    "path",
+    [
+        "/v1/conflicts/diff",
+        "/v1/conflicts/resolve",
+        "/v1/brakes/decide",
+        "/v1/sync",
+        "/v1/token",
+        "/v1/wait",
+    ],
 )
 @pytest.mark.parametrize(
     ("sent", "status"),
