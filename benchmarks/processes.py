@@ -78,9 +78,9 @@ class SiteProcesses:
             for each in _with_descendants(process.pid)
         ]
         return Usage(
-            sum(map(_processor_s, ids)),
-            sum(_memory_bytes(each, "status", "VmRSS") for each in ids),
-            sum(_memory_bytes(each, "smaps_rollup", "Pss") for each in ids),
+            sum(map(processor_s, ids)),
+            sum(memory_bytes(each, "status", "VmRSS") for each in ids),
+            sum(memory_bytes(each, "smaps_rollup", "Pss") for each in ids),
         )
 
     def processor_s(self) -> float:
@@ -119,7 +119,7 @@ def _with_descendants(process_id: int) -> list[int]:
     return found
 
 
-def _processor_s(process_id: int) -> float:
+def processor_s(process_id: int) -> float:
     """Of a process and those of its children that have ended and been waited for."""
     with suppress(OSError), open(f"/proc/{process_id}/stat", encoding="utf-8") as file:
         fields = file.read().rpartition(")")[2].split()
@@ -127,7 +127,8 @@ def _processor_s(process_id: int) -> float:
     return 0.0
 
 
-def _memory_bytes(process_id: int, file_name: str, field: str) -> int:
+def memory_bytes(process_id: int, file_name: str, field: str) -> int:
+    """A field of a file of /proc that is in kB; 0 when the process is gone."""
     with suppress(OSError), open(f"/proc/{process_id}/{file_name}", encoding="utf-8") as file:
         values = [line.split() for line in file if line.startswith(f"{field}:")]
         return int(values[0][1]) * 1024 if values else 0
