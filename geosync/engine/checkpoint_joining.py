@@ -125,7 +125,8 @@ class CheckpointJoining:
         for index, body in zip(
             wanted, site.pool.map(lambda i: stored_part(site, manifest, i), wanted), strict=True
         ):
-            decode_part(body, site.hasher, manifest, index)
+            if site.hasher.chain_digest(body) != manifest.parts[index]:
+                decode_part(body, site.hasher, manifest, index)  # raises, and says what it is
             _write(self._path(manifest, index), body)
             self._intact.add(self._path(manifest, index))
         return len(missing) <= PARTS_AT_ONCE
