@@ -40,6 +40,8 @@ _TABLES: Final = {
     "directory": "`[directory]`: where the store lies when it is a directory",
     "http": "`[http]`: health, metrics, the status page",
     "tuning": "`[tuning]`",
+    "bandwidth": "`[bandwidth]`: how fast contents travel; 0 for no limit",
+    "bandwidth.period": "`[[bandwidth.period]]`: the same at a time of day; the first one counts",
     "hints": "`[hints]`: one UDP packet instead of waiting for the next look at the store",
     "brakes": "`[brakes]`: what waits for a person",
     "owners": "`[owners]` and `[groups]`: name in the volume = name here",
@@ -102,13 +104,14 @@ def _keys_of(table: str) -> list[str]:
 
 def _problem_with(table: str, key: str) -> ConfigurationProblem:
     wrong: object = {key: _WRONG}
-    if table in {"capture", "file_group", "hook", "swift.endpoint"}:
+    if table in {"capture", "file_group", "hook", "swift.endpoint", "bandwidth.period"}:
         wrong = [wrong]
     if table == "merge_program":
         wrong = {"name": wrong}
     changed = {
         "": {key: _WRONG},
         "swift.endpoint": {"swift": {"endpoint": wrong}},
+        "bandwidth.period": {"bandwidth": {"period": wrong}},
     }.get(table, {table: wrong})
     problems = _problems(dict(_LEAST) | changed)
     mine = [each for each in problems if each.key.rpartition(" ")[2] == key]
