@@ -191,11 +191,15 @@ class Journal:
             )
 
     def set_problem(self, subject: bytes, text: str, now_ms: int) -> None:
-        """Records a problem; one that was there keeps the time since when it is there."""
+        """Records a problem; one that was there keeps the time since when it is there.
+
+        Bytes of a file name that are not UTF-8, which SQLite takes for no text, become escapes.
+        """
+        legible = text.encode(errors="backslashreplace").decode()
         self._connection.execute(
             "INSERT INTO problem VALUES (?, ?, ?)"
             " ON CONFLICT (subject) DO UPDATE SET text = excluded.text",
-            (subject, now_ms, text),
+            (subject, now_ms, legible),
         )
 
     def clear_problem(self, subject: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -219,6 +220,11 @@ def test_settings_keep_bytes_and_integers(journal: Journal) -> None:
     assert journal.integer_setting("clock_ticks") == 2**63
     assert journal.setting("absent") is None
     assert journal.integer_setting("absent") == 0
+
+
+def test_a_problem_may_name_a_file_whose_name_is_no_text(journal: Journal) -> None:
+    journal.set_problem(b"disk", f"can't read {os.fsdecode(b'n' + bytes([255]))}", 100)
+    assert [problem.text for problem in journal.problems()] == [r"can't read n\udcff"]
 
 
 def test_a_problem_keeps_the_time_at_which_it_began(journal: Journal) -> None:
