@@ -134,7 +134,7 @@ class Applier:
             for entry in entries_of(action):
                 for claim in entry.claims:
                     state = nodes.node(claim.node)
-                    at = state.presence().get(claim.link) if state is not None else None
+                    at = state.location_of(claim.link) if state is not None else None
                     self._dirty.add([at] if at is not None else [])
                 parent = self._entries.id_of(entry.parent)
                 if parent >= ROOT_ENTRY:

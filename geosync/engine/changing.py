@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from typing import assert_never
 
@@ -22,15 +23,17 @@ from conflict.synced import PARKED, SyncedEntry
 from geosync.disk.interface import (
     Applied,
     Expected,
+    Failed,
     Mismatch,
     Outcome,
     RelativePath,
     Retired,
 )
 from geosync.engine.fetching import Fetcher
+from geosync.engine.ignoring import holds_only_ignored
 from geosync.engine.places import NEVER_SEEN, as_seen, path_on_disk, replacing_nothing
 from geosync.engine.planned_entries import PlannedEntries
-from geosync.engine.site import Site
+from geosync.engine.site import Site, split
 from geosync.engine.step import Step
 from geosync.journal.journal import RetiredFile
 
@@ -250,6 +253,8 @@ class Changer:
             return None  # what a program removed there is captured first
         else:
             outcome = self._site.disk.remove_directory(path, self._expected(now))
+            if _is_not_empty(outcome) and holds_only_ignored(self._site, split(path)):
+                outcome = Applied(None)  # it stays, and is not the volume's any more
         if isinstance(outcome, Applied):
             self._retire(outcome.retired, now)
             self._site.journal.synced.remove_entry(now.entry)
@@ -340,3 +345,7 @@ def _has_time(outcome: Applied, attributes: Attributes) -> bool:
 
 def _is_same_but_mtime(one: Attributes, other: Attributes) -> bool:
     return replace(one, mtime_ns=0) == replace(other, mtime_ns=0)
+
+
+def _is_not_empty(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.errno in (errno.ENOTEMPTY, errno.EEXIST)
