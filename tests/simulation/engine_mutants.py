@@ -44,6 +44,7 @@ from geosync.engine.membership import Identity, Randomness
 from geosync.engine.mirroring import Mirror
 from geosync.engine.publishing import Publisher
 from geosync.engine.receiving import Receiver
+from geosync.engine.replaced_file import ReplacedFile
 from geosync.engine.site import Site
 from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
@@ -328,9 +329,11 @@ def hashes_of_what_is_fetched_are_not_compared(patch: pytest.MonkeyPatch) -> Non
 def a_content_that_cannot_be_had_is_taken_for_empty(patch: pytest.MonkeyPatch) -> None:
     blocks = Fetcher.blocks
 
-    def empty(self: Fetcher, content: Content) -> Iterator[object]:
+    def empty(
+        self: Fetcher, content: Content, replaced: ReplacedFile | None = None
+    ) -> Iterator[object]:
         try:
-            yield from blocks(self, content)
+            yield from blocks(self, content, replaced)
         except ContentUnavailable:
             return
 
