@@ -14,6 +14,8 @@ from conflict.stamp import Stamp
 from conflict.version import ActorId
 from geosync.collection_pace import CollectionPace
 from geosync.configuration import Mode
+from geosync.engine import sweeping
+from geosync.engine.forgetting import barred
 from geosync.engine.retiring import retire
 from tests.support.disk_tree import disk_tree
 from tests.support.local_sites import ROUND_S, LocalSite, local_sites, run, settle
@@ -187,3 +189,30 @@ def test_a_replica_that_was_away_removes_what_was_deleted_and_forgotten_meanwhil
         settle(bari, cnaf, copy)
         assert disk_tree(copy.root) == disk_tree(bari.root) == disk_tree(cnaf.root)
         assert _known(copy)[0] == _known(bari)[0]
+
+
+def test_what_a_program_still_writes_to_a_file_that_is_being_forgotten_becomes_a_new_file(
+    sites: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "WATCHED_FOR_MS", 3_600_000)  # it goes on writing, now and then
+    bari, cnaf = sites
+    for site in sites:
+        site.collection_pace = CollectionPace(every_s=4.0, history_s=0.0, grace_s=1.0)
+        site.reopen()
+    bari.write(b"gone", b"before")
+    settle(bari, cnaf)
+    node = next(live.node for live in bari.journal.nodes.live_links_in(ROOT))
+    os.unlink(cnaf.path(b"gone"))
+    for _ in range(20):
+        run(bari, cnaf, rounds=1)
+        is_forgotten = bari.journal.nodes.node(node) is None
+        if is_forgotten or node in barred(bari.engine.site):
+            break
+    (displaced,) = bari.journal.retired()
+    with open(bari.path(b".geosync/trash/" + displaced.token), "wb") as still_open:
+        still_open.write(b"later!")
+    _while_time_passes(bari, cnaf)
+    (found,) = [name for name in os.listdir(bari.root) if name.startswith(b"found-")]
+    assert bari.read(found) == cnaf.read(found) == b"later!"
+    assert not os.path.exists(bari.path(b"gone"))
+    assert bari.problems() == cnaf.problems() == {}
