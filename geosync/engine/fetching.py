@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from conflict.content import Block, ChunkReference, Content, Zeros
@@ -244,19 +245,14 @@ def _with_offsets(content: Content) -> Iterator[tuple[int, ChunkReference]]:
         offset += chunk.size_bytes
 
 
-def _windows(
-    chunks: Missing,
-) -> Iterator[list[tuple[int, ChunkReference]]]:
-    window: list[tuple[int, ChunkReference]] = []
-    size_bytes = 0
-    for offset, chunk in chunks:
-        window.append((offset, chunk))
-        size_bytes += chunk.size_bytes
-        if size_bytes >= WINDOW_SIZE_BYTES:
-            yield window
-            window, size_bytes = [], 0
-    if window:
-        yield window
+def _windows(chunks: Missing) -> Iterator[list[tuple[int, ChunkReference]]]:
+    """Divides what is missing of a file into windows of the file.
+
+    They are the same windows however much of it has come already. So what a slow store could not
+    give in time is asked for again by the same ranges, which it has by then.
+    """
+    for _, window in groupby(chunks, key=lambda missing: missing[0] // WINDOW_SIZE_BYTES):
+        yield list(window)
 
 
 def _ranges(locations: dict[bytes, ChunkLocation]) -> Iterator[_Range]:

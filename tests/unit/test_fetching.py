@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -16,7 +17,7 @@ from geosync.engine.spool import Spool
 from tests.support.kill_points import Killed
 from tests.support.local_sites import LocalSite, local_sites, run, settle
 from tests.support.recording_store import RecordingStore, let_pass
-from transport.errors import StoreUnavailable
+from transport.errors import OperationUnderWay, StoreUnavailable
 from transport.hashing import VolumeHasher
 from transport.memory_store import MemoryStore
 from transport.object_names import pack_name
@@ -254,6 +255,36 @@ def _requests_for(store: RecordingStore, site: LocalSite) -> int:
     store.calls.clear()
     run(site, rounds=3)
     return len(store.names("get_range"))
+
+
+class _SlowStore(MemoryStore):
+    """Has most ranges ready only when they are asked for once more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, int, int]] = []
+
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        wanted = (name, offset, length)
+        is_ready = wanted in self.asked or len(set(self.asked)) % 3 == 0
+        self.asked.append(wanted)
+        if not is_ready:
+            raise OperationUnderWay(f"{name}: it goes on in the background")
+        return super().get_range(name, offset, length)
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_a_slow_store_is_asked_again_for_the_same_ranges() -> None:
+    """Else each of them would travel again, as part of another one."""
+    content = random.Random(1).randbytes(12 * MIB)
+    store = _SlowStore()
+    with local_sites(store, "away", "here") as (away, here):
+        away.write(b"film", content)
+        settle(away, here)
+        assert here.read(b"film") == content
+    ranges = sorted(set(store.asked))
+    overlaps = [(a, b) for a, b in pairwise(ranges) if a[0] == b[0] and a[1] + a[2] > b[1]]
+    assert not overlaps
 
 
 @pytest.mark.usefixtures("small_windows")
