@@ -59,8 +59,8 @@ UNNOTICED = {
     "a start takes the trash for garbage": "recovery has told of what is in it before",
     "a segment counts as stored before it is": "what the store lacks of a log is stored again;"
     " tests/unit/test_publishing.py holds this",
-    "changes of the disk are not synced": "the power has to go in one moment that is rare; the power"
-    " cuts of tests/crash/ look for it on real file systems",
+    "changes of the disk are not synced": "the power has to go in one moment that is rare;"
+    " the power cuts of tests/crash/ look for it on real file systems",
     "set_attributes ignores what is expected": "a program has to act in one moment that is rare;"
     " tests/contract/test_disk_contract.py holds this",
     "packs are stored after the segment that tells of them": "the others wait, and get them in the"
