@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from benchmarks.tool import Tool
 from benchmarks.world import STORE_SITE, BenchSite, World
-from geosync.configuration import (
+from geosync.configuration.volume_configuration import (
     default_configuration_text,
     parse_configuration,
     write_new_configuration,

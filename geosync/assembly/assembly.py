@@ -15,7 +15,7 @@ from geosync.assembly.paced_line import bandwidths
 from geosync.assembly.read_only_store import ReadOnlyStore
 from geosync.assembly.transfer_pool import TransferPool
 from geosync.clock import Clock, SystemClock
-from geosync.configuration import Configuration, Mode, StoreKind
+from geosync.configuration.volume_configuration import Configuration, Mode, StoreKind
 from geosync.disk.owner_names import OwnerNames
 from geosync.disk.posix_disk import PosixDisk
 from geosync.engine.engine import Engine

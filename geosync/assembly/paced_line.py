@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from threading import Event
 
-from geosync.bandwidth_configuration import KIB, BandwidthRules, Rates
 from geosync.clock import Clock
+from geosync.configuration.bandwidth import KIB, BandwidthRules, Rates
 from transport.bandwidth import Bandwidths, Limited
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.clock import SystemClock
 from geosync.commands.daemon_client import ask_daemon, configured
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning
 from geosync.daemon.single_instance import single_instance
 from geosync.engine.brake_verdicts import known_brakes, plan_of

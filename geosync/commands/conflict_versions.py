@@ -13,7 +13,7 @@ from conflict.rendering import ConflictKind
 from conflict.report import Conflict
 from geosync.assembly.assembly import open_store, retrying
 from geosync.clock import SystemClock
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.engine.content_reading import ContentReader
 from geosync.engine.kept_versions import KeptVersions
 from geosync.engine.resolving import chosen_conflict

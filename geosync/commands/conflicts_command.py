@@ -15,7 +15,7 @@ from geosync.commands.conflicts_difference import conflict_difference
 from geosync.commands.conflicts_resolution import resolve_conflicts
 from geosync.commands.conflicts_undoing import undo
 from geosync.commands.daemon_client import ask_daemon, configured, say
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
 from geosync.engine.resolving import chosen_conflict
 from geosync.errors import OperatorError

@@ -9,7 +9,7 @@ from typing import Final
 from geosync.commands.conflicts_difference import conflict_difference
 from geosync.commands.conflicts_resolution import Decision, by_hand, chosen, merged, settle
 from geosync.commands.daemon_client import say
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import JsonObject
 from geosync.engine.resolving import Choice
 from geosync.errors import OperatorError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geosync.commands.conflict_versions import ConflictVersions, conflict_versions
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.reporting.difference import NamedVersion, difference, is_comparable
 
 

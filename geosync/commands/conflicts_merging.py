@@ -12,7 +12,7 @@ from typing import Final
 from conflict.content import ContentKind
 from conflict.line_merge import Lines, Piece, join_lines, split_lines, three_way
 from geosync.commands.conflict_versions import ANCESTOR, LOSER, WINNER, conflict_versions
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.errors import OperatorError
 
 SIZE_BYTES_MAX: Final = 4 * 1024 * 1024

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from geosync.commands.conflicts_merging import edited, merge_draft
 from geosync.commands.daemon_client import ask_daemon, say
 from geosync.commands.engine_alone import engine_alone
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
 from geosync.engine.engine import Engine
 from geosync.engine.handed_over import BLOCK_SIZE_BYTES, discard, hand_over

@@ -9,7 +9,7 @@ from contextlib import closing
 from geosync.clock import SystemClock
 from geosync.commands.daemon_client import Deadline, ask_daemon
 from geosync.commands.engine_alone import engine_alone
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
 from geosync.engine.fetching import ContentUnavailable
 from geosync.errors import OperatorError

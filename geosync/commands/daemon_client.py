@@ -8,7 +8,7 @@ import os
 import sys
 
 from geosync.clock import Clock
-from geosync.configuration import Configuration, load_configuration
+from geosync.configuration.volume_configuration import Configuration, load_configuration
 from geosync.daemon.control_socket import SOCKET_NAME, JsonObject, control_request
 from geosync.event_log import configure_event_log
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from geosync.clock import SystemClock
 from geosync.commands.daemon_client import ask_daemon, configured, print_json
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning
 from geosync.errors import OperatorError
 from geosync.examination.examination import examine

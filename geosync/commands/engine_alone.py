@@ -9,7 +9,7 @@ from typing import Final
 
 from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.clock import SystemClock
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.single_instance import single_instance
 from geosync.engine.engine import Engine
 

@@ -10,7 +10,7 @@ from typing import Final
 from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.clock import SystemClock
 from geosync.commands.daemon_client import ask_daemon, configured, print_json
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning
 from geosync.daemon.single_instance import single_instance
 from geosync.exit_codes import ExitCode

@@ -12,7 +12,7 @@ from conflict.operations import ROOT
 from geosync.commands.daemon_client import ask_daemon, configured
 from geosync.commands.engine_alone import engine_alone
 from geosync.commands.path_argument import volume_path
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning
 from geosync.engine.engine import Engine
 from geosync.exit_codes import ExitCode

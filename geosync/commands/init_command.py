@@ -14,7 +14,7 @@ from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.clock import Clock, SystemClock
 from geosync.commands.command_parser import SWIFT_OPTIONS
 from geosync.commands.daemon_client import configure_log
-from geosync.configuration import (
+from geosync.configuration.volume_configuration import (
     CONFIGURATION_VARIABLE,
     Configuration,
     default_configuration_path,

@@ -7,7 +7,7 @@ import os
 from conflict.errors import MalformedValueError
 from conflict.operations import check_name
 from conflict.synced import Path
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 

@@ -9,7 +9,7 @@ from contextlib import closing
 
 from geosync.commands.daemon_client import ask_daemon, configured, say
 from geosync.commands.engine_alone import engine_alone
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal

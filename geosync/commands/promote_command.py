@@ -13,7 +13,7 @@ from typing import Any, Final
 from conflict.report import conflicts
 from geosync.clock import SystemClock
 from geosync.commands.daemon_client import Deadline, ask_daemon, configured, print_json, say
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal

@@ -12,7 +12,7 @@ from typing import Final
 from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.clock import SystemClock
 from geosync.commands.daemon_client import ask_daemon, configured
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning
 from geosync.daemon.single_instance import single_instance
 from geosync.engine.retiring import retire

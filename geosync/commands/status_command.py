@@ -12,7 +12,7 @@ from threading import Event
 from conflict.report import conflicts
 from geosync.clock import Clock, SystemClock
 from geosync.commands.daemon_client import ask_daemon, configured
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode

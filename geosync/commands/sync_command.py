@@ -12,7 +12,7 @@ from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.assembly.journal_of_root import set_journal_aside
 from geosync.clock import Clock, SystemClock
 from geosync.commands.daemon_client import Deadline, ask_daemon, configured, say
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
 from geosync.daemon.single_instance import single_instance
 from geosync.engine.engine import Engine

@@ -12,7 +12,7 @@ from typing import Any
 from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.clock import Clock, SystemClock
 from geosync.commands.daemon_client import ask_daemon, configured, print_json
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning
 from geosync.daemon.mending_request import mending_requests, progress_json
 from geosync.daemon.single_instance import single_instance

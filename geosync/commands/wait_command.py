@@ -13,7 +13,7 @@ from geosync.commands.daemon_client import (
     print_json,
     say,
 )
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import JsonObject
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode

@@ -8,7 +8,7 @@ from contextlib import closing
 from conflict.synced import Path
 from geosync.commands.daemon_client import ask_daemon, configured, print_json
 from geosync.commands.path_argument import volume_path
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning
 from geosync.engine.site import joined
 from geosync.exit_codes import ExitCode

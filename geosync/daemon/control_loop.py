@@ -15,7 +15,7 @@ from conflict.version import ActorId
 from geosync.assembly.journal_of_root import ROOT_MARKER
 from geosync.assembly.store_backoff import BackoffStore
 from geosync.clock import Clock
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.daemon_state import DaemonState
 from geosync.daemon.hint_service import HintService
 from geosync.daemon.pace import Pace

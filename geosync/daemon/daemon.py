@@ -17,7 +17,7 @@ from geosync.assembly.background_store import BackgroundStore
 from geosync.assembly.journal_of_root import set_journal_aside
 from geosync.assembly.store_backoff import BackoffStore
 from geosync.clock import Clock
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_loop import ControlLoop, LoopParts
 from geosync.daemon.control_socket import SOCKET_NAME, ControlServer
 from geosync.daemon.daemon_commands import DaemonCommands

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from geosync.configuration import Configuration, Tuning
+from geosync.configuration.volume_configuration import Configuration, Tuning
 from geosync.daemon.control_queue import ControlQueue
 from geosync.engine.progress import Progress
 from geosync.reporting.status import Status, StatusProblem

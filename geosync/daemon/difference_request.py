@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Final
 
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from conflict.version import ActorId
 from geosync.clock import Clock
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.errors import OperatorError
 from geosync.event_log import event_logger
 from geosync.hints.hint_channel import HintChannel

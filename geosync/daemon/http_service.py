@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from geosync.clock import Clock
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import Handler
 from geosync.daemon.daemon_state import DaemonState, HttpState
 from geosync.errors import OperatorError

@@ -12,7 +12,7 @@ from typing import Final
 
 from conflict.errors import GeosyncError
 from geosync.assembly.assembly import open_store
-from geosync.configuration import Configuration, load_configuration
+from geosync.configuration.volume_configuration import Configuration, load_configuration
 from geosync.daemon.daemon_state import DaemonState
 from geosync.errors import OperatorError
 from geosync.event_log import event_logger

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import NoReturn
 
 from geosync.clock import Clock
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.errors import OperatorError
 from geosync.terminal import display_name, escape_unprintable
 

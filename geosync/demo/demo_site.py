@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from geosync.configuration import (
+from geosync.configuration.volume_configuration import (
     default_configuration_text,
     parse_configuration,
     write_new_configuration,

@@ -23,7 +23,7 @@ from conflict.joining import Recognition
 from conflict.observation import Attributes, Fingerprint
 from conflict.scan import Scan, StableContent
 from conflict.synced import Path, entry_at_path
-from geosync.configuration import DriftPolicy
+from geosync.configuration.volume_configuration import DriftPolicy
 from geosync.disk.interface import (
     PRIVATE_DIRECTORY,
     Applied,

@@ -14,7 +14,7 @@ from conflict.policy import PolicyRule
 from conflict.report import Conflict, conflicts
 from conflict.synced import Path
 from conflict.version import ActorId, VersionVector
-from geosync.configuration import Mode
+from geosync.configuration.volume_configuration import Mode
 from geosync.disk.interface import DiskError
 from geosync.engine.applying import Applier
 from geosync.engine.batch import ApplyResult

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from conflict.epochs import Claim, Release, Succession, Tenure, epoch_of
 from conflict.operations import Topic
 from conflict.version import VersionVector
-from geosync.configuration import Mode
+from geosync.configuration.volume_configuration import Mode
 from geosync.engine.authoring import author_of, declare, save_written
 from geosync.engine.late_writes import note_late_writes
 from geosync.engine.role import DEMOTING, MULTI_MASTER, PRIMARY, REPLICA, YIELDING, Role

@@ -6,7 +6,7 @@ from typing import Final
 
 from conflict.scan import Scan
 from conflict.synced import Path
-from geosync.capture_rules import GroupKind, OpenFiles
+from geosync.configuration.capture_rules import GroupKind, OpenFiles
 from geosync.engine.groups import Group
 from geosync.engine.reading import Read
 from geosync.engine.site import Site, joined

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from conflict.observation import DirectoryListing, DiskEntry, DiskKind
 from conflict.scan import Scan, directory_entry
 from conflict.synced import Path, SyncedStore
-from geosync.capture_rules import (
+from geosync.configuration.capture_rules import (
     SQLITE_COMPANIONS,
     SQLITE_INDEX,
     CaptureRule,

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from geosync.merge_program_rules import MergeProgram
+from geosync.configuration.merge_program_rules import MergeProgram
 from geosync.program_run import ProgramFailed, give_up_capabilities, run_program
 
 OUTPUT_SIZE_BYTES_MAX: Final = 64 * 1024 * 1024

@@ -14,7 +14,7 @@ from conflict.capture import StableContent
 from conflict.observation import DirectoryListing, DiskEntry, DiskKind, Fingerprint
 from conflict.scan import Scan, contents_wanted, directory_entry
 from conflict.synced import EntryId, Path, SyncedEntry, SyncedStore
-from geosync.capture_rules import CaptureRule, CaptureRules, OpenFiles
+from geosync.configuration.capture_rules import CaptureRule, CaptureRules, OpenFiles
 from geosync.disk.interface import (
     DiskError,
     EntryBusy,

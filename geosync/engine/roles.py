@@ -5,7 +5,7 @@ from __future__ import annotations
 from conflict.epochs import Stated, Succession, succession
 from conflict.operations import Topic
 from conflict.version import ActorId
-from geosync.configuration import Mode
+from geosync.configuration.volume_configuration import Mode
 from geosync.engine.role import DEMOTING, MULTI_MASTER, PRIMARY, REPLICA, STANDBY, YIELDING, Role
 from geosync.journal.journal import Journal
 from transport.epoch_record import decode_epoch_statement

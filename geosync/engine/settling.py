@@ -19,6 +19,7 @@ from conflict.node import Location
 from conflict.operations import NodeId
 from conflict.policy import ConflictPolicy
 from conflict.settlement import Contention, ancestor_dots, contentions, contents_of
+from geosync.configuration.merge_program_rules import MergeProgram
 from geosync.engine.authoring import author_of, save_written
 from geosync.engine.fetching import ContentUnavailable, Fetcher
 from geosync.engine.intake import Intake
@@ -30,7 +31,6 @@ from geosync.engine.spool import Spool
 from geosync.engine.volume_policy import volume_policy
 from geosync.event_log import event_logger
 from geosync.journal.settlements import Attempt
-from geosync.merge_program_rules import MergeProgram
 from transport.wire_errors import WireFormatError
 
 TURN_S: Final = 10.0  # so long a site waits for each one that is to try before it

@@ -10,17 +10,17 @@ from conflict.brakes import BrakeLimits
 from conflict.stamp import HybridClock
 from conflict.synced import Path
 from conflict.version import ActorId, VersionVector
-from geosync.capture_rules import CaptureRules
-from geosync.checkpoint_pace import CheckpointPace
 from geosync.clock import Clock
-from geosync.collection_pace import CollectionPace
-from geosync.configuration import DriftPolicy, Mode
+from geosync.configuration.capture_rules import CaptureRules
+from geosync.configuration.checkpoint_pace import CheckpointPace
+from geosync.configuration.collection_pace import CollectionPace
+from geosync.configuration.merge_program_rules import MergeProgram
+from geosync.configuration.volume_configuration import DriftPolicy, Mode
 from geosync.disk.interface import Disk, RelativePath
 from geosync.engine.progress import Progress
 from geosync.engine.role import MULTI_MASTER, Role
 from geosync.ignore_spec import IgnoreSpec
 from geosync.journal.journal import Journal
-from geosync.merge_program_rules import MergeProgram
 from transport.hashing import VolumeHasher
 from transport.object_store import ObjectStore
 from transport.operation_codec import decode_vector, encode_vector

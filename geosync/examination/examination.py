@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from geosync.clock import Clock
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.disk.capabilities import DiskCapabilities
 from geosync.examination.finding import Finding, Level, Subject
 from geosync.examination.object_store import examine_store

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from conflict.errors import GeosyncError
 from geosync.assembly.assembly import open_store, open_swift_endpoints, retrying
 from geosync.clock import Clock
-from geosync.configuration import Configuration, Mode, StoreKind
+from geosync.configuration.volume_configuration import Configuration, Mode, StoreKind
 from geosync.examination.finding import Fact, Finding, Level, Subject
 from geosync.examination.shell_commands import grants, own_command
 from geosync.examination.store_behaviour import examine_behaviour

@@ -6,7 +6,7 @@ import os
 import shlex
 from typing import Final
 
-from geosync.configuration import Configuration, default_configuration_path
+from geosync.configuration.volume_configuration import Configuration, default_configuration_path
 from transport.object_names import container_name
 from transport.object_store import AREAS
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.errors import OperatorError
 from geosync.examination.finding import Finding, Level, Subject
 from geosync.examination.mounts import mount_of

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from geosync.configuration.hints import HintSettings
 from geosync.errors import OperatorError
 from geosync.event_log import event_logger
-from geosync.hint_configuration import HintSettings
 from geosync.hints.packet import (
     PACKET_SIZE_BYTES,
     SECRET_SIZE_BYTES_MIN,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from conflict.report import Conflict
+from geosync.configuration.hook_rules import Occasion
 from geosync.engine.brake_verdicts import KnownBrake
-from geosync.hook_rules import Occasion
 from geosync.hooks.hook_queue import Occurrence
 from geosync.reporting.status import OtherSite
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from geosync.hook_rules import HookInput
+from geosync.configuration.hook_rules import HookInput
 from geosync.hooks.hook_queue import HookRun, Occurrence
 from geosync.terminal import display_name
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from geosync.hook_rules import HookRule, Occasion, Path
+from geosync.configuration.hook_rules import HookRule, Occasion, Path
 
 GATHERED_FOR_AT_MOST: Final = 10  # times `wait_s`: a stream of changes does not put a run off
 OCCURRENCES_MAX: Final = 100_000  # of one run; beyond, its paths are left out, and it says so

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 from typing import Final
 
+from geosync.configuration.hook_rules import HookRule
 from geosync.event_log import event_logger
-from geosync.hook_rules import HookRule
 from geosync.hooks.hook_queue import HookRun
 from geosync.program_run import ProgramFailed, give_up_capabilities
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from conflict.report import Conflict
-from geosync.configuration import Configuration
+from geosync.configuration.hook_rules import HookRule, Occasion, Path
+from geosync.configuration.volume_configuration import Configuration
 from geosync.engine.brake_verdicts import KnownBrake
-from geosync.hook_rules import HookRule, Occasion, Path
 from geosync.hooks.happenings import ConflictChanges, NewBrakes, SilentSites
 from geosync.hooks.hook_input import standard_input, variables
 from geosync.hooks.hook_queue import HookQueue, HookRun, Occurrence

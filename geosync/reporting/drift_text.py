@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from conflict.drift import DriftKind
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.journal.journal import Journal
 from geosync.terminal import display_name, human_duration, plain_table
 

@@ -14,7 +14,7 @@ from conflict.operations import ROOT
 from conflict.policy import policy_of
 from conflict.synced import Path
 from conflict.version import ActorId, VersionVector
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.disk.capabilities import DiskCapabilities
 from geosync.engine.brake_verdicts import KnownBrake, known_brakes
 from geosync.engine.progress import Advance

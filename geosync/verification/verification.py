@@ -8,7 +8,7 @@ from contextlib import closing
 from conflict.version import actor_id
 from geosync.assembly.transfer_pool import TransferPool
 from geosync.clock import Clock
-from geosync.configuration import Configuration
+from geosync.configuration.volume_configuration import Configuration
 from geosync.engine.mending import MENDING
 from geosync.errors import OperatorError
 from geosync.journal.database import FILE_NAME

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from geosync.checkpoint_pace import CheckpointPace
+from geosync.configuration.checkpoint_pace import CheckpointPace
 from geosync.engine.checkpoint_statements import checkpointing, confirmed_checkpoints
 from tests.support.disk_tree import disk_tree
 from tests.support.kill_points import Killed, KillPoints

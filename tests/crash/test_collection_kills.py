@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from geosync.checkpoint_pace import CheckpointPace
-from geosync.collection_pace import CollectionPace
+from geosync.configuration.checkpoint_pace import CheckpointPace
+from geosync.configuration.collection_pace import CollectionPace
 from geosync.engine.retiring import retire
 from geosync.engine.stability import live_actors
 from tests.support.disk_tree import disk_tree

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pytest
 
 from conflict.brakes import NO_BRAKES
-from geosync.configuration import DriftPolicy, Mode
+from geosync.configuration.volume_configuration import DriftPolicy, Mode
 from geosync.engine.promoting import PromotionState
 from tests.simulation.simulated_clock import SimulatedTime
 from tests.support.disk_tree import contents_of, disk_tree

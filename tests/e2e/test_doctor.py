@@ -15,7 +15,7 @@ import pytest
 
 from geosync.cli import main
 from geosync.clock import SystemClock
-from geosync.configuration import Configuration, load_configuration
+from geosync.configuration.volume_configuration import Configuration, load_configuration
 from geosync.examination import object_store, watching_limits
 from geosync.examination.finding import Finding, Level, Subject
 from geosync.examination.process import find_worker

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from conflict.brakes import NO_BRAKES, BrakeKind, BrakeLimits
-from geosync.configuration import Mode
+from geosync.configuration.volume_configuration import Mode
 from geosync.engine.brake_verdicts import KnownBrake
 from geosync.errors import OperatorError
 from tests.support.disk_tree import disk_tree

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from geosync.configuration import DriftPolicy, Mode
+from geosync.configuration.volume_configuration import DriftPolicy, Mode
 from geosync.errors import OperatorError
 from tests.support.disk_tree import disk_tree
 from tests.support.local_sites import LocalSite, local_sites, settle

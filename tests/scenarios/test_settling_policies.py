@@ -9,8 +9,8 @@ import pytest
 
 from conflict.operations import Put
 from conflict.policy import rule_from
+from geosync.configuration.merge_program_rules import MergeProgram
 from geosync.engine.settling import TURN_S
-from geosync.merge_program_rules import MergeProgram
 from tests.support.await_condition import await_condition
 from tests.support.disk_tree import disk_tree
 from tests.support.local_sites import LocalSite, local_sites, operations_of, settle

@@ -15,7 +15,7 @@ from random import Random
 import pytest
 
 from conflict.content import Content
-from geosync.collection_pace import CollectionPace
+from geosync.configuration.collection_pace import CollectionPace
 from geosync.engine import collecting, intake, publishing, silence
 from geosync.engine.engine import Engine
 from geosync.engine.joining import JOINING

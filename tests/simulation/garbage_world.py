@@ -21,8 +21,8 @@ import pytest
 from conflict.collection import Doom
 from conflict.operations import Declare, Topic
 from conflict.version import ActorId
-from geosync.checkpoint_pace import CheckpointPace
-from geosync.collection_pace import CollectionPace
+from geosync.configuration.checkpoint_pace import CheckpointPace
+from geosync.configuration.collection_pace import CollectionPace
 from geosync.engine import checkpoint_keeping, collecting, intake, publishing, retired_logs, silence
 from geosync.engine.joining import JOINING
 from geosync.journal.nodes import shown_versions

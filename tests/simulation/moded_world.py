@@ -14,7 +14,7 @@ from dataclasses import replace
 from conflict.epochs import Tenure
 from conflict.errors import GeosyncError
 from conflict.observation import DiskKind
-from geosync.configuration import DriftPolicy, Mode
+from geosync.configuration.volume_configuration import DriftPolicy, Mode
 from geosync.engine.roles import succession_of
 from tests.simulation.inode_file_system import Inode
 from tests.simulation.invariants import Violation, engine_of, require

@@ -18,7 +18,7 @@ from conflict.observation import DiskKind
 from conflict.operations import Transaction
 from conflict.synced import Path
 from geosync.assembly.journal_of_root import open_journal, set_journal_aside
-from geosync.configuration import DriftPolicy, Mode
+from geosync.configuration.volume_configuration import DriftPolicy, Mode
 from geosync.disk.interface import PRIVATE_DIRECTORY, EntryUnreadable, RootLost
 from geosync.engine.engine import Cycle, Engine
 from geosync.engine.joining import JOINING

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 
-from geosync.checkpoint_pace import CheckpointPace
-from geosync.collection_pace import CollectionPace
+from geosync.configuration.checkpoint_pace import CheckpointPace
+from geosync.configuration.collection_pace import CollectionPace
 from geosync.engine import (
     batch,
     capturing,

@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from geosync.configuration import default_configuration_text, parse_configuration
+from geosync.configuration.volume_configuration import (
+    default_configuration_text,
+    parse_configuration,
+)
 from geosync.daemon.reloading import WANTS_RESTART
 from geosync.errors import ConfigurationError, ConfigurationProblem
 

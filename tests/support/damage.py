@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from geosync.configuration import parse_configuration
+from geosync.configuration.volume_configuration import parse_configuration
 from geosync.verification.finding import Finding
 from geosync.verification.repairs import mending_for
 from geosync.verification.verification import Verification

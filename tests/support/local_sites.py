@@ -13,10 +13,11 @@ from typing import TypeVar
 
 from conflict.brakes import BrakeLimits
 from conflict.operations import Operation
-from geosync.capture_rules import CaptureRules
-from geosync.checkpoint_pace import CheckpointPace
-from geosync.collection_pace import CollectionPace
-from geosync.configuration import DriftPolicy, Mode
+from geosync.configuration.capture_rules import CaptureRules
+from geosync.configuration.checkpoint_pace import CheckpointPace
+from geosync.configuration.collection_pace import CollectionPace
+from geosync.configuration.merge_program_rules import MergeProgram
+from geosync.configuration.volume_configuration import DriftPolicy, Mode
 from geosync.disk.capabilities import DiskCapabilities
 from geosync.disk.interface import Disk
 from geosync.disk.owner_names import OwnerNames
@@ -25,7 +26,6 @@ from geosync.engine.engine import Cycle, Engine
 from geosync.engine.membership import Randomness, identify
 from geosync.engine.site import Site
 from geosync.journal.journal import Journal
-from geosync.merge_program_rules import MergeProgram
 from tests.simulation.simulated_clock import SimulatedClock, SimulatedTime
 from tests.support.recording_store import RecordingStore
 from transport.errors import StoreUnavailable

@@ -7,9 +7,12 @@ import io
 import pytest
 
 from geosync.assembly.paced_line import bandwidths
-from geosync.bandwidth_configuration import BandwidthRules, Period, Rates
 from geosync.clock import SystemClock
-from geosync.configuration import default_configuration_text, parse_configuration
+from geosync.configuration.bandwidth import BandwidthRules, Period, Rates
+from geosync.configuration.volume_configuration import (
+    default_configuration_text,
+    parse_configuration,
+)
 from geosync.errors import ConfigurationError
 from transport.bandwidth import PASSES_SIZE_BYTES_MAX, Limited, PacedReader
 

@@ -24,8 +24,8 @@ from conflict.prospect import Prospect, prospect
 from conflict.scan import contents_wanted
 from conflict.synced import EntryId
 from conflict.version import ActorId, Dot
-from geosync.brake_configuration import brake_lines, read_brake_limits
-from geosync.configuration_table import TableReader
+from geosync.configuration.brakes import brake_lines, read_brake_limits
+from geosync.configuration.table_reader import TableReader
 from tests.support.small_site import SmallSite, World
 from transport.brake_record import (
     BRAKE_PATHS_MAX,

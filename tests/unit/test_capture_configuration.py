@@ -6,8 +6,8 @@ import tomllib
 
 import pytest
 
-from geosync.capture_rules import CaptureRule, CaptureRules, GroupKind, OpenFiles
-from geosync.configuration import (
+from geosync.configuration.capture_rules import CaptureRule, CaptureRules, GroupKind, OpenFiles
+from geosync.configuration.volume_configuration import (
     Configuration,
     default_configuration_text,
     parse_configuration,

@@ -16,7 +16,13 @@ import pytest
 from conflict.observation import DirectoryListing
 from conflict.operations import Delete, Put
 from conflict.synced import Path
-from geosync.capture_rules import CaptureRule, CaptureRules, GroupKind, GroupRule, OpenFiles
+from geosync.configuration.capture_rules import (
+    CaptureRule,
+    CaptureRules,
+    GroupKind,
+    GroupRule,
+    OpenFiles,
+)
 from geosync.disk.interface import Disk, RelativePath
 from tests.support.local_sites import LocalSite, local_sites, settle
 from transport.memory_store import MemoryStore

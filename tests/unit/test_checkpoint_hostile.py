@@ -11,7 +11,7 @@ import pytest
 from conflict.content import Content
 from conflict.node import NodeState
 from conflict.version import Dot
-from geosync.checkpoint_pace import CheckpointPace
+from geosync.configuration.checkpoint_pace import CheckpointPace
 from geosync.engine.checkpoint_source import listed
 from geosync.engine.checkpoint_statements import checkpointing
 from tests.support.disk_tree import disk_tree

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from conflict.operations import Delete, Put
-from geosync.checkpoint_pace import CheckpointPace
-from geosync.configuration import Mode
+from geosync.configuration.checkpoint_pace import CheckpointPace
+from geosync.configuration.volume_configuration import Mode
 from geosync.engine.checkpoint_statements import checkpointing, confirmed_checkpoints
 from geosync.engine.site import Site
 from tests.support.disk_tree import disk_tree

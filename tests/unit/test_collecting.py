@@ -11,7 +11,7 @@ import pytest
 
 from conflict.collection import Condemn, Doom, Spare, Told, Verdict, Verdicts, judge
 from conflict.version import ActorId, Dot, VersionVector
-from geosync.collection_pace import CollectionPace
+from geosync.configuration.collection_pace import CollectionPace
 from geosync.engine.retiring import retire
 from geosync.engine.reuse import Reuse, verdicts
 from tests.support.disk_tree import disk_tree

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geosync.configuration import (
+from geosync.configuration.volume_configuration import (
     Mode,
     StoreKind,
     Tuning,

@@ -11,7 +11,7 @@ import pytest
 
 from geosync.assembly.store_backoff import BackoffStore
 from geosync.clock import SystemClock
-from geosync.configuration import Configuration, Tuning, parse_configuration
+from geosync.configuration.volume_configuration import Configuration, Tuning, parse_configuration
 from geosync.daemon import control_loop
 from geosync.daemon.control_loop import ControlLoop, LoopParts
 from geosync.daemon.daemon_state import DaemonState

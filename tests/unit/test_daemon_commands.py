@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from geosync.clock import SystemClock
-from geosync.configuration import Tuning
+from geosync.configuration.volume_configuration import Tuning
 from geosync.daemon import daemon_commands
 from geosync.daemon.daemon_commands import DaemonCommands
 from geosync.daemon.daemon_state import DaemonState

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from conflict.brakes import BrakeLimits, Limit
-from geosync.configuration import DriftPolicy, Mode
+from geosync.configuration.volume_configuration import DriftPolicy, Mode
 from geosync.engine.promoting import Promotion, PromotionState
 from geosync.engine.resolving import Choice
 from geosync.errors import OperatorError

@@ -12,8 +12,8 @@ from conflict.forgetting import Forget, ForgettingStatement, Propose, Withdraw
 from conflict.operations import ROOT, NodeId, Topic
 from conflict.stamp import Stamp
 from conflict.version import ActorId
-from geosync.collection_pace import CollectionPace
-from geosync.configuration import Mode
+from geosync.configuration.collection_pace import CollectionPace
+from geosync.configuration.volume_configuration import Mode
 from geosync.engine import sweeping
 from geosync.engine.forgetting import barred
 from geosync.engine.retiring import retire

@@ -10,8 +10,8 @@ import pytest
 from conflict.hindrance import OVER, Hindrance, Hindrances
 from conflict.operations import Topic
 from conflict.version import ActorId, Dot
-from geosync.capture_rules import CaptureRule, CaptureRules, OpenFiles
-from geosync.configuration import Mode
+from geosync.configuration.capture_rules import CaptureRule, CaptureRules, OpenFiles
+from geosync.configuration.volume_configuration import Mode
 from geosync.engine.hindering import TOLD_AFTER_S
 from geosync.reporting.collection_report import collection_report, collection_text
 from tests.support.local_sites import LocalSite, local_sites, run, settle

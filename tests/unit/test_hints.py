@@ -13,11 +13,14 @@ import pytest
 
 from conflict.version import ACTOR_SIZE_BYTES, actor_id
 from geosync.clock import SystemClock
-from geosync.configuration import default_configuration_text, parse_configuration
+from geosync.configuration.hints import HintSettings
+from geosync.configuration.volume_configuration import (
+    default_configuration_text,
+    parse_configuration,
+)
 from geosync.daemon.hint_service import HintService, hint_service
 from geosync.engine.haste import Haste
 from geosync.errors import ConfigurationError, OperatorError
-from geosync.hint_configuration import HintSettings
 from geosync.hints.hint_channel import PACKETS_A_SECOND_MAX, HintChannel, read_secret
 from geosync.hints.packet import (
     PACKET_SIZE_BYTES,

@@ -6,13 +6,13 @@ import tomllib
 
 import pytest
 
-from geosync.configuration import (
+from geosync.configuration.hook_rules import HookInput, HookRule, Occasion
+from geosync.configuration.volume_configuration import (
     Configuration,
     default_configuration_text,
     parse_configuration,
 )
 from geosync.errors import ConfigurationError
-from geosync.hook_rules import HookInput, HookRule, Occasion
 
 MINIMAL = 'volume = "wiki"\nsite = "bari"\nroot = "/srv/wiki"\n'
 COMPLETE = """

@@ -15,8 +15,8 @@ import pytest
 
 from conflict.brakes import Amount, BrakeKind
 from conflict.version import ActorId, Dot
+from geosync.configuration.hook_rules import HookInput, HookRule, Occasion
 from geosync.engine.brake_verdicts import KnownBrake
-from geosync.hook_rules import HookInput, HookRule, Occasion
 from geosync.hooks import hook_runner
 from geosync.hooks.happenings import NewBrakes, SilentSites
 from geosync.hooks.hook_input import standard_input, variables

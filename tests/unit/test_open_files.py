@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from conflict.operations import Delete, Put
-from geosync.capture_rules import CaptureRule, CaptureRules, OpenFiles
+from geosync.configuration.capture_rules import CaptureRule, CaptureRules, OpenFiles
 from tests.support.local_sites import LocalSite, local_sites, operations_of, settle
 from transport.memory_store import MemoryStore
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from conflict.brakes import NO_BRAKES
-from geosync.configuration import Mode
+from geosync.configuration.volume_configuration import Mode
 from geosync.errors import OperatorError
 from tests.simulation.simulated_clock import SimulatedTime
 from tests.support.disk_tree import contents_of, disk_tree

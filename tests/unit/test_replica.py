@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from geosync.configuration import DriftPolicy, Mode
+from geosync.configuration.volume_configuration import DriftPolicy, Mode
 from geosync.disk.interface import Disk, Expected, Outcome, RelativePath, Staged
 from geosync.engine.resolving import Choice
 from geosync.errors import OperatorError

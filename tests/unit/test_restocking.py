@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from conflict.operations import Topic
-from geosync.checkpoint_pace import CheckpointPace
-from geosync.collection_pace import CollectionPace
+from geosync.configuration.checkpoint_pace import CheckpointPace
+from geosync.configuration.collection_pace import CollectionPace
 from geosync.engine.restocking import FIRST_LOOK_AFTER_S, LOOK_EVERY_S, OTHERS_LATER_BY_S
 from tests.support.damage import damage_unseen
 from tests.support.local_sites import LocalSite, local_sites, run, settle

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from conflict.version import ActorId
-from geosync.checkpoint_pace import CheckpointPace
+from geosync.configuration.checkpoint_pace import CheckpointPace
 from geosync.engine.retiring import retire
 from tests.support.disk_tree import disk_tree
 from tests.support.local_sites import LocalSite, local_sites, run, settle

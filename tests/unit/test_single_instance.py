@@ -9,14 +9,14 @@ from contextlib import ExitStack
 import pytest
 
 from geosync.clock import SystemClock
-from geosync.configuration import parse_configuration
+from geosync.configuration.volume_configuration import parse_configuration
 from geosync.daemon.single_instance import single_instance
 from geosync.errors import OperatorError
 
 HOLDER_PROGRAM = """
 import sys
 from geosync.clock import SystemClock
-from geosync.configuration import parse_configuration
+from geosync.configuration.volume_configuration import parse_configuration
 from geosync.daemon.single_instance import single_instance
 document = {"volume": "v", "site": "bari", "root": sys.argv[1], "state_dir": sys.argv[2]}
 with single_instance(parse_configuration(document, "test"), SystemClock()):

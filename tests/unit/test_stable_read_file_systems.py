@@ -13,7 +13,7 @@ import pytest
 
 from conflict.operations import Put
 from conflict.synced import ROOT_ENTRY
-from geosync.capture_rules import CaptureRule, CaptureRules, OpenFiles
+from geosync.configuration.capture_rules import CaptureRule, CaptureRules, OpenFiles
 from geosync.disk.interface import Disk, EntryBusy, RelativePath
 from geosync.disk.posix_disk import PosixDisk
 from geosync.disk.stable_read import COPIED_SIZE_BYTES_MIN

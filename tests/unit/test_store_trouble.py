@@ -8,7 +8,7 @@ import pytest
 
 from geosync.assembly.assembly import open_swift_endpoints
 from geosync.assembly.store_backoff import BackoffStore
-from geosync.configuration import parse_configuration
+from geosync.configuration.volume_configuration import parse_configuration
 from tests.simulation.simulated_clock import SimulatedClock
 from tests.support.local_sites import LocalSite, local_sites, run, settle
 from tests.support.recording_store import RecordingStore, let_pass

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from geosync.configuration import parse_configuration
+from geosync.configuration.volume_configuration import parse_configuration
 from geosync.errors import OperatorError
 from geosync.verification.finding import Kind, Level
 from geosync.verification.repairs import mending_for

@@ -10,28 +10,28 @@ from enum import StrEnum
 from typing import NoReturn
 
 from conflict.brakes import BrakeLimits
-from geosync.bandwidth_configuration import BandwidthRules, bandwidth_lines, read_bandwidth
-from geosync.brake_configuration import brake_lines, read_brake_limits
-from geosync.capture_configuration import capture_lines, read_capture_rules
-from geosync.capture_rules import CaptureRules
-from geosync.checkpoint_pace import HOURS, OPERATIONS, CheckpointPace
-from geosync.collection_pace import (
+from geosync.configuration.bandwidth import BandwidthRules, bandwidth_lines, read_bandwidth
+from geosync.configuration.brakes import brake_lines, read_brake_limits
+from geosync.configuration.capture import capture_lines, read_capture_rules
+from geosync.configuration.capture_rules import CaptureRules
+from geosync.configuration.checkpoint_pace import HOURS, OPERATIONS, CheckpointPace
+from geosync.configuration.collection_pace import (
     COLLECTION_HOURS,
     GRACE_HOURS,
     HISTORY_DAYS,
     CollectionPace,
     collection_pace,
 )
-from geosync.configuration_table import TableReader, shown, shown_path, toml_string
+from geosync.configuration.hints import HintSettings, hint_lines, read_hints
+from geosync.configuration.hook_rules import HookRule
+from geosync.configuration.hooks import hook_lines, read_hooks
+from geosync.configuration.merge_program_rules import MergeProgram
+from geosync.configuration.merge_programs import merge_program_lines, read_merge_programs
+from geosync.configuration.owners import owner_lines, read_owner_map
+from geosync.configuration.table_reader import TableReader, shown, shown_path, toml_string
 from geosync.errors import ConfigurationError, ConfigurationProblem, OperatorError
 from geosync.exit_codes import ExitCode
-from geosync.hint_configuration import HintSettings, hint_lines, read_hints
-from geosync.hook_configuration import hook_lines, read_hooks
-from geosync.hook_rules import HookRule
-from geosync.merge_configuration import merge_program_lines, read_merge_programs
-from geosync.merge_program_rules import MergeProgram
 from geosync.network_address import NetworkAddress, parse_address
-from geosync.owner_configuration import owner_lines, read_owner_map
 
 CONFIGURATION_DIRECTORY = "/etc/geosync"
 CONFIGURATION_VARIABLE = "GEOSYNC_CONFIG"

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from geosync.configuration_table import TableReader, shown, toml_string
+from geosync.configuration.table_reader import TableReader, shown, toml_string
 
 KIB: Final = 1024
 _KIB_PER_S_MIN, _KIB_PER_S_MAX = 16, 100_000_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from geosync.configuration_table import TableReader, toml_array
-from geosync.merge_program_rules import TIMEOUT_S, MergeProgram
+from geosync.configuration.merge_program_rules import TIMEOUT_S, MergeProgram
+from geosync.configuration.table_reader import TableReader, toml_array
 
 TIMEOUT_S_MAX: Final = 3600
 _EXAMPLE: Final = """\

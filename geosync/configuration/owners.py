@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from geosync.configuration_table import TableReader, shown, toml_string
+from geosync.configuration.table_reader import TableReader, shown, toml_string
 
 _EXPECTED: Final = 'a name on this machine, or "#" and a number such as "#48"'
 _NAME_SIZE_BYTES_MAX: Final = 255

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from geosync.configuration_table import TableReader, shown, toml_array
-from geosync.hook_rules import (
+from geosync.configuration.hook_rules import (
     ATTEMPTS,
     PATH_OCCASIONS,
     SILENT_AFTER_S,
@@ -15,6 +14,7 @@ from geosync.hook_rules import (
     HookRule,
     Occasion,
 )
+from geosync.configuration.table_reader import TableReader, shown, toml_array
 
 _KEYS: Final = (
     "on",

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from geosync.configuration_table import TableReader, shown, toml_string
+from geosync.configuration.table_reader import TableReader, shown, toml_string
 from geosync.network_address import NetworkAddress, parse_address
 
 _KEYS: Final = ("listen", "peers", "secret_file")

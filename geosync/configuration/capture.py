@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from geosync.capture_rules import (
+from geosync.configuration.capture_rules import (
     SNAPSHOT_EVERY_S,
     CaptureRule,
     CaptureRules,
@@ -12,7 +12,7 @@ from geosync.capture_rules import (
     GroupRule,
     OpenFiles,
 )
-from geosync.configuration_table import TableReader, toml_string
+from geosync.configuration.table_reader import TableReader, toml_string
 
 _CAPTURE_KEYS: Final = ("paths", "open_files", "snapshot_every_s")
 _GROUP_KEYS: Final = ("paths", "kind", "open_files", "snapshot_every_s", "together")

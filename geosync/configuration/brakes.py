@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from conflict.brakes import BrakeLimits, Limit
-from geosync.configuration_table import TableReader
+from geosync.configuration.table_reader import TableReader
 
 _DEFAULT: Final = BrakeLimits()
 _COUNT_MAX: Final = 1_000_000_000
