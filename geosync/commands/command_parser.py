@@ -30,6 +30,15 @@ exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 something waits fo
 """
 
 
+class _ShowVersion(argparse.Action):
+    """Prints the version and ends; what finds it out is imported only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_parsed: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415 - slow, and seldom asked for
+
+        parser.exit(message=f"geosync {version('geosync')}\n")
+
+
 def command_parser() -> argparse.ArgumentParser:
     """Returns the parser; the chosen command is in `command`."""
     parser = argparse.ArgumentParser(
@@ -38,6 +47,7 @@ def command_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = _common_options()
     _add_init(commands, common)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 SLOW = ("swiftclient", "keystoneauth1", "sqlite_utils", "rich", "watchdog", "requests", "blake3")
 
@@ -25,3 +26,10 @@ def test_a_reader_that_has_enough_ends_a_command_without_a_traceback() -> None:
     program = f"{sys.executable} -m geosync --help | true"
     done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "geosync", "--version"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == f"geosync {version('geosync')}\n"
