@@ -36,7 +36,8 @@ class _ShowVersion(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_parsed: object) -> None:
         from importlib.metadata import version  # noqa: PLC0415 - slow, and seldom asked for
 
-        parser.exit(message=f"geosync {version('geosync')}\n")
+        print(f"geosync {version('geosync')}")
+        parser.exit()
 
 
 def command_parser() -> argparse.ArgumentParser:
