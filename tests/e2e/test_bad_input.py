@@ -212,7 +212,7 @@ def _is_unharmed(site: RealSite) -> None:
         (["conflicts"], "ACTION"),
         (["conflicts", "resolve", "page"], "--take"),
         (["conflicts", "resolve", "page", "--take", "mine"], "invalid choice: 'mine'"),
-        (["init", "--conflict-policy", "coin-toss"], "known are: outside, beside, newest"),
+        (["init", "--conflict-policy", "coin-toss"], "known are outside, beside, newest"),
         (["init", "--volume", "Upper Case", "--config", "/no/such"], "volume"),
     ],
 )
