@@ -278,10 +278,14 @@ class Engine:
         """Returns when to look again at what seems to be gone, monotonic; None: nothing does."""
         return self._capturer.missing_due_s()
 
+    def is_looking(self) -> bool:
+        """Tells whether directories are left to be looked at: one cycle looks at so many."""
+        return self._capturer.has_pending()
+
     def has_uncaptured(self) -> bool:
         """Tells whether a change of the disk was seen that is in no operation yet."""
         return bool(
-            self._capturer.has_pending()
+            self.is_looking()
             or self._capturer.waiting()
             or self._capturer.has_unconfirmed()
         )

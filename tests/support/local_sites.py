@@ -75,7 +75,6 @@ class LocalSite:
     collection_pace: CollectionPace = field(default_factory=CollectionPace)
     link: RecordingStore = field(init=False)  # the way to the store: a test may cut it
     _engine: Engine | None = None
-    _is_looking: bool = False  # the last cycle did not get to the end of the directory
     _opened: list[PosixDisk | Journal] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -149,7 +148,6 @@ class LocalSite:
     def close(self) -> None:
         """Ends the engine; what is not in the journal or on the disk is forgotten, as in a kill."""
         self._engine = None
-        self._is_looking = False
         for part in self._opened:
             part.close()
         self._opened.clear()
@@ -167,8 +165,7 @@ class LocalSite:
 
     def cycle(self) -> Cycle:
         """Lets the engine look at the whole directory, or at the rest of it; time passes then."""
-        cycle = self.engine.cycle({} if self._is_looking else {(): True})
-        self._is_looking = cycle.has_more
+        cycle = self.engine.cycle({} if self.engine.is_looking() else {(): True})
         self.time.advance(ROUND_S)
         return cycle
 
