@@ -567,9 +567,11 @@ def a_fresh_journal_is_the_actor_that_the_site_was_before(patch: pytest.MonkeyPa
         clock: Clock,
         names: tuple[str, str],
         randomness: Randomness,
+        *,
+        may_write: bool,
     ) -> Identity:
-        same = hashlib.sha256(names[1].encode()).digest()[:16]
-        return identify(journal, store, clock, names, replace(randomness, actor=same))
+        same = replace(randomness, actor=hashlib.sha256(names[1].encode()).digest()[:16])
+        return identify(journal, store, clock, names, same, may_write=may_write)
 
     patch.setattr(simulated_site, "identify", again)
 
