@@ -152,8 +152,12 @@ def test_the_versions_of_a_conflict_are_compared_where_they_are_settled(
         page = context.new_page()
         _compare(page, scene, HOSTILE_TEXT)
         difference = page.locator(".difference")
-        expect(difference.locator(".removed")).to_have_text(["-<b>of bari</b> & {{ 7 * 7 }}"])
-        expect(difference.locator(".added")).to_have_text(["+<b>of rome</b> & {{ 7 * 7 }}"])
+        (shown,) = (c for c in scene.bari.conflicts() if c["path"] == HOSTILE_TEXT)
+        winner, loser = shown["winner"]["site"], shown["loser"]["site"]
+        expect(difference.locator(".removed")).to_have_text(
+            [f"-<b>of {winner}</b> & {{{{ 7 * 7 }}}}"]
+        )
+        expect(difference.locator(".added")).to_have_text([f"+<b>of {loser}</b> & {{{{ 7 * 7 }}}}"])
         assert page.locator("b").count() == 0
         assert (page.url == scene.url) is with_scripts
         page.screenshot(path=tmp_path / f"difference-{with_scripts}.png", full_page=True)
