@@ -62,7 +62,7 @@ def _later(
         yield chosen
 
 
-@many(250)
+@many(150)
 @given(histories, st.integers(0, 80), sizes)
 def test_a_checkpoint_and_what_came_later_make_the_tree_that_all_operations_make(
     history: tuple[int, int, int], more: int, size_bytes: int

@@ -64,7 +64,7 @@ def healed(history: tuple[int, int, int], *features: str) -> RandomHistory:
     return running
 
 
-@many(400)
+@many(200)
 @given(histories)
 def test_incremental_tree_is_the_defined_one_after_every_step(
     history: tuple[int, int, int],
@@ -90,7 +90,7 @@ def test_one_name_is_where_all_names_together_say(history: tuple[int, int, int])
             assert (state.is_present, state.name_count) == (bool(present), len(present))
 
 
-@many(300)
+@many(150)
 @given(histories)
 def test_sites_converge(history: tuple[int, int, int]) -> None:
     """Sites that received the same show the same, in whatever order it came (I2)."""
@@ -105,7 +105,7 @@ def test_tree_has_live_parents_and_legal_names(history: tuple[int, int, int]) ->
     assert_tree_is_sound(healed(history).sites[0].disk)
 
 
-@many(400)
+@many(200)
 @given(histories)
 def test_no_version_is_lost(history: tuple[int, int, int]) -> None:
     """Whatever was written is shown until a user who had it on the disk parts with it (I1)."""
@@ -128,7 +128,7 @@ def test_what_was_received_is_refused(history: tuple[int, int, int]) -> None:
         assert before == site.operations
 
 
-@many(300)
+@many(150)
 @given(histories)
 def test_contexts_name_what_was_on_the_disk(history: tuple[int, int, int]) -> None:
     """On disks that lag behind what was received, no change replaces what they don't show (I6).

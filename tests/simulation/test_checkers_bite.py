@@ -38,7 +38,7 @@ NOTICED_AT: dict[str, tuple[int, ...]] = {
     "remove_file ignores what is expected": (7, 15),
     "what a change displaced is not examined": (9, 22),
     "displaced files are not watched for late writes": (9,),
-    "the trash is emptied unseen": (68,),
+    "the trash is emptied unseen": (150,),
     "nothing is ever swept": (1, 3),
     "a change that could not be made is forgotten": (12, 6),
     "conflict copies are not shown": (1, 6),
