@@ -285,9 +285,7 @@ class Engine:
     def has_uncaptured(self) -> bool:
         """Tells whether a change of the disk was seen that is in no operation yet."""
         return bool(
-            self.is_looking()
-            or self._capturer.waiting()
-            or self._capturer.has_unconfirmed()
+            self.is_looking() or self._capturer.waiting() or self._capturer.has_unconfirmed()
         )
 
     def owes_acknowledgement(self) -> bool:
