@@ -9,9 +9,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import permutations
-from types import TracebackType
-from typing import Self
 
+from geosync.demo.started import Started
 from laboratory.line import LineCounts, LineSettings
 from laboratory.namespaces import (
     NetworkError,
@@ -27,7 +26,7 @@ SITES_MAX = 200
 STOP_TIMEOUT_S = 5.0
 
 
-class Network:
+class Network(Started):
     """Sites that reach each other through a WAN. Needs root. Not thread-safe.
 
     Attributes:
@@ -46,18 +45,6 @@ class Network:
         self.sites = tuple(sites)
         self._settings = dict.fromkeys(permutations(self.sites, 2), settings)
         self._emulator: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Makes namespaces, devices and lines; when it returns, packets pass.

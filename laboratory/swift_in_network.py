@@ -12,10 +12,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Literal, cast
 
 from geosync.demo.server_process import ServerStartError
+from geosync.demo.started import Started
 from geosync.demo.swift_server import SwiftServer
 from laboratory.network import Network
 
@@ -24,7 +24,7 @@ ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - of a namespace that only the laborator
 STOP_TIMEOUT_S = 30.0
 
 
-class SwiftInNetwork:
+class SwiftInNetwork(Started):
     """A Swift at one site. A context manager; start it after the network. Not thread-safe."""
 
     def __init__(
@@ -44,18 +44,6 @@ class SwiftInNetwork:
         self._processes = processes
         self._process: subprocess.Popen[str] | None = None
         self._started: dict[str, object] = {}
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Returns when every server answers.

@@ -11,11 +11,11 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from geosync.demo.loopback_port import HOST, choose_ports, listen
 from geosync.demo.server_process import ServerProcess, ServerStartError, child_environment
+from geosync.demo.started import Started
 from geosync.demo.swift_configuration import (
     SwiftLayout,
     keystone_filters,
@@ -37,7 +37,7 @@ def require_swift() -> None:
         )
 
 
-class SwiftServer:
+class SwiftServer(Started):
     """A Swift with all of its contents, configuration and logs below one directory.
 
     A context manager. Needs no root, no /etc/swift, no memcached and no syslog. Starting again on
@@ -81,18 +81,6 @@ class SwiftServer:
         self.proxy_host = HOST
         self._layout: SwiftLayout | None = None
         self._running: dict[str, ServerProcess] = {}
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Starts what does not run, and returns when every server answers.

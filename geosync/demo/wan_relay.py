@@ -8,10 +8,10 @@ import struct
 import threading
 from collections.abc import Coroutine
 from enum import Enum
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from geosync.demo.loopback_port import HOST, choose_ports, listen
+from geosync.demo.started import Started
 
 CHUNK_BYTES_MAX = 64 * 1024
 # Of one direction of one connection. A WAN holds what is under way, and then stops the sender.
@@ -30,7 +30,7 @@ class Direction(Enum):
     FROM_UPSTREAM = "from upstream"
 
 
-class WanRelay:
+class WanRelay(Started):
     """Passes connections to `upstream`, every byte late by the one-way delay, none out of order.
 
     A delay does not bound the throughput: chunks are under way together. Setting up a connection
@@ -52,18 +52,6 @@ class WanRelay:
         self._passes = asyncio.Event()  # cleared while a silent partition holds everything up
         self._listener: socket.socket | None = None
         self._clients: dict[asyncio.Task[None], socket.socket] = {}
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def address(self) -> tuple[str, int]:
