@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from benchmarks.processes import memory_bytes, processor_s
 from benchmarks.surroundings import surroundings
+from benchmarks.trees import walk
 from geosync.terminal import plain_table
 
 FILES = 1_000_000
@@ -75,7 +76,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="geosync-benchmark-") as directory:
         site = Site(directory)
         _fill(site.root, count)
-        walk_s = _timed(lambda: _walk(site.root))
+        walk_s = _timed(lambda: walk(site.root))
         rows.append(("a bare walk: scandir and lstat", f"{walk_s:.2f} s"))
         rows += _first_capture(site, count)
         rows += _started_again(site, count, walk_s)
@@ -126,16 +127,6 @@ def _fill(root: str, count: int) -> None:
             os.makedirs(directory)
         with open(os.path.join(directory, f"{number:07}"), "wb") as file:
             file.write(b"%d" % number)
-
-
-def _walk(root: str) -> None:
-    pending = [root]
-    while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                entry.stat(follow_symlinks=False)
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
 
 
 def _timed(work: Callable[[], object]) -> float:

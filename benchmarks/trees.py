@@ -64,6 +64,17 @@ def write_small_files(directory: bytes, count: int, seed: int) -> None:
             file.write(dice.randbytes(dice.randint(1, 4096)))
 
 
+def walk(root: str) -> None:
+    """Looks at every name of a tree, and does nothing else: the least that a rescan can cost."""
+    pending = [root]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+
+
 def quick_look(root: bytes) -> QuickLook:
     """Names, kinds, sizes and times of a tree that may change meanwhile."""
     found: QuickLook = {}

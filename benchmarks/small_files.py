@@ -1,0 +1,104 @@
+"""What many small files cost in processor time: at the site that has them, and where they arrive.
+
+Both engines run in this process, without a network: on a file system of this machine, with a store
+in memory. `python -m benchmarks.small_files [--files N] [--real] [--profile PART]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import os
+import pstats
+import tempfile
+import time
+from collections.abc import Callable
+
+from benchmarks.trees import copy_real_files, require_equal, walk, write_small_files
+from geosync.engine.haste import Haste
+from tests.simulation.simulated_clock import SimulatedTime
+from tests.support.local_sites import LocalSite, settle
+from transport.memory_store import MemoryStore
+
+_ONLY_OWN = Haste(frozenset(), is_prompt=True)
+_PARTS = ("sender", "receiver", "rescan")
+_LINES = 45
+
+
+def main() -> None:
+    """Prints what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=1000)
+    parser.add_argument("--repeat", type=int, default=3, help="the least of so many is told")
+    parser.add_argument("--real", action="store_true", help="files of this machine")
+    parser.add_argument("--directory", default=None, help="where the sites are")
+    parser.add_argument("--profile", choices=_PARTS, help="shows where the time of a part goes")
+    options = parser.parse_args()
+    found: dict[str, list[float]] = {}
+    for _ in range(options.repeat):
+        for part, took_s in _measured(options).items():
+            found.setdefault(part, []).append(took_s)
+    for part, each_s in found.items():
+        per_file_us = " ".join(f"{took_s / options.files * 1e6:.1f}" for took_s in each_s)
+        print(f"{part}: {min(each_s) / options.files * 1e6:.1f} us for each file ({per_file_us})")
+
+
+def _measured(options: argparse.Namespace) -> dict[str, float]:
+    """Returns the processor time of each part, seconds."""
+    with tempfile.TemporaryDirectory(dir=options.directory) as base:
+        store, clock = MemoryStore(), SimulatedTime()
+        sender, receiver = (
+            LocalSite(os.fsencode(base), name, store, clock).open() for name in ("bari", "cnaf")
+        )
+        try:
+            settle(sender, receiver)
+            if options.real:
+                copy_real_files(sender.root, options.files)
+            else:
+                write_small_files(sender.root, options.files, seed=1)
+            work: dict[str, Callable[[], object]] = {
+                "sender": lambda: _publish(sender),
+                "receiver": lambda: _bring(receiver),
+                "rescan": lambda: _look(sender),
+                "bare walk": lambda: walk(os.fsdecode(sender.root)),
+            }
+            took_s = {part: _timed(each, part == options.profile) for part, each in work.items()}
+            require_equal((sender.root, receiver.root))
+            return took_s
+        finally:
+            receiver.close()
+            sender.close()
+
+
+def _publish(site: LocalSite) -> None:
+    site.engine.cycle({(): True}, _ONLY_OWN)
+    while site.engine.has_uncaptured() or site.engine.has_to_publish():
+        site.engine.cycle({}, _ONLY_OWN)
+
+
+def _bring(site: LocalSite) -> None:
+    while True:
+        cycle = site.engine.cycle({}, Haste(is_prompt=True))
+        if not (cycle.has_more or cycle.received or site.engine.is_settled() is False):
+            return
+
+
+def _look(site: LocalSite) -> None:
+    site.engine.cycle({(): True}, _ONLY_OWN)
+    while site.engine.is_looking():
+        site.engine.cycle({}, _ONLY_OWN)
+
+
+def _timed(work: Callable[[], object], is_profiled: bool) -> float:  # noqa: FBT001
+    profile = cProfile.Profile()
+    began_s = time.process_time()
+    profile.runcall(work) if is_profiled else work()
+    took_s = time.process_time() - began_s
+    if is_profiled:
+        pstats.Stats(profile).sort_stats("cumulative").print_stats(_LINES)
+        pstats.Stats(profile).sort_stats("tottime").print_stats(_LINES)
+    return took_s
+
+
+if __name__ == "__main__":
+    main()
