@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,15 +41,19 @@ class UnsetPart:
 class JournalSynced:
     """Reads and writes at once; the journal's transactions make changes one.
 
-    A few thousand entries are kept in memory as well, since a scan asks for each several times.
+    A few thousand entries are kept in memory as well, since a scan asks for each several times: by
+    their numbers, names and inodes, and what was looked for in vain.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._cache: dict[EntryId, SyncedEntry] = {}
         self._names: dict[tuple[EntryId, bytes], SyncedEntry | None] = {}
+        self._handles: dict[bytes, tuple[SyncedEntry, ...]] = {}
         row = connection.execute("SELECT max(entry) FROM synced").fetchone()
-        self._last_entry = row[0] or 0
+        self._last_entry = self._last_saved = row[0] or 0
+        copy = connection.execute("SELECT 1 FROM synced WHERE copy_of <> x'' LIMIT 1").fetchone()
+        self._has_copies = copy is not None  # perhaps
 
     def entry(self, entry: EntryId) -> SyncedEntry | None:
         """See SyncedStore."""
@@ -67,11 +71,17 @@ class JournalSynced:
 
     def entries_in(self, parent: EntryId) -> Iterator[SyncedEntry]:
         """See SyncedStore."""
-        return iter(self._all("WHERE parent = ? ORDER BY name", parent))
+        found = self._all("WHERE parent = ? ORDER BY name", parent)
+        self._names.update(((parent, entry.name), entry) for entry in found)
+        return iter(found)
 
     def entries_of_handle(self, handle: bytes) -> list[SyncedEntry]:
         """See SyncedStore."""
-        return self._all("WHERE handle = ? ORDER BY entry", handle)
+        known = self._handles.get(handle)
+        if known is None:
+            known = tuple(self._all("WHERE handle = ? ORDER BY entry", handle))
+            self._handles[handle] = known
+        return list(known)
 
     def entries_of_node(self, node: NodeId) -> list[SyncedEntry]:
         """See SyncedStore."""
@@ -81,6 +91,8 @@ class JournalSynced:
 
     def copies_of(self, parent: EntryId, name: bytes) -> list[SyncedEntry]:
         """See SyncedStore."""
+        if not self._has_copies:
+            return []
         return self._all(
             "WHERE parent = ? AND copy_of = ? AND copy_of <> x'' ORDER BY name", parent, name
         )
@@ -89,13 +101,15 @@ class JournalSynced:
         """Drops what is kept in memory: the transaction was rolled back."""
         self._cache.clear()
         self._names.clear()
+        self._handles.clear()
 
     def save_entry(self, entry: SyncedEntry) -> None:
         """See SyncedStore."""
+        before = self._saved(entry.entry)
         # An entry that recovery brings back has an id that was given before the crash.
         self._last_entry = max(self._last_entry, entry.entry)
-        before = self._forget(entry.entry)
-        self._names.pop((entry.parent, entry.name), None)
+        self._last_saved = max(self._last_saved, entry.entry)
+        self._has_copies = self._has_copies or bool(entry.copy_of)
         self._connection.execute(
             "INSERT OR REPLACE INTO synced VALUES (?, ?, ?, ?, ?, ?)",
             (
@@ -107,15 +121,21 @@ class JournalSynced:
                 pack_synced(entry),
             ),
         )
-        self._remember_nodes(entry.entry, entry.nodes)
+        self._remember_nodes(entry.entry, before, entry.nodes)
         self._remember_unset(before, entry)
+        if before is not None:
+            self._drop(before)
+        self._keep(entry)
 
     def remove_entry(self, entry: EntryId) -> None:
         """See SyncedStore."""
-        before = self._forget(entry)
-        self._remember_nodes(entry, ())
+        before = self._saved(entry)
+        if before is None:
+            return
+        self._remember_nodes(entry, before, frozenset())
         self._remember_unset(before, None)
         self._connection.execute("DELETE FROM synced WHERE entry = ?", (entry,))
+        self._drop(before)
 
     def new_entry_id(self) -> EntryId:
         """See SyncedStore."""
@@ -144,30 +164,44 @@ class JournalSynced:
     def _remember_unset(self, before: SyncedEntry | None, now: SyncedEntry | None) -> None:
         if before is not None and before.intended != before.attributes:
             self._connection.execute("DELETE FROM unset WHERE entry = ?", (before.entry,))
-        if now is not None:
+        if now is not None and now.intended != now.attributes:
             parts = unset_parts(
                 now.intended, now.attributes, is_symlink=now.kind is DiskKind.SYMLINK
             )
             rows = [(part, now.entry) for part in sorted(parts)]
             self._connection.executemany("INSERT INTO unset VALUES (?, ?)", rows)
 
-    def _forget(self, entry: EntryId) -> SyncedEntry | None:
-        """Drops an entry from memory; returns what it was."""
-        before = self._cache.pop(entry, None) or self._first("WHERE entry = ?", entry)
-        if before is not None:
-            self._cache.pop(entry, None)
-            self._names.pop((before.parent, before.name), None)
-        return before
+    def _saved(self, entry: EntryId) -> SyncedEntry | None:
+        """Returns what is stored of an entry; nobody needs to look for one with a fresh number."""
+        return self.entry(entry) if entry <= self._last_saved else None
 
-    def _remember_nodes(self, entry: EntryId, nodes: Iterable[NodeId]) -> None:
-        rows = self._connection.execute("SELECT node FROM synced_node WHERE entry = ?", (entry,))
-        before = {node for (node,) in rows}
-        wanted = set(nodes)
-        for node in before - wanted:
+    def _drop(self, before: SyncedEntry) -> None:
+        """Takes an entry, as it was, out of memory."""
+        self._cache.pop(before.entry, None)
+        self._names.pop((before.parent, before.name), None)
+        known = self._handles.get(before.handle)
+        if known is not None:
+            left = tuple(each for each in known if each.entry != before.entry)
+            self._handles[before.handle] = left
+
+    def _keep(self, entry: SyncedEntry) -> None:
+        """Keeps in memory what was just saved: most often it is asked for again."""
+        self._cache[entry.entry] = entry
+        self._names[entry.parent, entry.name] = entry
+        known = self._handles.get(entry.handle)
+        if known is not None:
+            joined = sorted((*known, entry), key=lambda each: each.entry)
+            self._handles[entry.handle] = tuple(joined)
+
+    def _remember_nodes(
+        self, entry: EntryId, before: SyncedEntry | None, nodes: frozenset[NodeId]
+    ) -> None:
+        former = before.nodes if before is not None else frozenset()
+        for node in former - nodes:
             self._connection.execute(
                 "DELETE FROM synced_node WHERE node = ? AND entry = ?", (node, entry)
             )
-        for node in wanted - before:
+        for node in nodes - former:
             self._connection.execute("INSERT INTO synced_node VALUES (?, ?)", (node, entry))
 
     def _first(self, condition: str, *values: Any) -> SyncedEntry | None:
@@ -176,7 +210,8 @@ class JournalSynced:
 
     def _all(self, condition: str, *values: Any) -> list[SyncedEntry]:
         rows = self._connection.execute(f"{_COLUMNS} {condition}", values).fetchall()
-        if len(self._cache) + len(self._names) > CACHED_ENTRIES_MAX:
+        kept = len(self._cache) + len(self._names) + len(self._handles)
+        if kept > CACHED_ENTRIES_MAX:
             self.forget_cached()
         return [self._unpacked(row) for row in rows]
 
