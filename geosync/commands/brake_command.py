@@ -79,6 +79,8 @@ def _decide_without_daemon(
             single_instance(configuration, clock),
             assembled(configuration, clock, asking, asking) as engine,
         ):
-            found = brake_json(engine.decide_brake(name, verdict), now_ms=engine.site.now_ms())
+            found = brake_json(
+                engine.decisions.decide_brake(name, verdict), now_ms=engine.site.now_ms()
+            )
             engine.cycle({})
     return found

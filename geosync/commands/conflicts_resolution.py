@@ -167,9 +167,9 @@ def _ask(configuration: Configuration, decision: Decision) -> None:
 def _settle_in(engine: Engine, decision: Decision) -> None:
     identity = str(decision.conflict["id"])
     if decision.choice is not None:
-        engine.resolve(identity, decision.choice)
+        engine.decisions.resolve(identity, decision.choice)
     else:
-        engine.resolve_with(identity, decision.content(), seen=_seen(decision.conflict))
+        engine.decisions.resolve_with(identity, decision.content(), seen=_seen(decision.conflict))
 
 
 def _seen(conflict: JsonObject) -> str | None:

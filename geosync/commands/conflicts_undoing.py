@@ -53,7 +53,7 @@ def _ask(configuration: Configuration, name: str | None) -> JsonObject:
 def _undo_without_daemon(configuration: Configuration, name: str | None) -> JsonObject:
     with engine_alone(configuration) as engine:
         try:
-            return settlement_json(engine.undo(name))
+            return settlement_json(engine.decisions.undo(name))
         except ContentUnavailable as error:
             raise OperatorError(_why_not(error)) from error
         except OSError as error:

@@ -64,9 +64,9 @@ def _collect_without_daemon(configuration: Configuration) -> str | None:
             assembled(configuration, clock, asking, asking) as engine,
         ):
             cycle = engine.cycle({(): True})
-            engine.collect()
+            engine.upkeep.collect()
             while True:
                 cycle = engine.cycle({})
-                doubt = engine.doubt(cycle)
+                doubt = engine.upkeep.doubt(cycle)
                 if doubt is not None or not cycle.has_more:
                     return doubt

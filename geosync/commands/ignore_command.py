@@ -14,7 +14,6 @@ from geosync.commands.engine_alone import engine_alone
 from geosync.commands.path_argument import volume_path
 from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning
-from geosync.engine.engine import Engine
 from geosync.exit_codes import ExitCode
 from geosync.ignore_spec import IgnoreSpec, check_pattern
 from geosync.journal.journal import Journal
@@ -73,5 +72,6 @@ def _decide(configuration: Configuration, command: str, pattern: str) -> None:
         ask_daemon(configuration, command, {"pattern": pattern})
     except DaemonNotRunning:
         with engine_alone(configuration) as engine:
-            decide = {"ignore_add": Engine.ignore, "ignore_remove": Engine.ignore_no_more}[command]
-            decide(engine, os.fsencode(pattern))
+            decisions = engine.decisions
+            decide = {"ignore_add": decisions.ignore, "ignore_remove": decisions.ignore_no_more}
+            decide[command](os.fsencode(pattern))

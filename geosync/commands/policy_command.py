@@ -44,7 +44,7 @@ def _set(configuration: Configuration, glob: str, text: str) -> None:
         ask_daemon(configuration, "policy_set", {"glob": glob, "policy": text})
     except DaemonNotRunning:
         with engine_alone(configuration) as engine:
-            engine.set_policy(rule)
+            engine.decisions.set_policy(rule)
     print(f"set {rule.text} for {glob}, on all sites")
     program = rule.program.decode(errors="replace")
     if program and program not in configuration.merge_programs:
@@ -59,5 +59,5 @@ def _unset(configuration: Configuration, glob: str) -> None:
         ask_daemon(configuration, "policy_unset", {"glob": glob})
     except DaemonNotRunning:
         with engine_alone(configuration) as engine:
-            engine.unset_policy(os.fsencode(glob))
+            engine.decisions.unset_policy(os.fsencode(glob))
     print(f"unset the policy for {glob}, on all sites")

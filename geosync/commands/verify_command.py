@@ -118,7 +118,7 @@ def _repair_here(configuration: Configuration, clock: Clock, mending: Mending) -
             single_instance(configuration, clock),
             assembled(configuration, clock, asking, asking) as engine,
         ):
-            engine.mend(mending)
+            engine.upkeep.mend(mending)
             return _run_until_mended(engine, clock)
 
 
@@ -132,7 +132,7 @@ def _run_until_mended(engine: Engine, clock: Clock) -> Progress:
         if engine.superseded is not None:
             raise OperatorError("nothing is repaired: this site is about to join anew; start it")
         is_over = clock.monotonic_s() - began_s > NO_PROGRESS_S_MAX
-        if not engine.mending().left and (not engine.has_to_publish() or is_over):
-            return progress_json(engine.mending())
+        if not engine.upkeep.mending().left and (not engine.has_to_publish() or is_over):
+            return progress_json(engine.upkeep.mending())
         if not cycle.did_work:
             clock.wait(Event(), PAUSE_S)

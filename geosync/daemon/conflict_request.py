@@ -22,7 +22,7 @@ def resolution_with(loop: ControlLoop, identity: str, content: str, seen: str | 
     site = loop.engine.site
     try:
         blocks = take_over(site.state_dir, content)
-        conflict = loop.engine.resolve_with(identity, blocks, seen=seen)
+        conflict = loop.engine.decisions.resolve_with(identity, blocks, seen=seen)
     except OSError as error:
         raise OperatorError(f"the content can't be taken: {error}. Nothing was decided.") from error
     return conflict_json(conflict, site.journal)
@@ -35,7 +35,7 @@ def undoing(loop: ControlLoop, identity: str | None) -> JsonObject:
         OperatorError: there is none that can be undone, or the spool can't be written.
     """
     try:
-        settlement = loop.engine.undo(identity)
+        settlement = loop.engine.decisions.undo(identity)
     except ContentUnavailable as error:
         return {"is_done": False, "why": str(error)}
     except OSError as error:

@@ -23,7 +23,8 @@ from geosync.daemon.service_notification import ServiceNotifier
 from geosync.disk.interface import PRIVATE_DIRECTORY, RootLost
 from geosync.disk.posix_disk import PosixDisk
 from geosync.disk.private_directory import read_marker
-from geosync.engine.engine import Cycle, Engine
+from geosync.engine.cycle import Cycle
+from geosync.engine.engine import Engine
 from geosync.engine.haste import Haste
 from geosync.engine.progress import Advance
 from geosync.engine.site import split

@@ -147,7 +147,7 @@ class DaemonCommands:
         def settle(loop: ControlLoop) -> JsonObject:
             journal = loop.engine.site.journal
             found = conflict_json(find_conflict(loop.engine.site, identity), journal)
-            loop.engine.resolve(identity, choice)
+            loop.engine.decisions.resolve(identity, choice)
             self._state.hurry()
             return found
 
@@ -176,19 +176,19 @@ class DaemonCommands:
 
     def _policy_set(self, arguments: JsonObject) -> JsonObject:
         rule = rule_of(_text(arguments, "glob"), _text(arguments, "policy"))
-        return self._change(lambda engine: engine.set_policy(rule))
+        return self._change(lambda engine: engine.decisions.set_policy(rule))
 
     def _policy_unset(self, arguments: JsonObject) -> JsonObject:
         glob = os.fsencode(_text(arguments, "glob"))
-        return self._change(lambda engine: engine.unset_policy(glob))
+        return self._change(lambda engine: engine.decisions.unset_policy(glob))
 
     def _ignore_add(self, arguments: JsonObject) -> JsonObject:
         pattern = os.fsencode(_text(arguments, "pattern"))
-        return self._change(lambda engine: engine.ignore(pattern))
+        return self._change(lambda engine: engine.decisions.ignore(pattern))
 
     def _ignore_remove(self, arguments: JsonObject) -> JsonObject:
         pattern = os.fsencode(_text(arguments, "pattern"))
-        return self._change(lambda engine: engine.ignore_no_more(pattern))
+        return self._change(lambda engine: engine.decisions.ignore_no_more(pattern))
 
     def _change(self, decide: Callable[[Engine], None]) -> JsonObject:
         """Lets the engine write a decision of an operator's, which it shows at once."""
@@ -205,9 +205,9 @@ class DaemonCommands:
 
         def collect(loop: ControlLoop) -> JsonObject:
             if arguments.get("is_explaining") is not True:
-                loop.engine.collect()
+                loop.engine.upkeep.collect()
                 self._state.hurry()
-            return {"doubt": loop.engine.doubt(loop.last_cycle)}
+            return {"doubt": loop.engine.upkeep.doubt(loop.last_cycle)}
 
         return self._ask(collect)
 
@@ -229,7 +229,7 @@ class DaemonCommands:
         name, verdict = _text(arguments, "id"), _verdict(arguments)
 
         def decide(loop: ControlLoop) -> JsonObject:
-            found = loop.engine.decide_brake(name, verdict)
+            found = loop.engine.decisions.decide_brake(name, verdict)
             self._state.hurry()
             return brake_json(found, now_ms=loop.engine.site.now_ms())
 
@@ -303,15 +303,15 @@ class DaemonCommands:
             raise _malformed("chunks, segments or files") from error
 
         def begin(loop: ControlLoop) -> JsonObject:
-            loop.engine.mend(mending)
-            return progress_json(loop.engine.mending())
+            loop.engine.upkeep.mend(mending)
+            return progress_json(loop.engine.upkeep.mending())
 
         answer = self._ask(begin)
         self._state.hurry()
         return answer
 
     def _mending(self, _arguments: JsonObject) -> JsonObject:
-        return self._ask(lambda loop: progress_json(loop.engine.mending()))
+        return self._ask(lambda loop: progress_json(loop.engine.upkeep.mending()))
 
     def _demote(self, arguments: JsonObject) -> JsonObject:
         """Makes this site a standby, and waits for at most a slice of time until all is stored.

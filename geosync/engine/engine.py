@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from conflict.errors import GeosyncError
 from conflict.node import Location
-from conflict.policy import PolicyRule
 from conflict.report import Conflict, conflicts
 from conflict.synced import Path
 from conflict.version import ActorId, VersionVector
@@ -20,30 +16,26 @@ from geosync.engine.applying import Applier
 from geosync.engine.batch import ApplyResult
 from geosync.engine.brake_verdicts import (
     KnownBrake,
-    decide,
-    find_brake,
     finish_rejected,
     has_rejected,
     heed,
     known_brakes,
-    own_brake,
 )
 from geosync.engine.braking import Braking
 from geosync.engine.capturing import Capturer
 from geosync.engine.checkpoint_keeping import CheckpointKeeping
-from geosync.engine.collecting import Collector
 from geosync.engine.cuts import CHECK_OWN_BEFORE_PUBLISHING_S, CutWatch
-from geosync.engine.drifting import REVERTING, forget_what_is_gone, note_reverted
+from geosync.engine.cycle import DISK, STORE, Attempts, Cycle
+from geosync.engine.decisions import Decisions
+from geosync.engine.drifting import REVERTING, forget_what_is_gone
 from geosync.engine.failover import Failover
 from geosync.engine.fetching import Fetcher
 from geosync.engine.foreign_brakes import ForeignBrakes
 from geosync.engine.haste import AT_LEISURE, Haste
-from geosync.engine.hindering import Hindering
-from geosync.engine.ignoring import Ignoring, RecognitionOfIgnored, ignore, ignore_no_more
-from geosync.engine.incarnation import Superseded, is_log_ours
+from geosync.engine.ignoring import Ignoring, RecognitionOfIgnored
+from geosync.engine.incarnation import is_log_ours
 from geosync.engine.joining import Joining
 from geosync.engine.membership import introduce, write_first_operation
-from geosync.engine.mending import Mender, Mending, MendingProgress
 from geosync.engine.mirroring import Mirror
 from geosync.engine.progress import Stage
 from geosync.engine.promoting import Promotion, promote
@@ -51,32 +43,19 @@ from geosync.engine.publishing import Publisher
 from geosync.engine.receiving import Received, Receiver
 from geosync.engine.recovery import recover
 from geosync.engine.rescuing import rescue
-from geosync.engine.resolving import Choice, find_conflict, resolve, resolve_with
-from geosync.engine.restocking import Restocking
 from geosync.engine.retiring import keep_membership
 from geosync.engine.retry_pace import RetryPace
-from geosync.engine.role import require_deciding
 from geosync.engine.settling import Settler
 from geosync.engine.silence import Silence
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
+from geosync.engine.store_upkeep import HELD, StoreUpkeep
 from geosync.engine.sweeping import Sweeper
-from geosync.engine.undoing import Undoing, chosen_settlement
 from geosync.engine.unset_attributes import UnsetAttributes
-from geosync.engine.volume_policy import (
-    set_volume_rule,
-    set_volume_rules,
-    unset_volume_rule,
-)
-from geosync.engine.wanting import Wants
 from geosync.errors import OperatorError
 from geosync.event_log import event_logger
-from geosync.journal.settlements import Settlement
 from transport.brake_record import Verdict
 from transport.errors import (
-    ObjectCollision,
-    OperationUnderWay,
-    StoreRefused,
     StoreUnavailable,
 )
 from transport.operation_codec import decode_vector
@@ -89,34 +68,9 @@ RETRY_BLOCKED_S: Final = 1.0
 RETRY_BLOCKED_S_MAX: Final = 15.0  # for what fails again and again, without any news
 UNSET_EVERY_S: Final = 5.0
 FOREIGN_BRAKES_EVERY_S: Final = 5.0
-WANTS_EVERY_S: Final = 5.0
 LOOK_AGAIN_EVERY_S: Final = 0.2  # at files that are being written or seem to be gone
-_HELD: Final = "held by a brake; see: geosync brake list"
-_EXCLUDED: Final = "it is excluded here, and is not as the volume had it"
-_STORE: Final = b"store"
-_DISK: Final = b"disk"
 _SPOOL: Final = b"spool"
 _log = event_logger(__name__)
-
-
-@dataclass(slots=True)
-class Cycle:
-    """What one cycle did."""
-
-    captured: int = 0  # operations
-    received: int = 0  # operations
-    applied: int = 0  # changes of the disk
-    arrived: set[Path] = field(default_factory=set)  # the names that these changed
-    published: bool = False
-    has_more: bool = False  # the next cycle has work already, without any event
-    blocked: dict[Path, str] = field(default_factory=dict)
-    store_error: GeosyncError | None = None
-    disk_error: Exception | None = None
-
-    @property
-    def did_work(self) -> bool:
-        """Tells whether anything changed, here or in the store."""
-        return bool(self.captured or self.received or self.applied or self.published)
 
 
 class Engine:
@@ -135,21 +89,20 @@ class Engine:
         self._foreign = ForeignBrakes(site)
         self._receiver = Receiver(site, self._foreign)
         self._silence = Silence(site)
-        self._collector = Collector(site, spool)
         self._applier = Applier(site, fetcher)
         self._mirror = Mirror(site, fetcher)
         self._settler = Settler(site, spool, fetcher)
         self._sweeper = Sweeper(site, spool)
         self._unset = UnsetAttributes(site)
-        self._wants = Wants(site, spool)
-        self._mender = Mender(site, spool, self._wants)
-        self._restocking = Restocking(site, self._wants)
-        self._hindering = Hindering(site)
+        self.upkeep = StoreUpkeep(site, spool, fetcher, self._applier, self._receiver)
+        self.decisions = Decisions(
+            site, spool, fetcher, self._foreign, note=self._note, heed_brakes=self._heed_brakes
+        )
         self._joining = Joining(site)
         self._ignoring = Ignoring(site)
         self._keeping = CheckpointKeeping(site)
         self._cuts = CutWatch(site)
-        self._superseded: str | None = None
+        self._attempts = Attempts(site, self._note_store_failure)
         self._is_log_checked = False
         self._has_read = False  # what the others wrote while this site was away
         self._due_s: dict[str, float] = {}
@@ -161,7 +114,6 @@ class Engine:
         self._no_room: OSError | None = None  # at the last attempt, for some file
         self._spool_pace = RetryPace(first_s=RETRY_BLOCKED_S, longest_s=RETRY_BLOCKED_S_MAX)
         self._spool_error: Exception | None = None  # of the last attempt to publish
-        self._failing: set[bytes] = set()
         self._start()
 
     def _start(self) -> None:
@@ -173,8 +125,9 @@ class Engine:
         self._failover.refresh()
         self.site.disk.clear_stage()
         is_behind = self.site.applied() != self.site.journal.log.received()
-        is_unfinished = self._mender.is_unfinished or self.site.journal.integer_setting(REVERTING)
-        if self.site.journal.intents() or is_behind or is_unfinished:
+        is_mending = self.upkeep.has_unfinished_mending()
+        is_reverting = self.site.journal.integer_setting(REVERTING) > 0
+        if self.site.journal.intents() or is_behind or is_mending or is_reverting:
             self._applier.mark_everything()
         self._applier.hold(self._foreign.held())
         self._heed_verdicts()
@@ -200,33 +153,33 @@ class Engine:
         self._capturer.trust_quiet(haste.quiet)
         self._capturer.look_at(self._capturer.due_missing())
         if not self._is_log_checked and self.site.role.may_publish:
-            self._on_store(cycle, self._check_own_log)
+            self._attempts.on_store(cycle, self._check_own_log)
         if self._joining.is_receiving:
             self._join(cycle)
-        if self._superseded is not None or self._joining.is_receiving:
+        if self._attempts.superseded is not None or self._joining.is_receiving:
             return cycle
         if self._is_due("look again", LOOK_AGAIN_EVERY_S):
             self._capturer.look_at(self._capturer.due())
         self._tend_ignoring()
-        self._on_disk(cycle, lambda: self._capture(cycle))
+        self._attempts.on_disk(cycle, lambda: self._capture(cycle))
         self._tend_role(cycle)
         self._exchange(cycle, haste)
-        if self._superseded is not None:
+        if self._attempts.superseded is not None:
             return cycle  # nothing may be displaced that only this journal has captured
         self._tend_ignoring()
         may_apply = self._finish_looking()
         if may_apply and self.site.role.may_publish:
-            self._on_disk(cycle, lambda: self._settle(cycle))
+            self._attempts.on_disk(cycle, lambda: self._settle(cycle))
         if not (haste.is_prompt and cycle.received):  # else that is shown first
             self._tend_store(cycle, may_apply=may_apply)
         self._heed_foreign()
         if may_apply and self._applier.has_work() and self._may_apply(cycle):
-            self._on_disk(cycle, lambda: self._apply(cycle))
+            self._attempts.on_disk(cycle, lambda: self._apply(cycle))
         if not self._applier.has_work() and self._is_due("unset attributes", UNSET_EVERY_S):
             self._applier.mark_paths(self._unset.check())
         self._applier.note_applied()
-        self._on_disk(cycle, self._refresh_mirror)
-        self._on_store(cycle, lambda: self._acknowledge(cycle))
+        self._attempts.on_disk(cycle, self._refresh_mirror)
+        self._attempts.on_store(cycle, lambda: self._acknowledge(cycle))
         cycle.blocked = dict(self._blocked)
         self._note_errors(cycle)
         return cycle
@@ -252,7 +205,7 @@ class Engine:
         return not (
             self._joining.is_under_way
             or self._is_restoring
-            or self._superseded is not None
+            or self._attempts.superseded is not None
             or self._applier.has_work()
             or (self.site.role.may_publish and self._publisher.has_work())
             or self.has_uncaptured()
@@ -265,7 +218,7 @@ class Engine:
         """Tells whether all that this site could see of the others' changes is on its disk."""
         return not (
             self._joining.is_under_way
-            or self._superseded is not None
+            or self._attempts.superseded is not None
             or self._applier.has_work()
             or self._receiver.is_waiting_for_others()
         )
@@ -290,13 +243,13 @@ class Engine:
 
     def owes_acknowledgement(self) -> bool:
         """Tells whether the others have yet to hear what is on our disk."""
-        may_tell = self._superseded is None and self.site.role.may_publish
+        may_tell = self._attempts.superseded is None and self.site.role.may_publish
         return may_tell and self._is_news(self.site.applied(), self._told())
 
     def waiting(self) -> dict[Path, str]:
         """Returns the paths that wait for something, and for what."""
         waiting = dict.fromkeys(self._applier.waiting(), "is being brought to this disk")
-        held = dict.fromkeys(self._applier.held_paths(), _HELD)
+        held = dict.fromkeys(self._applier.held_paths(), HELD)
         held |= self._braking.waiting()
         return waiting | self._blocked | self._capturer.waiting() | held
 
@@ -308,102 +261,6 @@ class Engine:
         """Returns the open conflicts, sorted by path."""
         return list(conflicts(self.site.journal.nodes))
 
-    def resolve(self, identity: str, choice: Choice) -> Conflict:
-        """Settles a conflict; the next cycle shows and publishes it. Raises OperatorError."""
-        self._prepare_decision()
-        conflict = find_conflict(self.site, identity)
-        self._note(resolve(self.site, conflict, choice), operations=1)
-        return conflict
-
-    def resolve_with(self, identity: str, blocks: Iterable[bytes], *, seen: str | None) -> Conflict:
-        """Settles a conflict by a content of a person's own, as `resolve`.
-
-        Args:
-            identity: of the conflict, or its path.
-            blocks: the content.
-            seen: the version that had the name when the person looked; None if none had it.
-
-        Raises:
-            OperatorError: there is no such conflict, or another version has the name by now.
-            OSError: the spool can't be written, or the content not be read; nothing was decided.
-        """
-        self._prepare_decision()
-        conflict = find_conflict(self.site, identity)
-        winner = conflict.winner_version
-        if seen != (None if winner is None else winner.dot.label):
-            raise OperatorError(
-                f"{joined(conflict.path).decode(errors='replace')!r} was changed meanwhile: look"
-                f" again with `geosync conflicts show {conflict.identity}`. Nothing was decided."
-            )
-        touched = resolve_with(self.site, self._spool, conflict, blocks)
-        self._note(touched, operations=1)
-        return conflict
-
-    def undo(self, identity: str | None) -> Settlement:
-        """Brings back the versions of a conflict that was settled here, or of the last one.
-
-        Raises:
-            OperatorError: there is no such settlement, or a directory is in the way.
-            ContentUnavailable: a version is not at hand yet; it is worth asking again.
-            OSError: the spool can't be written; nothing was changed.
-        """
-        self._prepare_decision()
-        settlement = chosen_settlement(self.site.journal, identity)
-        undoing = Undoing(self.site, self._spool, self._fetcher)
-        self._note(undoing.undo(settlement), operations=1)
-        return settlement
-
-    def _prepare_decision(self) -> None:
-        """Finishes what a crash interrupted: what is on the disk is part of a decision."""
-        require_deciding(self.site.role)
-        try:
-            recover(self.site)
-        except (OSError, DiskError) as error:
-            raise OperatorError(
-                f"the disk can't be looked at now: {error}. Nothing was decided; mend the disk,"
-                " and try again."
-            ) from error
-
-    def set_policies(self, rules: tuple[PolicyRule, ...]) -> None:
-        """Sets the volume's conflict policies; the next cycle shows and publishes them."""
-        require_deciding(self.site.role)
-        self._note_policies(set_volume_rules(self.site, rules))
-
-    def set_policy(self, rule: PolicyRule) -> None:
-        """Sets one conflict policy of the volume, as `set_policies`. Raises OperatorError."""
-        require_deciding(self.site.role)
-        self._note_policies(set_volume_rule(self.site, rule))
-
-    def unset_policy(self, glob: bytes) -> None:
-        """Takes one away, as `set_policies`. Raises OperatorError."""
-        require_deciding(self.site.role)
-        self._note_policies(unset_volume_rule(self.site, glob))
-
-    def _note_policies(self, touched: set[Location]) -> None:
-        self._note(touched, operations=len(touched))
-
-    def ignore(self, pattern: bytes) -> None:
-        """Has one more pattern ignored, at all sites, from the next cycle on.
-
-        Raises:
-            OperatorError: it is none, or this is no site at which that is decided.
-        """
-        require_deciding(self.site.role)
-        self._note(ignore(self.site, pattern), operations=1)
-
-    def ignore_no_more(self, pattern: bytes) -> None:
-        """Takes a pattern away, as `ignore`. Raises OperatorError."""
-        require_deciding(self.site.role)
-        self._note(ignore_no_more(self.site, pattern), operations=1)
-
-    def mend(self, mending: Mending) -> None:
-        """Repairs what a verification found; the next cycles do it."""
-        self._mender.ask(mending)
-
-    def mending(self) -> MendingProgress:
-        """Returns how far that is."""
-        return self._mender.progress()
-
     def has_to_publish(self) -> bool:
         """Tells whether something is captured, or declared, that the store does not have yet."""
         return self._publisher.has_work()
@@ -411,31 +268,6 @@ class Engine:
     def brakes(self) -> list[KnownBrake]:
         """Returns the brakes that are not over, here and at other sites."""
         return known_brakes(self.site.journal, self.site.name)
-
-    def decide_brake(self, name: str, verdict: Verdict) -> KnownBrake:
-        """Approves or rejects what a brake holds, at any site; the next cycles do it.
-
-        Raises:
-            OperatorError: there is no such brake, it was decided before, or this is no site at
-                which that can be decided.
-        """
-        role = self.site.role
-        brake = find_brake(self.site.journal, self.site.name, name)
-        held = own_brake(self.site.journal, brake.dot)
-        if held is None or held.is_ours:
-            if not role.may_publish:  # a standby tells of a decision, and changes nothing by it
-                require_deciding(role)
-            decide(self.site, brake, verdict)
-            self._heed_verdicts()
-            return brake
-        if verdict is Verdict.REJECTED:
-            require_deciding(role)
-        if role.may_publish:
-            self._note(self._foreign.decide(held, verdict), operations=1)
-        else:
-            self._foreign.let_go_here(held)
-        self._heed_foreign()
-        return brake
 
     def takes_writes(self) -> bool:
         """Tells whether this is the place for programs to write, as far as this site has heard."""
@@ -470,7 +302,7 @@ class Engine:
     @property
     def superseded(self) -> str | None:
         """Why this journal's log is another's now: nothing is done with it any more."""
-        return self._superseded
+        return self._attempts.superseded
 
     # The parts of a cycle
 
@@ -496,12 +328,14 @@ class Engine:
         """Does a step of joining; tells whether the next one is short enough to follow."""
         cycle.has_more = False
         if not self._joining.checkpoint.is_looked:
-            self._on_disk(cycle, lambda: self._on_store(cycle, self._take_checkpoint))
+            self._attempts.on_disk(
+                cycle, lambda: self._attempts.on_store(cycle, self._take_checkpoint)
+            )
         else:
-            self._on_store(cycle, lambda: self._receive(cycle))
+            self._attempts.on_store(cycle, lambda: self._receive(cycle))
             is_at_end = cycle.store_error is None and not cycle.received and not cycle.has_more
             if is_at_end:
-                self._on_store(cycle, lambda: self._end_receiving(cycle))
+                self._attempts.on_store(cycle, lambda: self._end_receiving(cycle))
         is_waiting = cycle.store_error is not None or cycle.disk_error is not None
         is_waiting = is_waiting or self._joining.is_stuck
         cycle.has_more = self._joining.is_receiving and not is_waiting
@@ -509,7 +343,7 @@ class Engine:
 
     def _end_receiving(self, cycle: Cycle) -> None:
         if self._joining.is_at_end():
-            self._on_disk(cycle, self._look_at_all)
+            self._attempts.on_disk(cycle, self._look_at_all)
 
     def _take_checkpoint(self) -> None:
         if self._joining.checkpoint.step():
@@ -535,6 +369,14 @@ class Engine:
         self.site.progress.end(Stage.COMPARING)
         self._capturer.recognise(None)
         self._applier.mark_everything()
+
+    def _note_store_failure(self) -> None:
+        """A primary that can't ask the store may have been replaced."""
+        self._has_read = self._has_read and self.site.mode is Mode.MULTI_MASTER
+
+    def _heed_brakes(self) -> None:
+        self._heed_verdicts()
+        self._heed_foreign()
 
     def _heed_verdicts(self) -> None:
         """Does what follows from decisions about our brakes, made here or elsewhere."""
@@ -576,55 +418,6 @@ class Engine:
         self._braking.reload()
         self._applier.mark_everything()
 
-    def _on_store(
-        self, cycle: Cycle, part: Callable[[], None], *, despite_failure: bool = False
-    ) -> None:
-        """Runs what needs the store; without it the rest goes on.
-
-        A store that refuses one thing, such as writing, is still asked for the others. So is one
-        that can't write at present, or still does, for what only reads (`despite_failure`): most
-        of a cluster may be down, and a large upload may take an hour.
-        """
-        if isinstance(cycle.store_error, StoreUnavailable) and not despite_failure:
-            return
-        try:
-            part()
-        except OperationUnderWay as error:
-            cycle.store_error = error  # no failure: the rest waits for a later cycle
-        except (StoreUnavailable, StoreRefused) as error:
-            cycle.store_error = error
-            self._has_read = self._has_read and self.site.mode is Mode.MULTI_MASTER
-            if self._superseded is None:  # which needs somebody, and stays told
-                self.site.report(_STORE, str(error))
-            self._log_beginning(_STORE, str(error))
-        except (ObjectCollision, Superseded) as error:
-            self._superseded = str(error)
-            cycle.store_error = error
-            _log.error("superseded", reason=str(error))
-
-    def _on_disk(self, cycle: Cycle, part: Callable[[], None]) -> None:
-        if cycle.disk_error is not None:
-            return
-        try:
-            part()
-        except (OSError, DiskError) as error:
-            cycle.disk_error = error
-            text = f"{error}. Nothing is taken for deleted; all goes on once this is mended."
-            self.site.report(_DISK, text)
-            self._log_beginning(_DISK, str(error))
-
-    def _log_beginning(self, subject: bytes, reason: str) -> None:
-        """Logs a failure when it begins, not in every cycle that it lasts."""
-        if subject not in self._failing:
-            self._failing.add(subject)
-            _log.warning(f"{subject.decode()}_failed", reason=reason)
-
-    def _mended(self, subject: bytes) -> None:
-        self.site.report(subject, None)
-        if subject in self._failing:
-            self._failing.remove(subject)
-            _log.info(f"{subject.decode()}_mended")
-
     def _capture(self, cycle: Cycle) -> None:
         if recover(self.site):  # a batch of ours ended with a crash or an error, half done
             self._applier.mark_everything()
@@ -638,7 +431,7 @@ class Engine:
             self._applier.mark_paths(captured.to_apply)
             cycle.captured = captured.operations
             if self._apply_error is None and self._no_room is None:
-                self._mended(_DISK)
+                self._attempts.note_mended(DISK)
         if self._is_due("sweep", SWEEP_EVERY_S):
             late = self._sweeper.sweep()
             self._note(late, len(late))
@@ -680,11 +473,11 @@ class Engine:
             self._spool_pace.note_failure(self._now_s())
             text = f"{error}. What was captured is published once this is mended."
             self.site.report(_SPOOL, text)
-            self._log_beginning(_SPOOL, str(error))
+            self._attempts.note_failure(_SPOOL, str(error))
             return
         self._spool_error = None
         self._spool_pace.note_success()
-        self._mended(_SPOOL)
+        self._attempts.note_mended(_SPOOL)
         cycle.published = sent or cycle.published
 
     def _receive(self, cycle: Cycle, *, is_prompt: bool = False) -> None:
@@ -703,8 +496,8 @@ class Engine:
                 self._cuts.check_own()
         if unavailable is not None:
             raise unavailable
-        if cycle.store_error is None and self._superseded is None:
-            self._mended(_STORE)
+        if cycle.store_error is None and self._attempts.superseded is None:
+            self._attempts.note_mended(STORE)
 
     def _heed_hints(self, cycle: Cycle, logs: frozenset[ActorId]) -> None:
         """Reads what hints told of, and no further: there is a hint for each segment."""
@@ -740,17 +533,17 @@ class Engine:
     def _exchange(self, cycle: Cycle, haste: Haste) -> None:
         """Publishes and receives; the first time in the other order."""
         if not self._has_read:
-            self._on_store(cycle, lambda: self._read_first(cycle))
-        if self._has_read and self._superseded is None:
-            self._on_store(cycle, lambda: self._publish(cycle))
-        if self._superseded is not None:
+            self._attempts.on_store(cycle, lambda: self._read_first(cycle))
+        if self._has_read and self._attempts.superseded is None:
+            self._attempts.on_store(cycle, lambda: self._publish(cycle))
+        if self._attempts.superseded is not None:
             return
         if haste.logs is None:
             part = partial(self._receive, cycle, is_prompt=haste.is_prompt)
-            self._on_store(cycle, part, despite_failure=True)
+            self._attempts.on_store(cycle, part, despite_failure=True)
         elif haste.logs:
             part = partial(self._heed_hints, cycle, haste.logs)
-            self._on_store(cycle, part, despite_failure=True)
+            self._attempts.on_store(cycle, part, despite_failure=True)
 
     def _read_first(self, cycle: Cycle) -> None:
         """Reads the others' logs before anything is published: we may have been retired."""
@@ -765,80 +558,15 @@ class Engine:
 
     def _tend_store(self, cycle: Cycle, *, may_apply: bool) -> None:
         if may_apply and self.site.role.may_publish:
-            self._on_store(cycle, lambda: self._keep_checkpoints(cycle))
-        self._look_after_store(cycle)
-
-    def _look_after_store(self, cycle: Cycle) -> None:
-        """Repairs what was asked for, wants what the store has lost, and supplies what others want.
-
-        A site that publishes nothing can only put back what is on its own disk.
-        """
-        if self._joining.is_under_way:
-            return
-        may_publish = self.site.role.may_publish
-        if not self._applier.has_work() and cycle.disk_error is None:
-            self._mender.note_applied()
-            note_reverted(self.site)
-        if self._mender.has_work():
-            self._on_disk(cycle, lambda: self._mend(may_publish=may_publish))
-            if may_publish:
-                self._on_store(cycle, self._mender.mend_log)
-            cycle.has_more = cycle.has_more or cycle.disk_error is None
-        if may_publish and self._is_due("wants", WANTS_EVERY_S):
-            self._on_disk(cycle, lambda: self._tend_wants(cycle))
-        if may_publish:
-            self._hindering.tend(self._held_back)
-            self._on_store(cycle, lambda: self._restock(cycle))
-            self._collect(cycle)
-
-    def _held_back(self) -> dict[Path, str]:
-        """Returns the paths at which something waits that was received, and why."""
-        held = dict.fromkeys(self._applier.held_paths(), _HELD)
-        excluded = self._blocked.keys() & set(self._capturer.excluded())
-        return self._blocked | held | dict.fromkeys(excluded, _EXCLUDED)
-
-    def _restock(self, cycle: Cycle) -> None:
-        cycle.has_more = self._restocking.tend() or cycle.has_more
-
-    def _mend(self, *, may_publish: bool) -> None:
-        self.site.disk.check_root()
-        self._mender.mend_contents(may_publish=may_publish)
-        self._applier.mark_paths(self._mender.mend_file(self._blocked))
-
-    def _tend_wants(self, cycle: Cycle) -> None:
-        self._wants.refresh()
-        wanted = self._wants.want(self._fetcher.lost.long_lost(self._now_s()))
-        supplied = self._wants.answer()
-        cycle.has_more = cycle.has_more or wanted or bool(supplied)
+            self._attempts.on_store(cycle, lambda: self._keep_checkpoints(cycle))
+        if not self._joining.is_under_way:
+            self.upkeep.tend(cycle, self._attempts, self._blocked, self._capturer.excluded)
 
     def _keep_membership(self, *, is_reading: bool) -> None:
         if self.site.role.may_publish:
             keep_membership(self.site)
             if is_reading:
                 self._silence.observe()
-
-    def _collect(self, cycle: Cycle) -> None:
-        """Collects garbage, where nothing is in doubt."""
-        part = partial(self._collector.tend, lambda: self.doubt(cycle))
-        self._on_store(cycle, lambda: self._on_disk(cycle, part))
-        cycle.has_more = cycle.has_more or self._collector.has_more
-
-    def collect(self) -> None:
-        """Makes the collection of garbage due at once."""
-        self._collector.hurry()
-
-    def doubt(self, cycle: Cycle) -> str | None:
-        """Returns why it can't be told for certain what is needed of the store; None: it can."""
-        error = cycle.store_error or cycle.disk_error
-        if error is not None:
-            return str(error)
-        if self._receiver.unreadable():
-            return "the log of a site can't be read"
-        if self._receiver.is_waiting_for_others():
-            return "operations of a site wait for others that are not visible yet"
-        if any(brake.verdict is None for brake in self.brakes()):
-            return "a brake holds changes back"
-        return None
 
     def _may_apply(self, cycle: Cycle) -> bool:
         """What is blocked is not tried in every cycle, unless something new came.
@@ -865,7 +593,7 @@ class Engine:
         self._capturer.look_at(dict.fromkeys(result.to_capture, False))
         if result.no_room is not None:
             raise result.no_room
-        self._mended(_DISK)
+        self._attempts.note_mended(DISK)
 
     def _note_blocked(self, result: ApplyResult) -> None:
         """Keeps what could not be done, and logs a failure when it begins."""
@@ -890,9 +618,9 @@ class Engine:
         """
         applied = self.site.applied()
         may_write = cycle.store_error is None and self.site.role.may_publish
-        is_own_news = self._collector.asks_for_word and applied.changed_since(self._told())
+        is_own_news = self.upkeep.asks_for_word() and applied.changed_since(self._told())
         if not may_write or not (is_own_news or self._is_news(applied, self._told())):
-            self._collector.asks_for_word = False
+            self.upkeep.ask_no_more()
             self._due_s.pop("acknowledge", None)
             return
         now_s = self.site.clock.monotonic_s()

@@ -57,7 +57,7 @@ def mend_to_death(site: LocalSite, mending: Mending, points: KillPoints) -> bool
     site.wrap_journal = points.mortal_journal
     try:
         site.open()
-        site.engine.mend(mending)
+        site.engine.upkeep.mend(mending)
         run(site, rounds=5)
     except Killed:
         return True

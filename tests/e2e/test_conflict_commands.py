@@ -185,7 +185,7 @@ def test_who_watches_hears_of_conflicts_that_come_and_go(
         try:
             assert watching.stdout.readline().startswith("open    ")
             (conflict,) = commands.json("conflicts", "list")
-            pair[1].engine.resolve(conflict["id"], Choice.WINNER)
+            pair[1].engine.decisions.resolve(conflict["id"], Choice.WINNER)
             settled = watching.stdout.readline()
             assert settled.startswith(f"settled {conflict['id']} file: ")
         finally:

@@ -137,7 +137,7 @@ def test_what_was_changed_since_it_was_looked_at_is_not_overwritten(
     pair[0].write(b"file", b"newer\n")
     settle(*pair)
     with pytest.raises(Exception, match="was changed meanwhile"):
-        pair[1].engine.resolve_with(conflict.identity, [b"merged\n"], seen=seen)
+        pair[1].engine.decisions.resolve_with(conflict.identity, [b"merged\n"], seen=seen)
     assert decider.open_conflicts() == 1
     assert decider.read(b"file") == b"newer\n"
 
@@ -216,7 +216,7 @@ def test_a_deleted_file_comes_back_when_a_decision_is_undone(pair: Pair, decider
 
 
 def test_show_says_why_a_policy_did_not_settle_it(pair: Pair, decider: Decider) -> None:
-    pair[0].engine.set_policy(rule_from("*.txt", "merge"))
+    pair[0].engine.decisions.set_policy(rule_from("*.txt", "merge"))
     make_conflict(pair, b"a.txt", b"1\n", b"2\n")
     text = decider.must("show", "a.txt")
     assert "not merged      the versions change the same lines, and differently" in text

@@ -45,7 +45,7 @@ def commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Jou
     store = DirectoryStore(os.fsencode(tmp_path / "store"))
     store.prepare()
     with local_sites(store, "bari", "cnaf") as (bari, cnaf):
-        bari.engine.set_policy(rule_from("*.txt", "merge"))
+        bari.engine.decisions.set_policy(rule_from("*.txt", "merge"))
         settle(bari, cnaf)
         for name in (b"open.txt", b"settled"):
             for site in (bari, cnaf):

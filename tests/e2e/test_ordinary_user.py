@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from geosync.engine.engine import Cycle
+from geosync.engine.cycle import Cycle
 from tests.simulation.simulated_clock import SimulatedTime
 from tests.support.local_sites import LocalSite, operations_of, run, settle
 from tests.support.posix_look import look_at

@@ -93,7 +93,7 @@ def test_what_is_approved_at_any_site_is_done_at_all(sites: Two, decider: int) -
     bari, cnaf = sites
     _empty(bari)
     run(bari, cnaf)
-    sites[decider].engine.decide_brake(_only_brake(sites[decider]).name, Verdict.APPROVED)
+    sites[decider].engine.decisions.decide_brake(_only_brake(sites[decider]).name, Verdict.APPROVED)
     settle(bari, cnaf)
     for site in sites:
         assert disk_tree(site.root) == {}
@@ -109,7 +109,7 @@ def test_what_is_rejected_at_any_site_comes_back(
     before = disk_tree(cnaf.root)
     _empty(bari)
     run(bari, cnaf)
-    sites[decider].engine.decide_brake(_only_brake(sites[decider]).name, Verdict.REJECTED)
+    sites[decider].engine.decisions.decide_brake(_only_brake(sites[decider]).name, Verdict.REJECTED)
     settle(bari, cnaf)
     for site in sites:
         assert _files(site) == _expected()
@@ -129,7 +129,7 @@ def test_a_brake_holds_and_is_decided_after_restarts(sites: Two) -> None:
     run(bari, cnaf)
     assert _only_brake(bari) == held
     assert _files(cnaf) == _expected()
-    bari.engine.decide_brake(held.name, Verdict.REJECTED)
+    bari.engine.decisions.decide_brake(held.name, Verdict.REJECTED)
     bari.reopen()  # killed before anything was brought back
     settle(bari, cnaf)
     assert _files(bari) == _expected()
@@ -259,7 +259,7 @@ def test_an_edit_elsewhere_of_a_file_whose_deletion_is_held_survives_both_verdic
     cnaf.write(_name(7), b"edited at cnaf")
     run(bari, cnaf)
     assert not os.path.exists(bari.path(_name(7)))
-    bari.engine.decide_brake(_only_brake(bari).name, Verdict.APPROVED)
+    bari.engine.decisions.decide_brake(_only_brake(bari).name, Verdict.APPROVED)
     settle(bari, cnaf)
     for site in sites:
         assert _files(site) == {_name(7): b"edited at cnaf"}
@@ -276,7 +276,7 @@ def test_many_replaced_files_are_held_and_only_they(sites: Two, store: MemorySto
     assert _files(cnaf) == _expected() | {b"new": b"made meanwhile"}
     brake = _only_brake(cnaf)
     assert (brake.kind, brake.amount.count) == (BrakeKind.CHANGE, FILES)
-    cnaf.engine.decide_brake(brake.name, Verdict.APPROVED)
+    cnaf.engine.decisions.decide_brake(brake.name, Verdict.APPROVED)
     settle(bari, cnaf)
     for site in sites:
         assert _files(site)[_name(3)] == b"replaced 3"
@@ -287,7 +287,7 @@ def test_rejected_changes_are_kept_as_conflicts_and_the_files_are_as_they_were(s
     bari, cnaf = sites
     _replace_all(bari, b"replaced")
     run(bari, cnaf)
-    bari.engine.decide_brake(_only_brake(bari).name, Verdict.REJECTED)
+    bari.engine.decisions.decide_brake(_only_brake(bari).name, Verdict.REJECTED)
     settle(bari, cnaf)
     for site in sites:
         assert _files(site) == _expected()
@@ -314,7 +314,7 @@ def test_an_old_tree_that_was_restored_over_a_new_one_is_put_right_without_confl
     shutil.copytree(backup, bari.root, dirs_exist_ok=True)
     run(bari, cnaf)
     assert _files(cnaf) == newer
-    bari.engine.decide_brake(_only_brake(bari).name, Verdict.REJECTED)
+    bari.engine.decisions.decide_brake(_only_brake(bari).name, Verdict.REJECTED)
     settle(bari, cnaf)
     for site in sites:
         assert _files(site) == newer
@@ -396,7 +396,7 @@ def test_what_looks_encrypted_is_held_if_the_configuration_says_so() -> None:
         run(bari, cnaf)
         assert _files(cnaf) == before
         assert _only_brake(bari).kind is BrakeKind.ENCRYPTION
-        bari.engine.decide_brake(_only_brake(bari).name, Verdict.REJECTED)
+        bari.engine.decisions.decide_brake(_only_brake(bari).name, Verdict.REJECTED)
         settle(bari, cnaf)
         assert _files(bari) == _files(cnaf) == before
 
@@ -430,13 +430,13 @@ def _encrypt(site: LocalSite, name: bytes, way: str) -> None:
 def test_a_brake_that_nobody_knows_or_that_was_decided_is_told_apart(sites: Two) -> None:
     bari, cnaf = sites
     with pytest.raises(OperatorError, match="no brake is called 'nothing'"):
-        bari.engine.decide_brake("nothing", Verdict.APPROVED)
+        bari.engine.decisions.decide_brake("nothing", Verdict.APPROVED)
     _empty(bari)
     run(bari, cnaf)
     brake = _only_brake(cnaf)
-    cnaf.engine.decide_brake(brake.name, Verdict.REJECTED)
+    cnaf.engine.decisions.decide_brake(brake.name, Verdict.REJECTED)
     with pytest.raises(OperatorError, match="was rejected already"):
-        cnaf.engine.decide_brake(brake.name, Verdict.APPROVED)
+        cnaf.engine.decisions.decide_brake(brake.name, Verdict.APPROVED)
 
 
 def _replace_all(site: LocalSite, content: bytes) -> None:

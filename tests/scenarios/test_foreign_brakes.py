@@ -86,7 +86,7 @@ def test_approved_at_one_site_it_is_done_at_all(sites: Three, decider: int) -> N
     careless = sites[0]
     _empty(careless)
     run(*sites)
-    sites[decider].engine.decide_brake(_only_brake(sites[decider]).name, Verdict.APPROVED)
+    sites[decider].engine.decisions.decide_brake(_only_brake(sites[decider]).name, Verdict.APPROVED)
     settle(*sites)
     for site in sites:
         assert disk_tree(site.root) == {}
@@ -101,7 +101,7 @@ def test_rejected_at_one_site_the_files_are_back_at_all(sites: Three, decider: i
     before = disk_tree(here.root)
     _empty(careless)
     run(*sites)
-    sites[decider].engine.decide_brake(_only_brake(sites[decider]).name, Verdict.REJECTED)
+    sites[decider].engine.decisions.decide_brake(_only_brake(sites[decider]).name, Verdict.REJECTED)
     settle(*sites)
     for site in sites:
         assert _files(site) == _expected()
@@ -119,7 +119,7 @@ def test_it_holds_over_a_restart(sites: Three) -> None:
     run(*sites)
     assert _only_brake(here) == brake
     assert _files(here) == _expected()
-    here.engine.decide_brake(brake.name, Verdict.REJECTED)
+    here.engine.decisions.decide_brake(brake.name, Verdict.REJECTED)
     here.reopen()
     settle(*sites)
     assert _files(careless) == _expected()
@@ -134,7 +134,7 @@ def test_replaced_files_are_held_and_rejected_ones_become_conflicts(sites: Three
     brake = _only_brake(there)
     assert brake.kind is BrakeKind.CHANGE
     careless.engine.site.brake_limits = BrakeLimits()  # which don't hold what was decided
-    there.engine.decide_brake(brake.name, Verdict.REJECTED)
+    there.engine.decisions.decide_brake(brake.name, Verdict.REJECTED)
     settle(*sites)
     for site in sites:
         assert _files(site) == _expected()
@@ -146,7 +146,7 @@ def test_what_its_author_approved_is_not_held_again(sites: Three) -> None:
     here = sites[1]
     _empty(here)
     run(*sites)
-    here.engine.decide_brake(_only_brake(here).name, Verdict.APPROVED)
+    here.engine.decisions.decide_brake(_only_brake(here).name, Verdict.APPROVED)
     settle(*sites)
     for site in sites:
         assert disk_tree(site.root) == {}
@@ -195,8 +195,8 @@ def test_a_replica_holds_as_well_and_its_operator_may_approve_for_it_alone() -> 
         assert _files(copy) == _expected()
         name = _only_brake(copy).name
         with pytest.raises(OperatorError, match="is a replica"):
-            copy.engine.decide_brake(name, Verdict.REJECTED)
-        copy.engine.decide_brake(name, Verdict.APPROVED)
+            copy.engine.decisions.decide_brake(name, Verdict.REJECTED)
+        copy.engine.decisions.decide_brake(name, Verdict.APPROVED)
         settle(careless, copy)
         assert disk_tree(copy.root) == {}
         assert copy.problems() == {}

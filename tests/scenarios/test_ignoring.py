@@ -28,7 +28,7 @@ def pair() -> Iterator[Pair]:
 
 def ignore(pair: Pair, *patterns: bytes) -> None:
     for pattern in patterns:
-        pair[0].engine.ignore(pattern)
+        pair[0].engine.decisions.ignore(pattern)
     settle(*pair)
 
 
@@ -77,7 +77,7 @@ def test_without_the_pattern_files_come_together_again_and_nothing_is_deleted(pa
         site.write(b"same.tmp", b"equal on both")
     settle(*pair)
     for pattern in (b"*.tmp", b"/cache/"):
-        cnaf.engine.ignore_no_more(pattern)
+        cnaf.engine.decisions.ignore_no_more(pattern)
         settle(*pair)
     assert bari.engine.conflicts() == cnaf.engine.conflicts() == []
     assert disk_tree(bari.root) == disk_tree(cnaf.root)
@@ -94,7 +94,7 @@ def test_versions_that_differ_without_the_pattern_are_all_kept(pair: Pair) -> No
     for site in pair:
         site.write(b"page.tmp", b"of " + site.name.encode())
     settle(*pair)
-    bari.engine.ignore_no_more(b"*.tmp")
+    bari.engine.decisions.ignore_no_more(b"*.tmp")
     settle(*pair)
     assert disk_tree(bari.root) == disk_tree(cnaf.root)
     kept = {files(bari)[b"page.tmp"], *files(bari, b".geosync/conflicts").values()}
@@ -164,7 +164,7 @@ def test_a_replica_leaves_ignored_files_alone(pair: Pair) -> None:
             b"own.tmp": b"changed",
             **{path: content for path, content in files(bari).items() if path != b"page.tmp"},
         }
-        bari.engine.ignore_no_more(b"*.tmp")
+        bari.engine.decisions.ignore_no_more(b"*.tmp")
         settle(*pair, replica)
         assert files(replica) == files(bari)
     finally:
@@ -176,7 +176,7 @@ def test_a_site_that_dies_while_it_looks_again_looks_once_more(pair: Pair) -> No
     ignore(pair, b"*.tmp")
     os.unlink(bari.path(b"page.tmp"))
     settle(*pair)
-    bari.engine.ignore_no_more(b"*.tmp")
+    bari.engine.decisions.ignore_no_more(b"*.tmp")
     bari.reopen()
     settle(*pair)
     assert files(bari) == files(cnaf)
@@ -185,8 +185,8 @@ def test_a_site_that_dies_while_it_looks_again_looks_once_more(pair: Pair) -> No
 
 def test_patterns_that_two_sites_add_at_once_both_hold(pair: Pair) -> None:
     bari, cnaf = pair
-    bari.engine.ignore(b"*.tmp")
-    cnaf.engine.ignore(b"*.bak")
+    bari.engine.decisions.ignore(b"*.tmp")
+    cnaf.engine.decisions.ignore(b"*.bak")
     settle(*pair)
     for site in pair:
         assert set(site.engine.site.ignored.patterns) == {b"*.tmp", b"*.bak"}
@@ -200,6 +200,6 @@ def test_patterns_that_two_sites_add_at_once_both_hold(pair: Pair) -> None:
 @pytest.mark.parametrize("pattern", [b"", b"# comment", b"*", b"/", b"a\nb", b"!"])
 def test_what_can_only_be_a_mistake_is_refused(pair: Pair, pattern: bytes) -> None:
     with pytest.raises(OperatorError):
-        pair[0].engine.ignore(pattern)
+        pair[0].engine.decisions.ignore(pattern)
     with pytest.raises(OperatorError, match="none of the volume's patterns"):
-        pair[0].engine.ignore_no_more(b"*.never")
+        pair[0].engine.decisions.ignore_no_more(b"*.never")

@@ -27,7 +27,7 @@ def pair() -> Iterator[Pair]:
 
 
 def set_policy(pair: Pair, glob: str, policy: str) -> None:
-    pair[0].engine.set_policy(rule_from(glob, policy))
+    pair[0].engine.decisions.set_policy(rule_from(glob, policy))
     settle(*pair)
 
 

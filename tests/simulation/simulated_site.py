@@ -20,7 +20,8 @@ from conflict.synced import Path
 from geosync.assembly.journal_of_root import open_journal, set_journal_aside
 from geosync.configuration.volume_configuration import DriftPolicy, Mode
 from geosync.disk.interface import PRIVATE_DIRECTORY, EntryUnreadable, RootLost
-from geosync.engine.engine import Cycle, Engine
+from geosync.engine.cycle import Cycle
+from geosync.engine.engine import Engine
 from geosync.engine.joining import JOINING
 from geosync.engine.membership import Identity, Randomness, identify
 from geosync.engine.site import Site

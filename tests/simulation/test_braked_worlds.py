@@ -58,7 +58,7 @@ class BrakedWorld(World):
         brake, verdict = self._deciders.choice(undecided), self._deciders.choice(list(Verdict))
         self.trace.add(site.name, "brake", brake.name, brake.kind, verdict.name)
         try:
-            site.engine.decide_brake(brake.name, verdict)
+            site.engine.decisions.decide_brake(brake.name, verdict)
         except (Killed, GeosyncError) as error:
             self.trace.add(site.name, "not decided", error)
             return True

@@ -46,9 +46,9 @@ class IgnoringWorld(World):
         self.trace.add(site.name, "no pattern" if is_removed else "pattern", pattern)
         try:
             if is_removed:
-                site.engine.ignore_no_more(pattern)
+                site.engine.decisions.ignore_no_more(pattern)
             else:
-                site.engine.ignore(pattern)
+                site.engine.decisions.ignore(pattern)
             self.changes += 1
         except (Killed, GeosyncError) as error:
             self.trace.add(site.name, "not changed", error)

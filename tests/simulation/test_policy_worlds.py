@@ -55,9 +55,9 @@ class PolicyWorld(World):
         self.trace.add(site.name, "policy of", glob, policy.name if is_set else "nothing")
         try:
             if is_set:
-                site.engine.set_policy(PolicyRule(glob, policy, names))
+                site.engine.decisions.set_policy(PolicyRule(glob, policy, names))
             else:
-                site.engine.unset_policy(glob)
+                site.engine.decisions.unset_policy(glob)
         except (Killed, GeosyncError) as error:
             self.trace.add(site.name, "no policy", error)
 

@@ -261,7 +261,7 @@ class World:
                 rules = fate.choice(POLICIES)
                 newest = (rule.policy is ConflictPolicy.NEWEST for rule in rules)
                 self.has_newest_policy = self.has_newest_policy or any(newest)
-                site.engine.set_policies(rules)
+                site.engine.decisions.set_policies(rules)
                 self.trace.add(site.name, "policy", rules)
             else:
                 self._resolve(site, fate)
@@ -278,7 +278,9 @@ class World:
         conflict, choice = fate.choice(found), fate.choice(list(Choice))
         self.trace.add(site.name, "resolve", conflict.identity, conflict.path, choice.value)
         self._note_decision(site, conflict, choice)
-        site.engine.resolve(conflict.identity, choice)  # it may be killed when that is written
+        site.engine.decisions.resolve(
+            conflict.identity, choice
+        )  # it may be killed when that is written
         # As the engine found it, once it knew what an interrupted change had left there.
         self._note_decision(site, conflict, choice)
 

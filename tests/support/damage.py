@@ -37,13 +37,13 @@ def kinds(findings: list[Finding]) -> list[str]:
 
 def repair(site: LocalSite, findings: list[Finding], *others: LocalSite) -> None:
     """Lets a site repair it, and all run until nothing is left to do."""
-    site.engine.mend(mending_for(findings))
+    site.engine.upkeep.mend(mending_for(findings))
     for _ in range(60):
         run(site, *others, rounds=1)
-        if not site.engine.mending().left:
+        if not site.engine.upkeep.mending().left:
             settle(site, *others)
             return
-    raise AssertionError(site.engine.mending())
+    raise AssertionError(site.engine.upkeep.mending())
 
 
 def damage_unseen(path: bytes, offset: int) -> None:

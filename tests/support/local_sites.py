@@ -22,7 +22,8 @@ from geosync.disk.capabilities import DiskCapabilities
 from geosync.disk.interface import Disk
 from geosync.disk.owner_names import OwnerNames
 from geosync.disk.posix_disk import PosixDisk
-from geosync.engine.engine import Cycle, Engine
+from geosync.engine.cycle import Cycle
+from geosync.engine.engine import Engine
 from geosync.engine.membership import Randomness, identify
 from geosync.engine.site import Site
 from geosync.journal.journal import Journal

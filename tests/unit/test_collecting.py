@@ -195,7 +195,7 @@ def test_in_doubt_nothing_is_condemned(sites: Two, store: MemoryStore) -> None:
     assert log is not None
     store.put_once(f"log/{log.actor.hex()}/{log.next_sequence:016x}", b"damaged")
     bari.cycle()
-    assert bari.engine.doubt(bari.cycle()) == "the log of a site can't be read"
+    assert bari.engine.upkeep.doubt(bari.cycle()) == "the log of a site can't be read"
     _while_time_passes(bari)
     assert verdicts(bari.journal).forbidden == frozenset()
 

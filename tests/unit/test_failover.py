@@ -209,7 +209,7 @@ def test_a_primary_is_not_demoted_before_what_a_brake_holds_is_decided(two: Two)
     run(*two)
     assert _role(bari) == "primary, about to be a standby"
     (brake,) = bari.engine.brakes()
-    bari.engine.decide_brake(brake.name, Verdict.APPROVED)
+    bari.engine.decisions.decide_brake(brake.name, Verdict.APPROVED)
     settle(*two)
     assert _role(bari) == "standby"
     assert not os.path.exists(cnaf.path(b"much"))
@@ -259,7 +259,7 @@ def test_a_primary_takes_no_writes_before_it_has_heard_that_it_still_is_one(two:
 
 def test_an_operator_decides_nothing_at_a_standby(two: Two) -> None:
     with pytest.raises(OperatorError, match="a standby"):
-        two[1].engine.resolve("any", Choice.WINNER)
+        two[1].engine.decisions.resolve("any", Choice.WINNER)
 
 
 def test_a_multi_master_has_nothing_to_promote() -> None:

@@ -59,7 +59,7 @@ def test_a_losing_version_is_shown_on_both_sites(sites: Two) -> None:
 def test_nothing_is_left_of_it_once_it_is_settled(sites: Two) -> None:
     _conflict(sites)
     (conflict,) = sites[1].engine.conflicts()
-    sites[1].engine.resolve(conflict.identity, Choice.WINNER)
+    sites[1].engine.decisions.resolve(conflict.identity, Choice.WINNER)
     settle(*sites)
     for site in sites:
         assert _mirror(site) == {}

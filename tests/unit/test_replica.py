@@ -83,7 +83,7 @@ def test_a_replica_creates_no_volume() -> None:
 def test_an_operator_decides_nothing_at_a_replica(sites: Two) -> None:
     _, replica = sites
     with pytest.raises(OperatorError, match="writes nothing"):
-        replica.engine.resolve("any", Choice.WINNER)
+        replica.engine.decisions.resolve("any", Choice.WINNER)
 
 
 def test_drift_is_listed_and_kept(sites: Two) -> None:

@@ -52,14 +52,14 @@ def _shown(sites: Two) -> dict[bytes, bytes]:
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_winner_stays_and_the_loser_goes(sites: Two, number: int) -> None:
     identity = _write_on_both(sites)
-    sites[number].engine.resolve(identity, Choice.WINNER)
+    sites[number].engine.decisions.resolve(identity, Choice.WINNER)
     assert _shown(sites) == {b"directory/file.txt": b"winner, by cnaf"}
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_loser_takes_the_name_with_its_own_time(sites: Two, number: int) -> None:
     identity = _write_on_both(sites)
-    sites[number].engine.resolve(identity, Choice.LOSER)
+    sites[number].engine.decisions.resolve(identity, Choice.LOSER)
     assert _shown(sites) == {b"directory/file.txt": b"loser, by bari"}
     assert disk_tree(sites[1].root)[b"directory/file.txt"].mtime_ns == 1_600_000_000_000_000_001
 
@@ -68,7 +68,7 @@ def test_the_loser_takes_the_name_with_its_own_time(sites: Two, number: int) -> 
 def test_both_are_kept_beside_each_other(sites: Two, number: int) -> None:
     identity = _write_on_both(sites)
     (conflict,) = sites[number].engine.conflicts()
-    sites[number].engine.resolve(identity, Choice.BOTH)
+    sites[number].engine.decisions.resolve(identity, Choice.BOTH)
     assert _shown(sites) == {
         b"directory/file.txt": b"winner, by cnaf",
         b"directory/" + conflict.copy_name: b"loser, by bari",
@@ -80,7 +80,7 @@ def test_two_files_of_one_name_are_decided_between(sites: Two, choice: Choice) -
     identity = _write_on_both(sites, b"new.txt")
     (conflict,) = sites[0].engine.conflicts()
     assert conflict.kind is ConflictKind.NAME
-    sites[0].engine.resolve(identity, choice)
+    sites[0].engine.decisions.resolve(identity, choice)
     shown = _shown(sites)
     del shown[b"directory/file.txt"]
     winner = {b"new.txt": b"winner, by cnaf"}
@@ -105,7 +105,7 @@ def test_a_loser_whose_file_was_deleted_is_decided_on(sites: Two, choice: Choice
     assert disk_tree(bari.root) == {}
     (conflict,) = bari.engine.conflicts()
     assert conflict.kind is ConflictKind.DELETED
-    bari.engine.resolve(conflict.identity, choice)
+    bari.engine.decisions.resolve(conflict.identity, choice)
     assert (
         _shown(sites)
         == {
@@ -124,31 +124,31 @@ def test_a_file_cannot_take_the_name_of_a_directory(sites: Two) -> None:
     (conflict,) = bari.engine.conflicts()
     assert conflict.kind is ConflictKind.DIRECTORY
     with pytest.raises(OperatorError, match="choose `both`"):
-        bari.engine.resolve(conflict.identity, Choice.LOSER)
+        bari.engine.decisions.resolve(conflict.identity, Choice.LOSER)
     assert len(bari.engine.conflicts()) == 1
-    bari.engine.resolve(conflict.identity, Choice.BOTH)
+    bari.engine.decisions.resolve(conflict.identity, Choice.BOTH)
     shown = _shown(sites)
     assert shown[conflict.copy_name] == b"a file, by bari"
 
 
 def test_a_conflict_is_found_by_its_path_too(sites: Two) -> None:
     _write_on_both(sites)
-    sites[0].engine.resolve("directory/file.txt", Choice.WINNER)
+    sites[0].engine.decisions.resolve("directory/file.txt", Choice.WINNER)
     assert _shown(sites) == {b"directory/file.txt": b"winner, by cnaf"}
 
 
 def test_an_unknown_conflict_is_refused_in_words(sites: Two) -> None:
     identity = _write_on_both(sites)
-    sites[0].engine.resolve(identity, Choice.WINNER)
+    sites[0].engine.decisions.resolve(identity, Choice.WINNER)
     with pytest.raises(OperatorError, match="geosync conflicts list"):
-        sites[0].engine.resolve(identity, Choice.WINNER)
+        sites[0].engine.decisions.resolve(identity, Choice.WINNER)
 
 
 def test_different_decisions_on_two_sites_end_in_one_tree(sites: Two) -> None:
     """Nothing is lost: what one of them kept is there, or is a conflict again."""
     identity = _write_on_both(sites)
-    sites[0].engine.resolve(identity, Choice.LOSER)
-    sites[1].engine.resolve(identity, Choice.WINNER)
+    sites[0].engine.decisions.resolve(identity, Choice.LOSER)
+    sites[1].engine.decisions.resolve(identity, Choice.WINNER)
     settle(*sites)
     assert disk_tree(sites[0].root) == disk_tree(sites[1].root)
     assert sites[0].read(b"directory/file.txt") == b"loser, by bari"
@@ -156,6 +156,6 @@ def test_different_decisions_on_two_sites_end_in_one_tree(sites: Two) -> None:
 
 def test_a_decision_outlives_a_restart(sites: Two) -> None:
     identity = _write_on_both(sites)
-    sites[0].engine.resolve(identity, Choice.LOSER)
+    sites[0].engine.decisions.resolve(identity, Choice.LOSER)
     sites[0].reopen()
     assert _shown(sites) == {b"directory/file.txt": b"loser, by bari"}

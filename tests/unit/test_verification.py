@@ -81,7 +81,7 @@ def test_all_names_of_a_damaged_file_become_names_of_the_one_that_is_put_back(
     repair(bari, findings, cnaf)
     assert os.path.samefile(bari.path(b"large"), bari.path(b"twin"))
     assert bari.read(b"twin") == LARGE
-    assert bari.engine.mending().failed == ()
+    assert bari.engine.upkeep.mending().failed == ()
     assert os.path.samefile(cnaf.path(b"large"), cnaf.path(b"twin"))
 
 
@@ -192,7 +192,7 @@ def test_segments_of_our_own_log_are_stored_again_byte_for_byte(
     findings = verify(bari)
     assert kinds(findings) == ["segment_missing" if is_lost else "segment_damaged"] * 2
     repair(bari, findings, cnaf)
-    assert bari.engine.mending().segments == 2
+    assert bari.engine.upkeep.mending().segments == 2
     for sequence in (0, 1):
         name = segment_name(actor, sequence)
         assert bodies(store)[name] == before[name]
@@ -237,9 +237,9 @@ def test_what_a_site_does_not_have_is_asked_of_the_others_which_supply_it(
     damage_unseen(bari.path(b"large"), 200_000)
     findings = verify(bari)
     assert set(kinds(findings)) == {"file_damaged", "pack_missing"}
-    bari.engine.mend(mending_for(findings))
+    bari.engine.upkeep.mend(mending_for(findings))
     run(bari, rounds=8)
-    progress = bari.engine.mending()
+    progress = bari.engine.upkeep.mending()
     assert progress.wanted > 0
     assert [name for name, _ in progress.failed] == ["large"]
     assert "contents that are lost" in bari.problems()
