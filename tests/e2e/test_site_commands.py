@@ -26,6 +26,7 @@ def sites(tmp_path: Path) -> Iterator[Two]:
         (bari.root / "file").write_bytes(os.urandom(100_000))
         bari.must("sync")
         await_condition((cnaf.root / "file").exists, "the file arrives")
+        await_condition(lambda: "cnaf" in _states(bari), "bari has heard of cnaf")
         yield bari, cnaf
     finally:
         for site in (bari, cnaf):
