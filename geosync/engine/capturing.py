@@ -12,6 +12,7 @@ from conflict.capture import (
     capture,
     further_directories,
 )
+from conflict.in_place import not_in_place
 from conflict.joining import Recognition
 from conflict.node import Location
 from conflict.observation import DirectoryListing, DiskKind
@@ -48,7 +49,7 @@ _log = event_logger(__name__)
 class Captured:
     """What one round of capturing brought."""
 
-    touched: set[Location] = field(default_factory=set)
+    touched: set[Location] = field(default_factory=set)  # names that may have to be planned
     operations: int = 0
     looked_at: int = 0  # names on the disk
     to_apply: set[Path] = field(default_factory=set)  # where nothing is captured
@@ -272,7 +273,7 @@ class Capturer:
         self._braking.note_kept(parked)
         self._remember(left, read, parked)
         if transaction is not None:
-            result.touched |= author.touched
+            result.touched |= not_in_place(journal.nodes, journal.synced, author.touched)
             result.operations += len(transaction.operations)
             _log.debug("captured", operations=len(transaction.operations))
         return read

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.support.small_history import SmallHistory
+from conflict.in_place import not_in_place
+from conflict.merged_tree import path_of
+from conflict.node import Location
+from conflict.planner import locations_at, plan
+from tests.support.small_history import NAMES, SmallHistory
+from tests.support.small_site import SmallSite, World
 
 # A smaller seed is no simpler history, so nothing is shrunk.
 SETTINGS = settings(
@@ -51,6 +56,43 @@ def test_sites_converge_and_lose_nothing_whatever_programs_do(seed: int, steps: 
     Programs act between any two looks of a capture; plans end early; reads and changes fail.
     """
     run(seed, steps)
+
+
+@settings(parent=SETTINGS, max_examples=150)
+@given(seed=st.integers(0, 2**32), steps=st.integers(5, 50))
+def test_nothing_is_planned_for_names_that_are_in_place(seed: int, steps: int) -> None:
+    history = SmallHistory(seed)
+    history.run(steps)
+    for site in history.sites:
+        everything = _locations(site)
+        left_out = everything - not_in_place(site.nodes, site.synced, everything)
+        paths = {path_of(site.nodes, at) for at in left_out}
+        always = plan(site.nodes, site.synced, ()).actions
+        assert plan(site.nodes, site.synced, paths).actions == always
+
+
+def test_what_was_captured_is_in_place() -> None:
+    site = SmallSite(1, World())
+    site.application.make_directory(b"d")
+    for name in (b"d/written", b"d/replaced", b"d/removed", b"renamed"):
+        site.application.write(name, name)
+    site.settle()
+    site.apply()
+    site.application.write(b"d/new", b"new")
+    site.application.write(b"d/written", b"again")
+    site.application.remove(b"d/removed")
+    site.application.rename(b"renamed", b"d/replaced")
+    site.settle()
+    assert site.dirty_paths() <= {(b"d",)}
+
+
+def _locations(site: SmallSite) -> set[Location]:
+    """Returns the names of either tree, and some that are in neither."""
+    paths = set(site.synced_paths())
+    site.mark_everything()
+    paths |= site.dirty_paths()
+    paths |= {(*path[:-1], name) for path in paths for name in NAMES}
+    return {at for path in paths for at in locations_at(site.nodes, path)}
 
 
 @settings(parent=SETTINGS, max_examples=60)

@@ -18,6 +18,7 @@ from conflict.capture import (
     further_directories,
 )
 from conflict.content import ChunkReference, Content, ContentKind
+from conflict.in_place import not_in_place
 from conflict.memory_nodes import MemoryNodes
 from conflict.merged_tree import ROOT_LOCATION, MergedTree, path_of
 from conflict.node import Location
@@ -95,7 +96,7 @@ class SmallSite:
         known_missing = self.result.unconfirmed if confirmed else frozenset[EntryId]()
         self.result = capture(author, self.synced, scan, contents, known_missing)
         self.clock = author.clock
-        self.dirty |= author.touched
+        self.dirty |= not_in_place(self.nodes, self.synced, author.touched)
         transaction = author.transaction()
         if transaction is None:
             return []
