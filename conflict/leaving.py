@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from conflict.actions import Park, RemoveDirectory, RemoveFile
+from conflict.actions import Park
 from conflict.agenda import Agenda
 from conflict.picture import Picture
 from conflict.synced import PARKED, ROOT_ENTRY, EntryId, Path, SyncedEntry, moved
@@ -59,7 +59,7 @@ class Leaving:
             self._park(here)
         else:
             self.stay(here)
-            self._remove(here)
+            self._picture.remove(here)
 
     def open_directories(self) -> bool:
         """Lets what is in leaving directories leave; tells whether there were any new ones.
@@ -79,19 +79,13 @@ class Leaving:
         leaving = [e for e in map(synced.entry, self._leaving) if e is not None]
         for entry in sorted(leaving, key=self._depth, reverse=True):
             if not any(synced.entries_in(entry.entry)):  # else something below could not leave
-                self._remove(self._brought_out(entry))
+                self._picture.remove(self._brought_out(entry))
 
     def _park(self, entry: SyncedEntry) -> None:
         self._picture.retimed.add(entry.parent)
         becomes = moved(entry, PARKED, b"%s-%d" % (entry.handle.hex().encode(), entry.entry))
         self._picture.do(Park(entry, becomes), becomes)
         self.leave(becomes)
-
-    def _remove(self, entry: SyncedEntry) -> None:
-        removal = RemoveDirectory(entry) if entry.is_directory else RemoveFile(entry)
-        self._picture.actions.append(removal)
-        self._picture.synced.remove_entry(entry.entry)
-        self._picture.retimed.add(entry.parent)
 
     def _brought_out(self, entry: SyncedEntry) -> SyncedEntry:
         """Moves a parked directory to a visible name before it is removed there.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from conflict.actions import Action, Adopt, ApplyAttributes, Move
+from conflict.actions import Action, Adopt, ApplyAttributes, Move, RemoveDirectory, RemoveFile
 from conflict.attributes import attributes_of
 from conflict.merged_tree import NodeStore, directories_at, path_of
 from conflict.observation import Attributes, DiskKind, Fingerprint
@@ -20,6 +20,7 @@ from conflict.synced import (
     Path,
     SyncedEntry,
     SyncedStore,
+    entry_at_path,
     moved,
     path_of_entry,
 )
@@ -43,12 +44,28 @@ class Picture:
         self.actions: list[Action] = []
         self.retimed: set[EntryId] = set()
         self._policy: VolumePolicy = policy_of(nodes.node(ROOT))
+        self._together: dict[Path, tuple[NodeId, ...]] = {}  # no action changes the merged tree
+        self._directories: dict[Path, SyncedEntry | None] = {}  # until one is changed
+
+    # What is there
+
+    def directory_at(self, path: Path) -> SyncedEntry | None:
+        """Returns what is at the path of a directory, once the actions so far are done."""
+        if path not in self._directories:
+            self._directories[path] = entry_at_path(self.synced, path)
+        return self._directories[path]
 
     # What should be
 
+    def together_at(self, path: Path) -> tuple[NodeId, ...]:
+        """Returns the live directories that share a path, as `directories_at`."""
+        if path not in self._together:
+            self._together[path] = directories_at(self.nodes, path)
+        return self._together[path]
+
     def wanted_at(self, path: Path) -> Rendered:
         """Returns what the merged tree has at a path."""
-        return self.wanted_in(directories_at(self.nodes, path[:-1]), path)
+        return self.wanted_in(self.together_at(path[:-1]), path)
 
     def wanted_in(self, together: tuple[NodeId, ...], path: Path) -> Rendered:
         """As `wanted_at`, where the nodes of the directory are known already."""
@@ -89,6 +106,16 @@ class Picture:
         """Adds an action, and shows what it brings about."""
         self.actions.append(action)
         self.synced.save_entry(becomes)
+        if becomes.is_directory:
+            self._directories.clear()
+
+    def remove(self, entry: SyncedEntry) -> None:
+        """Adds the removal of an entry, with nothing below it any more."""
+        self.actions.append(RemoveDirectory(entry) if entry.is_directory else RemoveFile(entry))
+        self.synced.remove_entry(entry.entry)
+        self.retimed.add(entry.parent)
+        if entry.is_directory:
+            self._directories.clear()
 
     def adopt(self, entry: SyncedEntry) -> SyncedEntry:
         """Lets the entry that is there stand for something else."""

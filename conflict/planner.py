@@ -21,7 +21,7 @@ from conflict.observation import DiskKind
 from conflict.operations import NodeId
 from conflict.picture import Picture, losers_of
 from conflict.rendering import Rendered
-from conflict.synced import EntryId, Path, SyncedEntry, SyncedStore, entry_at_path
+from conflict.synced import EntryId, Path, SyncedEntry, SyncedStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,8 @@ class _Planner:
         )
 
     def _plan_name(self, path: Path) -> None:
-        directory = entry_at_path(self._picture.synced, path[:-1])
-        together = directories_at(self._picture.nodes, path[:-1])
+        directory = self._picture.directory_at(path[:-1])
+        together = self._picture.together_at(path[:-1])
         here = None
         if directory is not None:
             here = self._picture.synced.entry_at(directory.entry, path[-1])

@@ -182,10 +182,15 @@ class MemorySynced:
                 self._index[key].discard(entry)
 
     def _own(self, *key: object) -> list[SyncedEntry]:
-        found = (self._entries[entry] for entry in sorted(self._index.get(key, ())))
+        numbers = self._index.get(key)
+        if not numbers:
+            return []
+        found = (self._entries[entry] for entry in sorted(numbers))
         return [entry for entry in found if entry is not None]
 
     def _joined(self, below: list[SyncedEntry], own: list[SyncedEntry]) -> list[SyncedEntry]:
+        if not below:
+            return own
         kept = [e for e in below if e.entry not in self._entries]
         return sorted([*kept, *own], key=lambda e: e.entry)
 

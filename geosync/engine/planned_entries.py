@@ -15,6 +15,7 @@ class PlannedEntries:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._ids: dict[EntryId, EntryId] = {}
+        self._realised: dict[EntryId, tuple[SyncedEntry, SyncedEntry]] = {}  # planned, real
 
     def give_id(self, action: Action) -> None:
         """The planner numbers new entries below zero; the journal gives them numbers of its own."""
@@ -28,7 +29,14 @@ class PlannedEntries:
 
     def realised(self, entry: SyncedEntry) -> SyncedEntry:
         """Returns a planned entry with the journal's numbers."""
-        return replace(entry, entry=self.id_of(entry.entry), parent=self.id_of(entry.parent))
+        own, parent = self.id_of(entry.entry), self.id_of(entry.parent)
+        if (own, parent) == (entry.entry, entry.parent):
+            return entry
+        planned, real = self._realised.get(own, (None, None))
+        if real is None or planned is not entry or real.parent != parent:
+            real = replace(entry, entry=own, parent=parent)
+            self._realised[own] = (entry, real)  # asked for again and again while it is made
+        return real
 
     def current(self, expected: SyncedEntry) -> SyncedEntry | None:
         """Returns the entry as it is now, None unless it is what and where the plan expects.
