@@ -1,7 +1,7 @@
 """Two or more sites in the network laboratory, with an empty directory each, and a store beside.
 
 The network has a round trip of 20 ms and 500 Mbit/s between any two sites, with a queue of 25 ms.
-All directories lie below one, on the file system of the temporary files.
+All directories lie below one.
 """
 
 from __future__ import annotations
