@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
 AHEAD_PER_WORKER: Final = 2
+BACKGROUND_WORKERS_MAX: Final = 4  # each has at most an item in memory, as it is and as it travels
 ITEM_SIZE_MIB: Final = 8
 
 _Item = TypeVar("_Item")
@@ -18,13 +20,18 @@ class TransferPool:
     """Implements `geosync.engine.site.Pool` with threads.
 
     At most two items a worker are begun before their turn, and no more than fit into the memory:
-    an item is a pack, or a part of one, of up to some 8 MiB.
+    an item is a pack, or a part of one, of up to some 8 MiB. What goes on in the background has
+    threads of its own, so that nothing small waits for something large.
     """
 
     def __init__(self, workers: int, *, memory_mib: int = 64) -> None:
         fit = max(1, memory_mib // ITEM_SIZE_MIB)
         self._ahead_max = min(workers * AHEAD_PER_WORKER, fit)
         self._executor = ThreadPoolExecutor(min(workers, fit), thread_name_prefix="transfer")
+        self._background = ThreadPoolExecutor(
+            max(1, min(workers, fit // 2, BACKGROUND_WORKERS_MAX)), thread_name_prefix="background"
+        )
+        self._is_closed = threading.Event()
 
     def map(
         self, function: Callable[[_Item], _Result], items: Iterable[_Item]
@@ -46,6 +53,17 @@ class TransferPool:
             for future in ahead:
                 future.cancel()
 
+    def repeat(self, step: Callable[[], bool]) -> None:
+        """Calls a step again and again until it returns False, or the pool is closed. See Pool."""
+
+        def run() -> None:
+            while not self._is_closed.is_set() and step():
+                pass
+
+        self._background.submit(run)
+
     def close(self) -> None:
         """Begins nothing any more; does not wait for what was begun."""
+        self._is_closed.set()
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self._background.shutdown(wait=False, cancel_futures=True)

@@ -11,7 +11,7 @@ from geosync.commands.daemon_client import Deadline, ask_daemon
 from geosync.commands.engine_alone import engine_alone
 from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
-from geosync.engine.fetching import ContentUnavailable
+from geosync.engine.downloading import ContentUnavailable
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal

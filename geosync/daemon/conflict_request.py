@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geosync.daemon.control_loop import ControlLoop
-from geosync.engine.fetching import ContentUnavailable
+from geosync.engine.downloading import ContentUnavailable
 from geosync.engine.handed_over import take_over
 from geosync.errors import OperatorError
 from geosync.reporting.conflict_text import conflict_json

@@ -156,6 +156,55 @@ class StagingFile(Protocol):
         ...
 
 
+class DownloadFile(Protocol):
+    """A regular file in the stage that fills up in any order, and outlives the process.
+
+    Several threads may read and write it at a time.
+
+    Attributes:
+        handle: the identity of the inode.
+        has_remains: an earlier run left something in it, of which nobody knows what it is.
+    """
+
+    handle: bytes
+    has_remains: bool
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Returns what is there; zeros where nothing was written. Raises OSError."""
+        ...
+
+    def write_at(self, offset_bytes: int, data: bytes) -> None:
+        """Writes there. Raises OSError (ENOSPC and the like)."""
+        ...
+
+    def clear_at(self, offset_bytes: int, size_bytes: int) -> None:
+        """Makes zeros of what an earlier run may have left there. Raises OSError."""
+        ...
+
+    def sync(self) -> None:
+        """Makes what was written durable. Raises OSError: none of it may be trusted."""
+        ...
+
+    def finish(self, attributes: Attributes) -> Staged:
+        """Closes it and makes it a staged file; where that is discarded, it is a download again.
+
+        Nobody may be reading or writing it. Raises OSError.
+        """
+        ...
+
+    def close(self) -> None:
+        """Closes it; it stays. Nobody may be reading or writing it."""
+        ...
+
+
+class SourceFile(Protocol):
+    """A regular file that is read at any place, whatever is written to it meanwhile."""
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Returns what is there at this moment; less where the file ends. Raises OSError."""
+        ...
+
+
 class Disk(Protocol):
     """A directory tree. Every method may be called from any thread; changes come from one."""
 
@@ -199,6 +248,26 @@ class Disk(Protocol):
         """Begins a regular file in the stage. Raises OSError."""
         ...
 
+    def open_download(self, name: bytes, size_bytes: int) -> DownloadFile:
+        """Opens the download of this name, which may be new. Raises OSError."""
+        ...
+
+    def discard_download(self, name: bytes) -> None:
+        """Removes the download of this name, if there is one. Raises OSError."""
+        ...
+
+    def discard_downloads(self, keep: frozenset[bytes]) -> None:
+        """Removes the downloads with other names. Raises OSError."""
+        ...
+
+    def open_source(self, path: RelativePath, handle: bytes) -> SourceFile:
+        """Opens a regular file from which something may be copied, if it is what is wanted.
+
+        Raises:
+            EntryVanished, EntryUnreadable: see there.
+        """
+        ...
+
     def stage_symlink(self, target: bytes, attributes: Attributes) -> Staged:
         """Raises OSError."""
         ...
@@ -216,11 +285,14 @@ class Disk(Protocol):
         ...
 
     def discard_staged(self, staged: Staged) -> None:
-        """Removes a staged entry that is not needed. Never raises when it is gone."""
+        """Takes out a staged entry that is not needed; a download is one again.
+
+        Never raises when it is gone.
+        """
         ...
 
     def clear_stage(self) -> None:
-        """At start: removes what a killed run left in the stage."""
+        """At start: removes what a killed run left in the stage, but for downloads."""
         ...
 
     def place_new(self, staged: Staged, path: RelativePath) -> Outcome:

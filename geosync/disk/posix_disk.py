@@ -13,12 +13,14 @@ from geosync.disk.changes import Changes
 from geosync.disk.closed_directories import opened_directories
 from geosync.disk.coarse_times import may_hide_a_write
 from geosync.disk.displacement import Displacement
+from geosync.disk.download_file import PosixSourceFile, open_download
 from geosync.disk.inode_flags import protection_of
 from geosync.disk.interface import (
     PRIVATE_DIRECTORY,
     UNCERTAIN,
     Applied,
     DiskError,
+    DownloadFile,
     EntryBusy,
     EntryUnreadable,
     EntryVanished,
@@ -28,10 +30,12 @@ from geosync.disk.interface import (
     RelativePath,
     Retired,
     RootLost,
+    SourceFile,
     StableReader,
     Staged,
     StagingFile,
 )
+from geosync.disk.leases import open_for_reading
 from geosync.disk.listing import list_directory
 from geosync.disk.outcomes import attempt
 from geosync.disk.owner_names import OwnerNames
@@ -44,7 +48,11 @@ from geosync.disk.private_directory import (
     read_marker,
     write_generation,
 )
-from geosync.disk.privileges import UnprivilegedStagingFile, without_privileges
+from geosync.disk.privileges import (
+    UnprivilegedDownloadFile,
+    UnprivilegedStagingFile,
+    without_privileges,
+)
 from geosync.disk.stable_read import Reading
 from geosync.disk.staging import Stage
 from geosync.disk.syscalls import sync_file_system
@@ -331,6 +339,33 @@ class PosixDisk:
         if self._accepts_setuid:
             return file
         return UnprivilegedStagingFile(file, lambda staged: self._withheld.add(staged.token))
+
+    def open_download(self, name: bytes, size_bytes: int) -> DownloadFile:
+        """See `Disk.open_download`; raises OSError, ENOSPC at once if it can't fit."""
+        file = open_download(self._parts.stage, name, size_bytes)
+        if self._accepts_setuid:
+            return file
+        return UnprivilegedDownloadFile(file, lambda staged: self._withheld.add(staged.token))
+
+    def discard_download(self, name: bytes) -> None:
+        """See `Disk.discard_download`."""
+        self._parts.stage.discard_download(name)
+
+    def discard_downloads(self, keep: frozenset[bytes]) -> None:
+        """See `Disk.discard_downloads`."""
+        self._parts.stage.discard_downloads(keep)
+
+    def open_source(self, path: RelativePath, handle: bytes) -> SourceFile:
+        """See `Disk.open_source`."""
+        try:
+            with self._parts.tree.pinned_path(path) as pin:
+                if pin.entry.kind is not DiskKind.REGULAR or pin.entry.handle != handle:
+                    raise EntryVanished(
+                        f"{self._shown(path)} is another file now; look at its directory again"
+                    )
+                return PosixSourceFile(open_for_reading(pin.descriptor))
+        except OSError as error:
+            raise self._not_opened(path, error) from error
 
     def stage_symlink(self, target: bytes, attributes: Attributes) -> Staged:
         """See `Disk.stage_symlink`."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from geosync.disk.interface import PRIVATE_DIRECTORY, RelativePath, RootLost
 
 _STAGE = b"stage"
+_DOWNLOAD = b"download-"
 _TRASH = b"trash"
 _PARKED = b"parked"
 _GENERATION = b"generation"
@@ -38,6 +39,21 @@ def fresh_unfinished_name() -> bytes:
 def fresh_token(staged_handle: bytes) -> bytes:
     """Returns a name that tells for which inode it was made; see `is_made_for`."""
     return secrets.token_hex(8).encode() + b"-" + _digest(staged_handle)
+
+
+def name_of_download(name: bytes) -> bytes:
+    """Returns the name in the stage of a download."""
+    return _DOWNLOAD + name
+
+
+def fresh_download_token(name: bytes, staged_handle: bytes) -> bytes:
+    """As `fresh_token`, for a download that is complete; see `download_of`."""
+    return name_of_download(name) + b"." + fresh_token(staged_handle)
+
+
+def download_of(name: bytes) -> bytes | None:
+    """Returns the download's name that a name in the stage is, or begins with; None: neither."""
+    return name.partition(b".")[0] if name.startswith(_DOWNLOAD) else None
 
 
 def fresh_removal_token() -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from conflict.content import Block
 from conflict.observation import Attributes
-from geosync.disk.interface import Staged, StagingFile
+from geosync.disk.interface import DownloadFile, Staged, StagingFile
 
 _PRIVILEGES = stat.S_ISUID | stat.S_ISGID
 
@@ -46,3 +46,27 @@ class UnprivilegedStagingFile:
     def abandon(self) -> None:
         """See `StagingFile.abandon`."""
         self._file.abandon()
+
+
+class UnprivilegedDownloadFile:
+    """A `DownloadFile` that gets neither bit either."""
+
+    def __init__(self, file: DownloadFile, on_withheld: Callable[[Staged], None]) -> None:
+        """Takes the same as `UnprivilegedStagingFile`."""
+        self.handle = file.handle
+        self.has_remains = file.has_remains
+        self.read_at = file.read_at
+        self.write_at = file.write_at
+        self.clear_at = file.clear_at
+        self.sync = file.sync
+        self.close = file.close
+        self._file = file
+        self._on_withheld = on_withheld
+
+    def finish(self, attributes: Attributes) -> Staged:
+        """See `DownloadFile.finish`."""
+        allowed = without_privileges(attributes)
+        staged = self._file.finish(allowed)
+        if allowed != attributes:
+            self._on_withheld(staged)
+        return staged

@@ -10,7 +10,13 @@ from conflict.content import Block, Zeros
 from conflict.observation import Attributes
 from geosync.disk.attributes import apply_attributes
 from geosync.disk.interface import Staged
-from geosync.disk.private_directory import fresh_token, fresh_unfinished_name
+from geosync.disk.private_directory import (
+    download_of,
+    fresh_download_token,
+    fresh_token,
+    fresh_unfinished_name,
+    name_of_download,
+)
 from geosync.disk.syscalls import sync_file_system
 from geosync.disk.tree import Pinned, Place, Tree
 
@@ -21,7 +27,8 @@ _ZERO_PAGE = bytes(_PAGE_SIZE_BYTES)
 class Stage:
     """The stage directory, which a descriptor holds.
 
-    What was displaced never comes here, so whatever a killed run left is ours to remove.
+    What was displaced never comes here, so whatever a killed run left is ours to remove; downloads
+    are kept, see geosync.disk.download_file.
     """
 
     def __init__(self, tree: Tree, directory: int) -> None:
@@ -30,13 +37,17 @@ class Stage:
 
     def begin_file(self, size_bytes: int) -> "PosixStagingFile":
         """Begins a regular file. Raises OSError, ENOSPC when there is no room for all of it."""
-        self._require_space(size_bytes)
+        self.require_space(size_bytes)
         name = fresh_unfinished_name()
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         return PosixStagingFile(self, name, os.open(name, flags, 0o600, dir_fd=self._directory))
 
-    def _require_space(self, size_bytes: int) -> None:
-        """Refuses early: a file that can't fit must not fill the applications' disk first."""
+    def require_space(self, size_bytes: int) -> None:
+        """Refuses early: a file that can't fit must not fill the applications' disk first.
+
+        Raises:
+            OSError: ENOSPC.
+        """
         space = os.fstatvfs(self._directory)
         if size_bytes > space.f_bavail * space.f_frsize:
             raise OSError(errno.ENOSPC, f"no room for a file of {size_bytes} bytes", b"stage")
@@ -81,6 +92,48 @@ class Stage:
         os.rename(name, token, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         return Staged(token, handle)
 
+    def open_download(self, name: bytes) -> int | None:
+        """Opens what an earlier run left of a download; None where there is nothing of use."""
+        place = name_of_download(name)
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(place, flags, dir_fd=self._directory)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            self._remove(place)
+            return None
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+            return descriptor
+        os.close(descriptor)
+        self._remove(place)
+        return None
+
+    def make_download(self, name: bytes) -> int:
+        """Makes an empty one. Raises OSError."""
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(name_of_download(name), flags, 0o600, dir_fd=self._directory)
+
+    def finish_download(self, name: bytes, handle: bytes) -> Staged:
+        """As `finish`, for a download that is complete. Raises OSError."""
+        token = fresh_download_token(name, handle)
+        os.rename(
+            name_of_download(name), token, src_dir_fd=self._directory, dst_dir_fd=self._directory
+        )
+        return Staged(token, handle)
+
+    def discard_download(self, name: bytes) -> None:
+        """Removes a download, if it is there. Raises OSError."""
+        self._remove(name_of_download(name))
+
+    def discard_downloads(self, keep: frozenset[bytes]) -> None:
+        """Removes all downloads but those named. Raises OSError."""
+        kept = {name_of_download(name) for name in keep}
+        for name in map(os.fsencode, os.listdir(self._directory)):
+            if download_of(name) == name and name not in kept:
+                self._remove(name)
+
     def handle_of(self, descriptor: int) -> bytes:
         """Returns the identity of an open inode, whatever has its name by now. Raises OSError."""
         return self._tree.handle_at(Place(descriptor, b""))
@@ -103,6 +156,16 @@ class Stage:
         sync_file_system(self._directory)
 
     def discard(self, name: bytes) -> None:
+        """Takes an entry out of the stage; of a download, it is one again. As `_remove`."""
+        download = download_of(name)
+        if download is None:
+            self._remove(name)
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(name, 0o600, dir_fd=self._directory)
+            os.rename(name, download, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+
+    def _remove(self, name: bytes) -> None:
         """Removes an entry from the stage. Never raises when it is gone."""
         with contextlib.suppress(FileNotFoundError):
             status = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
@@ -112,7 +175,7 @@ class Stage:
                 os.unlink(name, dir_fd=self._directory)
 
     def clear(self) -> None:
-        """Removes everything from the stage. Raises OSError."""
+        """Removes everything from the stage but downloads. Raises OSError."""
         for name in os.listdir(self._directory):
             self.discard(os.fsencode(name))
 
@@ -132,8 +195,7 @@ class PosixStagingFile:
         if isinstance(block, Zeros):
             self._size_bytes += block.size_bytes
             return
-        for offset, data in _without_zero_pages(block, self._size_bytes):
-            _write_all(descriptor, data, self._size_bytes + offset)
+        write_without_zero_pages(descriptor, block, self._size_bytes)
         self._size_bytes += len(block)
 
     def finish(self, attributes: Attributes) -> Staged:
@@ -180,7 +242,14 @@ def _without_zero_pages(block: bytes, position: int) -> Iterator[tuple[int, memo
         yield begin, view[begin:]
 
 
-def _write_all(descriptor: int, data: memoryview, position: int) -> None:
+def write_without_zero_pages(descriptor: int, block: bytes, position: int) -> None:
+    """Writes to a part of a file that is a hole yet, and leaves holes there. Raises OSError."""
+    for offset, data in _without_zero_pages(block, position):
+        write_all(descriptor, data, position + offset)
+
+
+def write_all(descriptor: int, data: memoryview, position: int) -> None:
+    """Writes at a position. Raises OSError."""
     while data:
         written = os.pwrite(descriptor, data, position)
         data, position = data[written:], position + written

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from conflict.actions import Action, ApplyAttributes, PlaceFile, ReplaceFile, entries_of
 from conflict.merged_tree import ROOT_LOCATION
@@ -101,6 +101,7 @@ class Applier:
         asked, paths = self._dirty, self._dirty.paths()
         bring_out = sorted(self._to_bring_out)
         ignored = self._site.ignored
+        began_s = self._site.clock.monotonic_s()
 
         def is_ignored(path: Path, is_directory: bool) -> bool:  # noqa: FBT001 - see IsIgnored
             return ignored.is_ignored(path, is_directory=is_directory)
@@ -111,9 +112,15 @@ class Applier:
         self._dirty = DirtyNames(journal)
         self._dirty.update(asked)
         self._note(planned.actions)  # an exception must not lose what the planner found
-        self._site.progress.note_planned(*_size(planned.actions), self._site.clock.monotonic_s())
+        now_s = self._site.clock.monotonic_s()
+        self._site.progress.note_planned(*self._size(planned.actions), now_s)
+        self._fetcher.begin_round(now_s - began_s)
         for batch in batches(in_order_of_writing(planned.actions, journal.nodes)):
-            runner.run(batch, result)
+            if result.is_coming and self._site.role.keeps_order:
+                runner.hold_back(batch, result)
+            else:
+                runner.run(batch, result)
+        self._fetcher.pause_others()
         if not result.blocked:
             self._site.progress.end(Stage.BRINGING)
         # Names below a directory that was moved, or should have been, were not planned.
@@ -122,10 +129,17 @@ class Applier:
         self._note(result.undone)
         self._to_bring_out = result.to_bring_out
         self._dirty.add_paths(self._spoilt(planned.actions))
+        if not planned.deferred and not planned.held:
+            self._fetcher.discard_downloads(_contents(result.undone))
         if not self.has_work():
-            self._fetcher.discard_downloads()
             self._stage.forget()
         return result
+
+    def _size(self, actions: Iterable[Action]) -> tuple[int, int]:
+        """Returns how many files have to be brought, and how many bytes that are not here yet."""
+        contents = [a.content for a in actions if isinstance(a, (PlaceFile, ReplaceFile))]
+        sizes = [each.size_bytes - self._fetcher.here_bytes(each) for each in contents]
+        return len(sizes), sum(sizes)
 
     def _note(self, actions: Iterable[Action]) -> None:
         """Marks the names that actions are about."""
@@ -160,7 +174,6 @@ class Applier:
                 self._site.save_applied(received)
 
 
-def _size(actions: Iterable[Action]) -> tuple[int, int]:
-    """Returns how many files have to be brought, and how many bytes."""
-    sizes = [a.content.size_bytes for a in actions if isinstance(a, (PlaceFile, ReplaceFile))]
-    return len(sizes), sum(sizes)
+def _contents(actions: Iterable[Action]) -> Iterator[bytes]:
+    """Yields the digests of the contents that are to be brought."""
+    return (a.content.digest for a in actions if isinstance(a, (PlaceFile, ReplaceFile)))

@@ -26,7 +26,8 @@ from conflict.synced import PARKED, ROOT_ENTRY, EntryId, Path, SyncedEntry
 from geosync.disk.interface import Applied, Busy, Failed, Mismatch
 from geosync.engine.changing import REMOVALS, Changer
 from geosync.engine.content_stage import NO_ROOM, ContentStage
-from geosync.engine.fetching import ContentUnavailable, Fetcher
+from geosync.engine.downloading import ContentUnavailable, StillComing
+from geosync.engine.fetching import Fetcher, is_large
 from geosync.engine.generation import begin_generation
 from geosync.engine.intending import intents_of
 from geosync.engine.places import NEVER_SEEN, note_own_times
@@ -52,18 +53,22 @@ class ApplyResult:
     to_capture: set[Path] = field(default_factory=set)  # directories that hold a surprise
     to_bring_out: set[EntryId] = field(default_factory=set)  # parked directories that hold one
     no_room: OSError | None = None  # for some file; all others were gone on with
+    is_coming: bool = False  # some large file is on its way: it is worth going on at once
     undone: list[Action] = field(default_factory=list)
 
 
 def batches(actions: Iterable[Action]) -> Iterator[list[Action]]:
-    """Cuts a plan into pieces of bounded size."""
+    """Cuts a plan into pieces of bounded size; a large file ends one: it may have yet to come."""
     batch: list[Action] = []
     size_bytes = 0
     for action in actions:
         batch.append(action)
+        is_last = False
         if isinstance(action, (PlaceFile, ReplaceFile)):
             size_bytes += action.content.size_bytes
-        if len(batch) >= BATCH_ACTIONS_MAX or size_bytes >= BATCH_SIZE_BYTES_MAX:
+            is_last = is_large(action.content)
+        is_full = len(batch) >= BATCH_ACTIONS_MAX or size_bytes >= BATCH_SIZE_BYTES_MAX
+        if is_full or is_last:
             yield batch
             batch, size_bytes = [], 0
     if batch:
@@ -98,6 +103,14 @@ class BatchRunner:
                     self._site.disk.discard_staged(step.staged)
             self._fetcher.forget()
 
+    def hold_back(self, actions: Iterable[Action], result: ApplyResult) -> None:
+        """Does nothing of a batch: a large file that was written before it has yet to come."""
+        for action in actions:
+            result.undone.append(action)
+            shown = self._entries.path(_subject(action))
+            if shown is not None:
+                result.blocked.setdefault(shown, "waits for a large file that was written before")
+
     def _prepare(self, steps: list[Step], result: ApplyResult) -> None:
         wanted = [
             (step, step.action)
@@ -112,6 +125,9 @@ class BatchRunner:
                 replaced = self._replaced(action)
                 step.staged = self._stage.stage(action.content, action.attributes, replaced)
                 self._site.progress.note_brought(1, 0, self._site.clock.monotonic_s())
+            except StillComing as error:
+                step.why_not = str(error)
+                result.is_coming = True
             except ContentUnavailable as error:
                 step.why_not = f"waits for its content: {error}"
             except OSError as error:
@@ -168,8 +184,7 @@ class BatchRunner:
         if isinstance(action, Adopt):
             self._changer.adopt(action)
             return
-        subject = action.expected if isinstance(action, (*REMOVALS, Park)) else action.becomes
-        shown = self._entries.path(subject)
+        shown = self._entries.path(_subject(action))
         directories = self._visible_directories(action)
         names = self._visible_paths(entries_of(action))
         outcome = self._changer.change(step)
@@ -216,6 +231,10 @@ class BatchRunner:
     def _visible_paths(self, entries: Iterable[SyncedEntry]) -> set[Path]:
         visible = (entry for entry in entries if entry.parent != PARKED)
         return {path for path in map(self._entries.path, visible) if path}
+
+
+def _subject(action: Action) -> SyncedEntry:
+    return action.expected if isinstance(action, (*REMOVALS, Park)) else action.becomes
 
 
 def _note_failure(

@@ -167,8 +167,8 @@ class Changer:
             outcome = self._site.disk.replace(step.staged, target, self._expected(now))
         if isinstance(outcome, Applied):
             assert isinstance(step.action, (PlaceFile, ReplaceFile))
-            step.staged = None
-            self._fetcher.finish_download(step.action.content)
+            handle, step.staged = step.staged.handle, None
+            self._fetcher.note_placed(step.action.content, split(target), handle)
         return outcome
 
     def _change_in_place(

@@ -8,7 +8,7 @@ from typing import Final
 from conflict.content import Content, ContentKind, Zeros
 from conflict.observation import Attributes
 from geosync.disk.interface import Staged
-from geosync.engine.fetching import Fetcher
+from geosync.engine.fetching import Fetcher, is_large
 from geosync.engine.replaced_file import ReplacedFile
 from geosync.engine.retry_pace import RetryPace
 from geosync.engine.site import Site
@@ -46,7 +46,8 @@ class ContentStage:
             replaced: a file that may have a part of the content.
 
         Raises:
-            ContentUnavailable: the store does not give it at present.
+            ContentUnavailable: the store does not give it at present; StillComing: it does, and
+                that takes its time.
             OSError: the stage can't be written.
         """
         if not self.may_have_room(content):
@@ -82,9 +83,11 @@ class ContentStage:
             return disk.stage_symlink(content.target, attributes)
         if content.kind is ContentKind.FIFO:
             return disk.stage_fifo(attributes)
+        if is_large(content):
+            return self._fetcher.stage(content, attributes, replaced)
         file = disk.stage_file(content.data_size_bytes)
         try:
-            for block in self._fetcher.blocks(content, replaced):
+            for block in self._fetcher.blocks(content):
                 file.write(block)
                 self._note(block.size_bytes if isinstance(block, Zeros) else len(block))
             return file.finish(attributes)

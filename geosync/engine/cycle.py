@@ -31,6 +31,7 @@ class Cycle:
     captured: int = 0  # operations
     received: int = 0  # operations
     applied: int = 0  # changes of the disk
+    ahead: int = 0  # packs of large files that others still send, begun to be brought
     arrived: set[Path] = field(default_factory=set)  # the names that these changed
     published: bool = False
     has_more: bool = False  # the next cycle has work already, without any event
@@ -41,7 +42,7 @@ class Cycle:
     @property
     def did_work(self) -> bool:
         """Tells whether anything changed, here or in the store."""
-        return bool(self.captured or self.received or self.applied or self.published)
+        return bool(self.captured or self.received or self.applied or self.published or self.ahead)
 
 
 class Attempts:

@@ -87,7 +87,7 @@ class Engine:
         self._capturer = Capturer(site, spool, self._braking)
         self._publisher = Publisher(site, spool)
         self._foreign = ForeignBrakes(site)
-        self._receiver = Receiver(site, self._foreign)
+        self._receiver = Receiver(site, self._foreign, fetcher.ahead)
         self._silence = Silence(site)
         self._applier = Applier(site, fetcher)
         self._mirror = Mirror(site, fetcher)
@@ -110,6 +110,7 @@ class Engine:
         self._is_mirror_stale = True
         self._blocked: dict[Path, str] = {}
         self._apply_pace = RetryPace(first_s=RETRY_BLOCKED_S, longest_s=RETRY_BLOCKED_S_MAX)
+        self._is_coming = False  # some large file
         self._apply_error: Exception | None = None  # of the last attempt; it stopped all of it
         self._no_room: OSError | None = None  # at the last attempt, for some file
         self._spool_pace = RetryPace(first_s=RETRY_BLOCKED_S, longest_s=RETRY_BLOCKED_S_MAX)
@@ -514,6 +515,8 @@ class Engine:
         self._note(received.touched, received.operations)
         self._applier.mark_paths(received.forgotten)
         self._note_reading(is_over=not received.has_more)
+        if not (received.has_more or received.unavailable or self._joining.is_receiving):
+            cycle.ahead += self._fetcher.ahead.begin()
         if received.operations and self._failover.refresh():
             self._capturer.look_at({(): True})
         if received.operations:
@@ -573,7 +576,7 @@ class Engine:
 
         News do not help a disk that refuses everything: only time does.
         """
-        is_new = cycle.received or cycle.captured or not self._blocked
+        is_new = cycle.received or cycle.captured or self._is_coming or not self._blocked
         if is_new and self._apply_error is None:
             return True
         return self._apply_pace.is_due(self._now_s())
@@ -588,6 +591,8 @@ class Engine:
             raise
         self._apply_error = None
         self._no_room = result.no_room
+        self._is_coming = result.is_coming
+        cycle.has_more = cycle.has_more or result.is_coming
         cycle.applied, cycle.arrived = result.done, result.arrived
         self._note_blocked(result)
         self._capturer.look_at(dict.fromkeys(result.to_capture, False))

@@ -2,157 +2,213 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import groupby
 from typing import Final
 
 from conflict.content import Block, ChunkReference, Content, Zeros
 from conflict.errors import GeosyncError
+from conflict.observation import Attributes
+from conflict.synced import Path
+from geosync.disk.interface import Staged
+from geosync.engine.ahead import Ahead
+from geosync.engine.downloading import ContentUnavailable, Download, StillComing
 from geosync.engine.lost_chunks import LostChunks
-from geosync.engine.replaced_file import Missing, ReplacedFile
+from geosync.engine.ranges import RangeReader, ranges
+from geosync.engine.replaced_file import ReplacedFile
 from geosync.engine.site import Site
 from geosync.engine.spool import Spool
-from transport.errors import CorruptObject, ObjectNotVisible, StoreRefused, StoreUnavailable
-from transport.pack import ChunkLocation, read_chunk
+from geosync.terminal import human_size
+from transport.errors import CorruptObject, ObjectNotVisible
+from transport.pack import ChunkLocation
 
-RANGE_SIZE_BYTES_MAX: Final = 8 * 1024 * 1024
-RANGE_GAP_BYTES_MAX: Final = 64 * 1024  # read over rather than asked for in two requests
-WINDOW_SIZE_BYTES: Final = 32 * 1024 * 1024  # of a large file, held in memory at once
-STATE_RESERVE_BYTES: Final = 64 * 1024 * 1024  # of the state directory's disk, for the journal
-LARGE_SIZE_BYTES: Final = 8 * 1024 * 1024  # from here on, downloads go on where they stopped
-
-
-class ContentUnavailable(GeosyncError):
-    """A content can't be had now; the text says why. It is tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Range:
-    """A part of a pack with some of the chunks that are wanted."""
-
-    pack: str
-    offset_bytes: int
-    size_bytes: int
-    chunks: tuple[tuple[bytes, ChunkLocation], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _RangeResult:
-    chunks: dict[bytes, bytes]
-    errors: dict[bytes, GeosyncError]
+LARGE_SIZE_BYTES: Final = 8 * 1024 * 1024  # from here on, files come in the background
+SLICE_S: Final = 0.3  # so long a round waits for these, at most
+BEGUN_SIZE_BYTES: Final = 64 * 1024 * 1024  # so much of several is under way before one is here
+_PLACED_MAX: Final = 16  # large files of which it is remembered where they lie
 
 
 class Fetcher:
-    """Gathers chunks in memory, or, for large files, in a download that survives a restart.
+    """Gathers chunks in memory, or, for large files, in downloads that survive a restart.
 
     Attributes:
         lost: the chunks that were at none of their places.
+        ahead: what is brought before anybody needs it.
     """
 
     def __init__(self, site: Site, spool: Spool) -> None:
         self.lost = LostChunks()
+        self.ahead = Ahead(site)
         self._site = site
-        self._spool = spool
+        self._reader = RangeReader(site, spool, self.ahead)
         self._chunks: dict[bytes, bytes] = {}
         self._errors: dict[bytes, GeosyncError] = {}
-        self._downloads = os.path.join(site.state_dir, b"downloads")
-        self._make_directory()
+        self._downloads: dict[bytes, Download] = {}  # by the content's digest
+        self._complete: dict[bytes, bytes] = {}  # digest -> inode, of those that were staged
+        self._placed: dict[bytes, ReplacedFile] = {}  # large contents that came to the disk
+        self._staged: set[bytes] = set()  # large contents in this batch
+        self._asked: set[bytes] = set()  # large contents in this round
+        self._held: frozenset[bytes] = frozenset()
+        self._deadline_s = 0.0
+        self._may_have_downloads = True  # of an earlier run
+
+    # Small contents
 
     def prefetch(self, contents: Iterable[Content]) -> None:
         """Brings the chunks of small contents into memory, many with one request."""
         wanted = {
             chunk.digest: chunk
             for content in contents
-            if not _is_large(content)
+            if not is_large(content)
             for chunk in content.chunks
             if not chunk.is_hole
         }
         self._bring(wanted.values())
 
     def forget(self) -> None:
-        """Frees the memory."""
+        """Frees the memory; for when a batch is over."""
         self._chunks.clear()
         self._errors.clear()
+        self._staged.clear()
 
-    def blocks(self, content: Content, replaced: ReplacedFile | None = None) -> Iterator[Block]:
-        """Yields a regular file's bytes in order, and its holes.
-
-        Args:
-            content: of the file.
-            replaced: a file that may have a part of it.
+    def blocks(self, content: Content) -> Iterator[Block]:
+        """Yields a regular file's bytes in order, and its holes; waits for a large one.
 
         Raises:
             ContentUnavailable: some of it can't be had now.
-            OSError: the state directory is full.
+            OSError: there is no room for it.
         """
-        if not _is_large(content):
-            for chunk in content.chunks:
-                yield Zeros(chunk.size_bytes) if chunk.is_hole else self._chunk(chunk)
-            return
-        self._make_directory()
-        path = self._download_path(content)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        download = self._all_of(content) if is_large(content) else None
+        offset = 0
+        for chunk in content.chunks:
+            if chunk.is_hole:
+                yield Zeros(chunk.size_bytes)
+            elif download is None:
+                yield self._chunk(chunk)
+            else:
+                yield download.file.read_at(offset, chunk.size_bytes)
+            offset += chunk.size_bytes
+
+    # Large contents
+
+    def begin_round(self, planned_s: float) -> None:
+        """Says that a round of applying begins, of which the planning took so long.
+
+        What takes long to plan goes on for longer, so that most of the time goes into the work.
+        """
+        self._deadline_s = self._site.clock.monotonic_s() + max(SLICE_S, planned_s)
+        self._asked.clear()
+
+    def stage(
+        self, content: Content, attributes: Attributes, replaced: ReplacedFile | None
+    ) -> Staged:
+        """Stages a large file, once it is complete.
+
+        Args:
+            content: of the file.
+            attributes: that it gets.
+            replaced: a file that may have a part of the content.
+
+        Raises:
+            StillComing: it goes on in the background; it is worth asking again at once.
+            ContentUnavailable: some of it can't be had now.
+            OSError: there is no room for it.
+        """
+        if content.digest in self._staged:
+            raise StillComing("the same bytes came just now for another file")
+        self._asked.add(content.digest)
+        download = self._download(content)
+        before_bytes = download.here_bytes
+        wait_s = max(0.0, self._deadline_s - self._site.clock.monotonic_s())
+        source = self._placed.get(content.digest, replaced)
         try:
-            self._download(content, descriptor, replaced)
-            for offset, chunk in _with_offsets(content):
-                if chunk.is_hole:
-                    yield Zeros(chunk.size_bytes)
-                else:
-                    yield os.pread(descriptor, chunk.size_bytes, offset)
+            is_complete = self._advance(download, source, wait_s)
         finally:
-            os.close(descriptor)
+            now_s = self._site.clock.monotonic_s()
+            self._site.progress.note_brought(0, download.here_bytes - before_bytes, now_s)
+        if not is_complete:
+            here, total = human_size(download.here_bytes), human_size(content.size_bytes)
+            raise StillComing(f"a large file: {here} of {total} are here")
+        del self._downloads[content.digest]
+        staged = download.file.finish(attributes)
+        self._complete[content.digest] = staged.handle
+        self._staged.add(content.digest)
+        return staged
+
+    def here_bytes(self, content: Content) -> int:
+        """Returns how much of a large file is here."""
+        download = self._downloads.get(content.digest)
+        return 0 if download is None else download.here_bytes
+
+    def note_placed(self, content: Content, path: Path, handle: bytes) -> None:
+        """Says where a content is on the disk now: another file may get the same."""
+        self._complete.pop(content.digest, None)
+        if is_large(content):
+            self._placed[content.digest] = ReplacedFile(path, handle, content)
+            while len(self._placed) > _PLACED_MAX:
+                del self._placed[next(iter(self._placed))]
 
     def finish_download(self, content: Content) -> None:
-        """Removes the download of a large file that is in place now."""
-        path = self._download_path(content)
-        if _is_large(content) and os.path.exists(path):
-            os.unlink(path)
+        """Removes the download of a large file that was read, and is not needed any more."""
+        if content.digest in self._downloads:
+            self._drop(content.digest)
+            self._site.disk.discard_download(_name(content.digest))
 
-    def discard_downloads(self) -> None:
-        """Removes what was begun for versions that nobody wants any more; for when all is done."""
-        self._make_directory()
-        for name in os.listdir(self._downloads):
-            os.unlink(os.path.join(self._downloads, name))
+    def hold(self, digests: Iterable[bytes]) -> None:
+        """Says which large contents are wanted for something else than the tree."""
+        self._held = frozenset(digests)
 
-    def _make_directory(self) -> None:
-        """Makes the directory of downloads, also after somebody has removed it."""
-        os.makedirs(self._downloads, mode=0o700, exist_ok=True)
+    def pause_others(self) -> None:
+        """Has the downloads wait that nobody asked for in this round."""
+        for digest, download in self._downloads.items():
+            if digest not in self._asked and digest not in self._held:
+                download.pause()
 
-    def _download_path(self, content: Content) -> bytes:
-        return os.path.join(self._downloads, content.digest.hex().encode())
+    def discard_downloads(self, keep: Iterable[bytes] = ()) -> None:
+        """Removes what was begun for versions that nobody wants any more.
 
-    def _download(self, content: Content, descriptor: int, replaced: ReplacedFile | None) -> None:
-        """Fills a file with the content, keeping what an interrupted run left there intact."""
-        missing: Missing = list(self._missing(content, descriptor))
-        if replaced is not None and missing:
-            missing = replaced.copy_to(descriptor, missing, self._site)
-        prefetched = dict(self._chunks)
-        os.ftruncate(descriptor, content.size_bytes)
-        for window in _windows(missing):
-            _require_room(descriptor, sum(chunk.size_bytes for _, chunk in window))
-            self._bring(chunk for _, chunk in window)
-            # What came is kept even when some did not: the next attempt asks for the rest only.
-            came = [(offset, chunk) for offset, chunk in window if chunk.digest in self._chunks]
-            for offset, chunk in came:
-                os.pwrite(descriptor, self._chunk(chunk), offset)
-            if len(came) < len(window):
-                raise self._unavailable(next(c for _, c in window if c.digest not in self._chunks))
-            self._chunks = dict(prefetched)
+        Args:
+            keep: digests of the contents that are wanted still.
+        """
+        kept = self._held.union(keep)
+        if self._may_have_downloads:
+            for digest in self._downloads.keys() - kept:
+                self._drop(digest)
+            self._site.disk.discard_downloads(frozenset(map(_name, kept)))
+            self._may_have_downloads = bool(kept)
 
-    def _missing(self, content: Content, descriptor: int) -> Iterator[tuple[int, ChunkReference]]:
-        is_fresh = os.fstat(descriptor).st_size == 0
-        for offset, chunk in _with_offsets(content):
-            if chunk.is_hole:
-                continue
-            if is_fresh:
-                yield offset, chunk
-                continue
-            there = os.pread(descriptor, chunk.size_bytes, offset)
-            if self._site.hasher.chunk_digest(there) != chunk.digest:
-                yield offset, chunk
+    def _download(self, content: Content) -> Download:
+        found = self._downloads.get(content.digest)
+        if found is not None:
+            return found
+        under_way_bytes = sum(each.left_bytes() for each in self._downloads.values())
+        if self._downloads and under_way_bytes >= BEGUN_SIZE_BYTES:
+            raise StillComing("a large file, which waits for another one")
+        self._may_have_downloads = True
+        file = self._site.disk.open_download(_name(content.digest), content.size_bytes)
+        is_complete = file.handle == self._complete.pop(content.digest, None)
+        download = Download(
+            self._site, content, file, self._reader, self.lost, is_complete=is_complete
+        )
+        self._downloads[content.digest] = download
+        return download
+
+    def _advance(self, download: Download, source: ReplacedFile | None, wait_s: float) -> bool:
+        try:
+            return download.advance(source, wait_s)
+        except OSError:
+            if download.is_spoilt:
+                self._drop(download.content.digest)
+                self._site.disk.discard_download(_name(download.content.digest))
+            raise
+
+    def _all_of(self, content: Content) -> Download:
+        download = self._download(content)
+        while not self._advance(download, None, SLICE_S):
+            pass
+        return download
+
+    def _drop(self, digest: bytes) -> None:
+        self._downloads.pop(digest).give_up()
 
     def _chunk(self, chunk: ChunkReference) -> bytes:
         found = self._chunks.get(chunk.digest)
@@ -192,7 +248,7 @@ class Fetcher:
         A store that can't tell, or still works on it, is no reason to ask for another place.
         """
         lost: list[bytes] = []
-        for result in self._site.pool.map(self._read_range, list(_ranges(locations))):
+        for result in self._site.pool.map(self._reader.read, list(ranges(locations))):
             self._chunks.update(result.chunks)
             for digest in result.chunks:
                 self.lost.note_found(digest)
@@ -202,81 +258,11 @@ class Fetcher:
                     lost.append(digest)
         return lost
 
-    def _read_range(self, wanted: _Range) -> _RangeResult:
-        chunks: dict[bytes, bytes] = {}
-        errors: dict[bytes, GeosyncError] = {}
-        try:
-            stored = self._stored(wanted)
-        except (ObjectNotVisible, StoreUnavailable, StoreRefused, CorruptObject) as failure:
-            return _RangeResult({}, {digest: failure for digest, _ in wanted.chunks})
-        for digest, location in wanted.chunks:
-            start = location.offset - wanted.offset_bytes
-            piece = stored[start : start + location.stored_size_bytes]
-            try:
-                chunks[digest] = read_chunk(piece, location, digest, self._site.hasher)
-            except CorruptObject as failure:
-                errors[digest] = failure
-        return _RangeResult(chunks, errors)
 
-    def _stored(self, wanted: _Range) -> bytes:
-        try:
-            return self._spool.read_range(wanted.pack, wanted.offset_bytes, wanted.size_bytes)
-        except FileNotFoundError:
-            return self._site.store.get_range(wanted.pack, wanted.offset_bytes, wanted.size_bytes)
-
-
-def _require_room(descriptor: int, size_bytes: int) -> None:
-    """Keeps a download from filling the disk that the journal needs too."""
-    space = os.fstatvfs(descriptor)
-    if size_bytes + STATE_RESERVE_BYTES > space.f_bavail * space.f_frsize:
-        raise OSError(
-            errno.ENOSPC, "no room to download it to the state directory, where a reserve is kept"
-        )
-
-
-def _is_large(content: Content) -> bool:
+def is_large(content: Content) -> bool:
+    """Tells whether a file comes in the background."""
     return content.data_size_bytes >= LARGE_SIZE_BYTES
 
 
-def _with_offsets(content: Content) -> Iterator[tuple[int, ChunkReference]]:
-    offset = 0
-    for chunk in content.chunks:
-        yield offset, chunk
-        offset += chunk.size_bytes
-
-
-def _windows(chunks: Missing) -> Iterator[list[tuple[int, ChunkReference]]]:
-    """Divides what is missing of a file into windows of the file.
-
-    They are the same windows however much of it has come already. So what a slow store could not
-    give in time is asked for again by the same ranges, which it has by then.
-    """
-    for _, window in groupby(chunks, key=lambda missing: missing[0] // WINDOW_SIZE_BYTES):
-        yield list(window)
-
-
-def _ranges(locations: dict[bytes, ChunkLocation]) -> Iterator[_Range]:
-    """Joins chunks that lie close together in one pack into ranges of a bounded size."""
-    ordered = sorted(locations.items(), key=lambda item: (item[1].pack, item[1].offset))
-    group: list[tuple[bytes, ChunkLocation]] = []
-    for digest, location in ordered:
-        if group and not _fits(group, location):
-            yield _range_of(group)
-            group = []
-        group.append((digest, location))
-    if group:
-        yield _range_of(group)
-
-
-def _fits(group: list[tuple[bytes, ChunkLocation]], location: ChunkLocation) -> bool:
-    first, last = group[0][1], group[-1][1]
-    end = location.offset + location.stored_size_bytes
-    gap = location.offset - (last.offset + last.stored_size_bytes)
-    is_close = location.pack == first.pack and gap <= RANGE_GAP_BYTES_MAX
-    return is_close and end - first.offset <= RANGE_SIZE_BYTES_MAX
-
-
-def _range_of(group: list[tuple[bytes, ChunkLocation]]) -> _Range:
-    start = group[0][1].offset
-    end = max(location.offset + location.stored_size_bytes for _, location in group)
-    return _Range(group[0][1].pack, start, end - start, tuple(group))
+def _name(digest: bytes) -> bytes:
+    return digest.hex().encode()

@@ -17,7 +17,8 @@ from geosync.disk.interface import (
     RelativePath,
 )
 from geosync.engine.content_stage import ContentStage
-from geosync.engine.fetching import ContentUnavailable, Fetcher
+from geosync.engine.downloading import ContentUnavailable, StillComing
+from geosync.engine.fetching import Fetcher
 from geosync.engine.site import Site, joined
 from geosync.event_log import event_logger
 
@@ -54,6 +55,7 @@ class Mirror:
         there = self._site.journal.mirrored()
         stale = there.keys() - wanted.keys()
         new = {p: c for p, c in wanted.items() if there.get(p) != c.loser.content.digest}
+        self._fetcher.hold(conflict.loser.content.digest for conflict in new.values())
         if not stale and not new:
             return True
         # CRASH: what is half made, or not durable yet, is gone through again at the next start.
@@ -79,7 +81,8 @@ class Mirror:
         try:
             self._fetcher.prefetch([content])
             staged = self._stage.stage(content, attributes)
-            self._fetcher.finish_download(content)
+        except StillComing:
+            return False
         except ContentUnavailable as error:
             _log.info("conflict_copy_waits", path=path, reason=str(error))
             return False
@@ -88,6 +91,7 @@ class Mirror:
             outcome = self._site.disk.place_new(staged, path)
         finally:
             self._site.disk.discard_staged(staged)
+            self._fetcher.forget()
         if not isinstance(outcome, Applied) and self._site.disk.observe(path) is None:
             _log.warning("conflict_copy_failed", path=path, reason=str(outcome))
             return False

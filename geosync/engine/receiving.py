@@ -14,6 +14,7 @@ from conflict.operations import Declare, Put, Topic, Transaction
 from conflict.stamp import HybridClock, is_far_ahead
 from conflict.synced import Path
 from conflict.version import ActorId, VersionVector
+from geosync.engine.ahead import Ahead
 from geosync.engine.foreign_brakes import ForeignBrakes
 from geosync.engine.forgetting import require_later_moves, take_forgotten
 from geosync.engine.incarnation import require_own
@@ -79,8 +80,9 @@ class _Fetched:
 class Receiver:
     """Reads logs. One damaged or foreign log never stops the others."""
 
-    def __init__(self, site: Site, foreign: ForeignBrakes) -> None:
+    def __init__(self, site: Site, foreign: ForeignBrakes, ahead: Ahead) -> None:
         self._site = site
+        self._ahead = ahead
         self._foreign = foreign
         self._fencing = Fencing(site)
         self._held: dict[ActorId, tuple[Segment, bytes]] = {}  # wait for other actors' operations
@@ -281,6 +283,7 @@ class Receiver:
         limit = self._limit(segment.actor)
         ready = list(_ready(segment, known, limit))
         is_complete = _remaining(segment, known, len(ready)) == 0
+        stored_anew = {d for d in segment.pack_entries if journal.chunks.is_known(d)}
         if not ready and not is_complete:
             self._remember(dict.fromkeys(segment.received, ""))
             return False
@@ -305,6 +308,7 @@ class Receiver:
         result.touched |= touched
         result.operations += sum(len(transaction.operations) for transaction in ready)
         if is_complete:
+            self._ahead.announced(segment, stored_anew)
             del self._held[segment.actor]
         return is_complete
 

@@ -24,6 +24,7 @@ class Role:
         may_apply: whether what others wrote is brought to this disk.
         may_decide: whether an operator may settle conflicts, or set policies, here.
         takes_writes: whether this is the place for programs to write.
+        keeps_order: whether what was written after a large file waits until that one is here.
     """
 
     name: str
@@ -32,11 +33,17 @@ class Role:
     may_apply: bool = True
     may_decide: bool = True
     takes_writes: bool = True
+    keeps_order: bool = False
 
 
 MULTI_MASTER: Final = Role("multi-master")
 REPLICA: Final = Role(
-    "replica", may_capture=False, may_publish=False, may_decide=False, takes_writes=False
+    "replica",
+    may_capture=False,
+    may_publish=False,
+    may_decide=False,
+    takes_writes=False,
+    keeps_order=True,
 )
 PRIMARY: Final = Role("primary")
 DEMOTING: Final = Role("primary, about to be a standby", takes_writes=False)

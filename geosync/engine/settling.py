@@ -21,7 +21,8 @@ from conflict.policy import ConflictPolicy
 from conflict.settlement import Contention, ancestor_dots, contentions, contents_of
 from geosync.configuration.merge_program_rules import MergeProgram
 from geosync.engine.authoring import author_of, save_written
-from geosync.engine.fetching import ContentUnavailable, Fetcher
+from geosync.engine.downloading import ContentUnavailable
+from geosync.engine.fetching import Fetcher
 from geosync.engine.intake import Intake
 from geosync.engine.kept_versions import KeptVersions
 from geosync.engine.merge_runs import MergeFailed, MergeInput, MergeRuns

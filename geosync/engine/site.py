@@ -38,6 +38,14 @@ class Pool(Protocol):
         """Yields the results in the order of the items; an exception is raised in its turn."""
         ...
 
+    def repeat(self, step: Callable[[], bool]) -> None:
+        """Calls a step again and again, until it returns False; it may go on in the background.
+
+        An exception that a step lets out ends it unseen. At most some steps go on at a time; the
+        others wait for their turn, and no `map` for any of them.
+        """
+        ...
+
 
 class SerialPool:
     """Runs everything in the calling thread: for simulation and small work."""
@@ -47,6 +55,11 @@ class SerialPool:
     ) -> Iterator[_Result]:
         """See Pool."""
         return map(function, items)
+
+    def repeat(self, step: Callable[[], bool]) -> None:
+        """Calls a step until it returns False, and returns then. See Pool."""
+        while step():
+            pass
 
 
 @dataclass(slots=True)

@@ -37,8 +37,9 @@ from geosync.engine import batch, capturing, engine, receiving, recovery
 from geosync.engine.applying import Applier
 from geosync.engine.authoring import author_of, save_written
 from geosync.engine.capturing import Capturer
+from geosync.engine.downloading import ContentUnavailable
 from geosync.engine.engine import Engine
-from geosync.engine.fetching import ContentUnavailable, Fetcher
+from geosync.engine.fetching import Fetcher
 from geosync.engine.joining import Joining
 from geosync.engine.membership import Identity, Randomness
 from geosync.engine.mirroring import Mirror
@@ -322,7 +323,7 @@ def hashes_of_what_is_fetched_are_not_compared(patch: pytest.MonkeyPatch) -> Non
     def trust(stored: bytes, at: ChunkLocation, digest: bytes, _hasher: VolumeHasher) -> bytes:
         return read_chunk(stored, at, digest, Trusting(digest))
 
-    patch.setattr("geosync.engine.fetching.read_chunk", trust)
+    patch.setattr("geosync.engine.ranges.read_chunk", trust)
 
 
 @mutant("a content that can't be had is taken for empty")

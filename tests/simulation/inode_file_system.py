@@ -113,11 +113,11 @@ class OpenFile:
         Raises:
             OSError: EBADF after `close` or a power cut.
         """
-        self.rewrite(self._content() + content)
+        self.rewrite(self.content() + content)
 
     def rewrite(self, content: bytes) -> None:
         """Replaces the whole content; raises as `write`."""
-        self._content()
+        self.content()
         self._file_system.write(self.number, content)
 
     def close(self) -> None:
@@ -127,7 +127,8 @@ class OpenFile:
             self._file_system.forget_unreachable(self.number)
         self._is_open = False
 
-    def _content(self) -> bytes:
+    def content(self) -> bytes:
+        """Returns the whole content; raises as `write`."""
         if not self._is_open or self._boot != self._file_system.boot:
             raise OSError(errno.EBADF, "the file is not open any more")
         return self._file_system.inodes[self.number].content

@@ -39,6 +39,8 @@ from tests.simulation.simulated_stage import (
     STAGE,
     TRASH,
     UNFINISHED,
+    SimulatedDownloadFile,
+    SimulatedSourceFile,
     SimulatedStage,
     SimulatedStagingFile,
     is_made_for,
@@ -244,6 +246,26 @@ class SimulatedDisk:
     def stage_file(self, size_bytes: int) -> SimulatedStagingFile:
         """Begins a regular file. Raises OSError (ENOSPC)."""
         return self._stage.begin_file()
+
+    def open_download(self, name: bytes, size_bytes: int) -> SimulatedDownloadFile:
+        """Opens a download. Raises OSError (ENOSPC)."""
+        return self._stage.open_download(name, size_bytes)
+
+    def discard_download(self, name: bytes) -> None:
+        """Removes a download, if it is there."""
+        self._stage.discard_download(name)
+
+    def discard_downloads(self, keep: frozenset[bytes]) -> None:
+        """Removes the downloads with other names."""
+        self._stage.discard_downloads(keep)
+
+    def open_source(self, path: RelativePath, handle: bytes) -> SimulatedSourceFile:
+        """Opens a regular file to copy from. Raises EntryVanished, EntryUnreadable."""
+        self.dice.require_readable(path)
+        inode = self.file_system.find(path)
+        if inode is None or inode.handle != handle or inode.kind is not DiskKind.REGULAR:
+            raise EntryVanished(f"{path!r} is not the file that was seen; list its parent again")
+        return SimulatedSourceFile(self.file_system, inode)
 
     def stage_symlink(self, target: bytes, attributes: Attributes) -> Staged:
         """Raises OSError (ENOSPC)."""

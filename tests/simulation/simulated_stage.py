@@ -15,6 +15,7 @@ MARKER = PRIVATE_DIRECTORY + b"/marker"
 GENERATION = PRIVATE_DIRECTORY + b"/generation"
 PRIVATE_ATTRIBUTES = Attributes(0o700, b"root", b"root", 0)
 UNFINISHED = b"unfinished"
+DOWNLOAD = b"download-"
 SYMLINK_MODE = 0o777  # whatever is asked for
 
 
@@ -53,6 +54,63 @@ class SimulatedStagingFile:
     def abandon(self) -> None:
         """Removes the unfinished file. Never raises."""
         self._stage.abandon_file(self._path, self._file)
+
+
+class SimulatedDownloadFile:
+    """A download; it is kept when the process ends."""
+
+    def __init__(self, stage: SimulatedStage, name: bytes, file: OpenFile, size_bytes: int) -> None:
+        content = file.content()
+        self.handle = stage.file_system.inodes[file.number].handle
+        self.has_remains = bool(content)
+        self._stage = stage
+        self._name = name
+        self._file = file
+        if len(content) != size_bytes:
+            file.rewrite(content[:size_bytes].ljust(size_bytes, b"\0"))
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Raises OSError (EBADF after a crash)."""
+        return self._file.content()[offset_bytes : offset_bytes + size_bytes]
+
+    def write_at(self, offset_bytes: int, data: bytes) -> None:
+        """Raises OSError (ENOSPC; EBADF after a crash)."""
+        self._stage.dice.require_space()
+        content = self._file.content()
+        end = offset_bytes + len(data)
+        self._file.rewrite(content[:offset_bytes] + data + content[end:])
+
+    def clear_at(self, offset_bytes: int, size_bytes: int) -> None:
+        """Makes zeros of a part."""
+        if self.has_remains:
+            self.write_at(offset_bytes, bytes(size_bytes))
+
+    def sync(self) -> None:
+        """Makes everything durable. Raises OSError (EIO)."""
+        self._stage.dice.require_synced()
+        self._stage.file_system.sync_all()
+
+    def finish(self, attributes: Attributes) -> Staged:
+        """Sets the attributes and closes. Raises OSError (EBADF) after a crash."""
+        self._file.content()
+        return self._stage.finish_download(self._name, self._file, attributes)
+
+    def close(self) -> None:
+        """Closes it."""
+        self._stage.close_file(self._file)
+
+
+class SimulatedSourceFile:
+    """A regular file that is read whatever is written to it."""
+
+    def __init__(self, file_system: FileSystem, inode: Inode) -> None:
+        self._file_system = file_system
+        self._number = inode.number
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Returns what is there now; nothing once it is gone."""
+        inode = self._file_system.inodes.get(self._number)
+        return b"" if inode is None else inode.content[offset_bytes : offset_bytes + size_bytes]
 
 
 class SimulatedStage:
@@ -99,20 +157,65 @@ class SimulatedStage:
         self.file_system.unlink(path)
         return None
 
-    def discard(self, staged: Staged) -> None:
-        """Removes a staged entry, if it is still there."""
-        path = STAGE + b"/" + staged.token
+    def open_download(self, name: bytes, size_bytes: int) -> SimulatedDownloadFile:
+        """Opens a download, or begins it. Raises OSError (ENOSPC)."""
+        self.dice.require_space()
+        path = STAGE + b"/" + DOWNLOAD + name
+        inode = self.file_system.find(path)
+        if inode is None:
+            inode = self.file_system.make(path, DiskKind.REGULAR, PRIVATE_ATTRIBUTES)
+        file = OpenFile(self.file_system, inode.number)
+        self._open.append(file)
+        return SimulatedDownloadFile(self, name, file, size_bytes)
+
+    def finish_download(self, name: bytes, file: OpenFile, attributes: Attributes) -> Staged:
+        """Makes a staged entry of a download."""
+        self.close_file(file)
+        path, inode = STAGE + b"/" + DOWNLOAD + name, self.file_system.inodes[file.number]
+        return self._finish(path, inode, attributes, DOWNLOAD + name + b".")
+
+    def close_file(self, file: OpenFile) -> None:
+        """Closes a file that was opened here."""
+        if file in self._open:
+            self._open.remove(file)
+        file.close()
+
+    def discard_download(self, name: bytes) -> None:
+        """Removes a download, if it is there."""
+        path = STAGE + b"/" + DOWNLOAD + name
         inode = self.file_system.find(path)
         if inode is not None:
             self._remove(path, inode)
 
+    def discard_downloads(self, keep: frozenset[bytes]) -> None:
+        """Removes the downloads with other names."""
+        for name, number in sorted(self.file_system.lookup(STAGE).names.items()):
+            is_download = name.startswith(DOWNLOAD) and b"." not in name
+            if is_download and name.removeprefix(DOWNLOAD) not in keep:
+                self._remove(STAGE + b"/" + name, self.file_system.inodes[number])
+
+    def discard(self, staged: Staged) -> None:
+        """Takes out a staged entry, if it is still there; a download is one again."""
+        path = STAGE + b"/" + staged.token
+        inode = self.file_system.find(path)
+        if inode is not None:
+            self._take_out(path, inode)
+
+    def _take_out(self, path: bytes, inode: Inode) -> None:
+        if path.startswith(STAGE + b"/" + DOWNLOAD):
+            download = STAGE + b"/" + path.removeprefix(STAGE + b"/").partition(b".")[0]
+            if path != download:
+                self.file_system.rename(path, download, RenameMode.OVERWRITE)
+        else:
+            self._remove(path, inode)
+
     def clear(self) -> None:
-        """Removes what was never named, in the stage or on its way through the trash."""
+        """Takes out what was never named, in the stage or on its way through the trash."""
         for directory in (STAGE, TRASH):
             for token, number in sorted(self.file_system.lookup(directory).names.items()):
                 inode = self.file_system.inodes[number]
                 if directory == STAGE or is_made_for(token, inode.handle):
-                    self._remove(directory + b"/" + token, inode)
+                    self._take_out(directory + b"/" + token, inode)
 
     def close_all(self) -> None:
         """Closes what is open, as the end of the process does."""
@@ -141,10 +244,12 @@ class SimulatedStage:
         path = STAGE + b"/" + self.free_token(UNFINISHED)
         return path, self.file_system.make(path, kind, PRIVATE_ATTRIBUTES, target)
 
-    def _finish(self, path: bytes, inode: Inode, attributes: Attributes) -> Staged:
+    def _finish(
+        self, path: bytes, inode: Inode, attributes: Attributes, prefix: bytes = b""
+    ) -> Staged:
         """Gives a staged entry its attributes, and a name that tells which inode it is."""
         self.apply_attributes(inode, attributes)
-        staged = Staged(self.free_token(_name_of(inode.handle)), inode.handle)
+        staged = Staged(prefix + self.free_token(_name_of(inode.handle)), inode.handle)
         self.file_system.rename(path, STAGE + b"/" + staged.token, RenameMode.NO_REPLACE)
         return staged
 

@@ -15,13 +15,16 @@ from types import ModuleType
 from geosync.configuration.checkpoint_pace import CheckpointPace
 from geosync.configuration.collection_pace import CollectionPace
 from geosync.engine import (
+    ahead,
     batch,
     capturing,
     checkpoint_keeping,
     checkpoint_writing,
+    downloading,
     fetching,
     intake,
     publishing,
+    ranges,
     truncating,
 )
 from tests.simulation.disk_dice import DiskFaults
@@ -40,8 +43,11 @@ _LIMITS: tuple[tuple[ModuleType, str, int], ...] = (
     (intake, "INLINE_CHUNK_SIZE_BYTES_MAX", 60),
     (intake, "INLINE_SIZE_BYTES_MAX", 300),
     (fetching, "LARGE_SIZE_BYTES", 1_000),
-    (fetching, "WINDOW_SIZE_BYTES", 9_000),
-    (fetching, "RANGE_SIZE_BYTES_MAX", 9_000),
+    (downloading, "WINDOW_SIZE_BYTES", 9_000),
+    (downloading, "PIECE_SIZE_BYTES", 9_000),
+    (ranges, "RANGE_SIZE_BYTES_MAX", 9_000),
+    (ahead, "PACK_SIZE_BYTES_MIN", 1_000),
+    (ahead, "BUDGET_SIZE_BYTES", 100_000),
 )
 
 

@@ -20,11 +20,16 @@ READING = frozenset(
         "list_names",
         "observe",
         "open_retired",
+        "open_source",
         "open_stable",
         "parked_path",
+        "read_at",
         "retired",
     }
 )
+
+
+_FILLED = ("stage_file", "open_download")  # what these return is filled step by step
 
 
 class Killed(BaseException):
@@ -97,7 +102,7 @@ class _Mortal:
                 return value(*arguments, **options)
             self._points.reach(f"{type(self._part).__name__}.{name}")
             result = value(*arguments, **options)
-            return _Mortal(result, self._points) if name == "stage_file" else result
+            return _Mortal(result, self._points) if name in _FILLED else result
 
         return step
 

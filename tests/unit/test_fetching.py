@@ -10,8 +10,9 @@ from itertools import pairwise
 import pytest
 
 from conflict.content import ChunkReference, Content, ContentKind
-from geosync.engine import fetching
-from geosync.engine.fetching import ContentUnavailable, Fetcher
+from geosync.engine import downloading, ranges
+from geosync.engine.downloading import ContentUnavailable
+from geosync.engine.fetching import Fetcher
 from geosync.engine.lost_chunks import WANTED_AFTER_S
 from geosync.engine.spool import Spool
 from tests.support.kill_points import Killed
@@ -208,12 +209,13 @@ def test_small_files_are_still_in_memory_after_a_large_one_of_the_same_batch(
 
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "WINDOW_SIZE_BYTES", 3 * MIB)
-    monkeypatch.setattr(fetching, "RANGE_SIZE_BYTES_MAX", MIB)
+    monkeypatch.setattr(downloading, "WINDOW_SIZE_BYTES", 3 * MIB)
+    monkeypatch.setattr(ranges, "RANGE_SIZE_BYTES_MAX", MIB)
 
 
 def _downloads(site: LocalSite) -> list[bytes]:
-    return os.listdir(os.path.join(site.state_dir, b"downloads"))
+    stage = site.path(b".geosync/stage")
+    return [os.path.join(stage, n) for n in os.listdir(stage) if n.startswith(b"download-")]
 
 
 @pytest.mark.usefixtures("small_windows")
@@ -305,19 +307,11 @@ def test_what_was_damaged_in_an_unfinished_download_is_brought_again() -> None:
         here.close()
         store.before = let_pass
         (name,) = _downloads(here)
-        with open(os.path.join(here.state_dir, b"downloads", name), "r+b") as file:
+        with open(name, "r+b") as file:
             file.write(b"damaged")
         here.open()
         settle(away, here)
         assert here.read(b"film") == content
-
-
-def test_a_directory_of_downloads_that_somebody_removed_is_made_again() -> None:
-    with local_sites(MemoryStore(), "away", "here") as (away, here):
-        away.write(b"film", os.urandom(12 * MIB))
-        os.rmdir(os.path.join(here.engine.site.state_dir, b"downloads"))
-        settle(away, here)
-        assert here.read(b"film") == away.read(b"film")
 
 
 @pytest.mark.usefixtures("small_windows")
