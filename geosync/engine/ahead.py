@@ -51,7 +51,7 @@ class Ahead:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._directory = os.path.join(site.state_dir, b"ahead")
-        self._work = BackgroundWork(site.pool)
+        self._work = BackgroundWork(site)
         self._changed = threading.Condition()
         self._packs: dict[str, _Pack] = {}
         self._announced: dict[str, int] = {}  # what was told of since `begin`: pack -> size

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from geosync.engine.site import Pool
+from geosync.engine.site import Site
 
 WORKERS_MAX: Final = 4  # of one piece of work; the pool may have fewer
 
@@ -18,8 +18,8 @@ class BackgroundWork:
     RACE: an item may still be going on after `clear`: what it writes to has to stay until then.
     """
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, site: Site) -> None:
+        self._site = site
         self._changed = threading.Condition()
         self._items: deque[Callable[[], object]] = deque()
         self._going_on = 0
@@ -33,7 +33,7 @@ class BackgroundWork:
             begun = min(WORKERS_MAX - self._workers, len(self._items))
             self._workers += begun
         for _ in range(begun):
-            self._pool.repeat(self._step)
+            self._site.pool.repeat(self._step)
 
     def wait(self, timeout_s: float, *, left_max: int = 0) -> bool:
         """Waits until no more than so many items are left; returns whether that is so.

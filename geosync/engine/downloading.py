@@ -102,7 +102,7 @@ class Download:
         self._site = site
         self._reader = reader
         self._lost = lost
-        self._work = BackgroundWork(site.pool)
+        self._work = BackgroundWork(site)
         self._done: deque[_Done] = deque()  # by the threads, not collected yet
         self._wanted: dict[bytes, tuple[ChunkReference, list[int]]] = {}  # chunk, its offsets
         self._phase = _Phase.NOTHING
