@@ -46,6 +46,7 @@ class CaptureResult:
     unconfirmed: set[EntryId] = field(default_factory=set)  # missing, perhaps only on the move
     skipped: set[Path] = field(default_factory=set)  # changed, but without stable content yet
     waiting: dict[EntryId, Path] = field(default_factory=dict)  # see Departures.waiting
+    recognised: set[Path] = field(default_factory=set)  # perhaps not as the volume has them
 
 
 def capture(
@@ -90,6 +91,7 @@ class _Capture:
         self._contents = contents
         self._departures = departures
         self._skipped: set[Path] = set()
+        self._recognised: set[Path] = set()
 
     def run(self) -> CaptureResult:
         moved_entries = self._departures.moved.values()
@@ -105,7 +107,9 @@ class _Capture:
         parked = [e.entry for e in moved_entries if self._is_parked(e.entry)]
         assert not parked, f"entries {parked} have left their names and are nowhere"
         departures = self._departures
-        return CaptureResult(departures.unconfirmed, self._skipped, departures.waiting)
+        return CaptureResult(
+            departures.unconfirmed, self._skipped, departures.waiting, self._recognised
+        )
 
     def _is_parked(self, entry: EntryId) -> bool:
         now = self._synced.entry(entry)
@@ -190,6 +194,7 @@ class _Capture:
     def _capture_new_directory(self, path: Path, parent: SyncedEntry, entry: DiskEntry) -> None:
         known = self._recognition.directory((*path, entry.name)) if self._recognition else None
         if known is not None:
+            self._recognised.add((*path, entry.name))
             self._save_new(parent, entry, known.claims, None)
             return
         written = changes(None, entry.attributes)
@@ -238,13 +243,14 @@ class _Capture:
 
     def _recognise(self, path: Path, parent: SyncedEntry, found: StableContent) -> bool:
         """Tells whether the volume knows the file, or another one in its place."""
-        if self._recognition is None:
-            return False
-        match self._recognition.file((*path, found.entry.name), found.content):
+        here = (*path, found.entry.name)
+        match self._recognition.file(here, found.content) if self._recognition else None:
             case Known(claims=claims):
+                self._recognised.add(here)
                 self._save_new(parent, found.entry, claims, found.content)
                 return True
             case Beside(claim=claim):
+                self._recognised.add(here)
                 claim = self._author.write_beside(claim, found.content, found.entry.attributes)
                 self._save_new(parent, found.entry, (claim,), found.content)
                 return True

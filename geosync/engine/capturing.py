@@ -52,7 +52,7 @@ class Captured:
     touched: set[Location] = field(default_factory=set)  # names that may have to be planned
     operations: int = 0
     looked_at: int = 0  # names on the disk
-    to_apply: set[Path] = field(default_factory=set)  # where nothing is captured
+    to_apply: set[Path] = field(default_factory=set)  # recognised, or where nothing is captured
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +270,7 @@ class Capturer:
             if transaction is not None:
                 begin_generation(site)
                 site.disk.sync_everything()
+        result.to_apply = left.recognised
         self._braking.note_kept(parked)
         self._remember(left, read, parked)
         if transaction is not None:

@@ -361,6 +361,9 @@ class Engine:
             rescue(self.site, self._spool, recognition)
         self._joining.is_receiving = False
         self.site.progress.end(Stage.READING)
+        # What the volume has by now, and what this disk is found to lack or to have besides, is
+        # brought together once the disk was looked at.
+        self._applier.mark_everything()
         self._capturer.recognise(recognition)
         self._capturer.look_at({(): True})
 
@@ -369,7 +372,6 @@ class Engine:
         self._ignoring.finish()
         self.site.progress.end(Stage.COMPARING)
         self._capturer.recognise(None)
-        self._applier.mark_everything()
 
     def _note_store_failure(self) -> None:
         """A primary that can't ask the store may have been replaced."""

@@ -8,9 +8,15 @@ from typing import Final
 from conflict.checkpoint import PastVersion
 from conflict.operations import Put
 from geosync.engine.site import Site
+from geosync.journal.journal import Journal
 from transport.segment import ExpectedSegment, decode_segment
 
 _IS_COMPLETE: Final = "history_is_complete"  # a setting of the journal
+
+
+def begin_history(journal: Journal) -> None:
+    """Says of a fresh journal that it is told of all replaced versions. In a transaction."""
+    journal.set_setting(_IS_COMPLETE, 1)
 
 
 def complete_history(site: Site) -> None:

@@ -10,6 +10,7 @@ from conflict.policy import SITE_KEY_PREFIX
 from conflict.version import ACTOR_SIZE_BYTES, ActorId, actor_id
 from geosync.clock import Clock
 from geosync.engine.authoring import author_of
+from geosync.engine.history import begin_history
 from geosync.engine.joining import JOINING
 from geosync.engine.site import Site
 from geosync.errors import OperatorError
@@ -93,6 +94,7 @@ def identify(
         journal.set_setting("actor", randomness.actor)
         journal.set_setting("volume_key", key)
         journal.set_setting(JOINING, b"1")
+        begin_history(journal)
     _log.info("joined_volume", volume=volume, site=site, actor=randomness.actor.hex())
     return Identity(actor_id(randomness.actor), key)
 

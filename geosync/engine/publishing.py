@@ -105,7 +105,13 @@ class Publisher:
             self._bare.add(segment.sequence)
         body = encode_segment(segment, site.hasher)
         with journal.transaction():
-            journal.log.add_segment(site.actor, segment.sequence, body, is_stored=False)
+            journal.log.add_segment(
+                site.actor,
+                segment.sequence,
+                body,
+                is_stored=False,
+                transactions=segment.transactions,
+            )
             journal.log.take_from_outbox(transactions)
             journal.chunks.mark_announced(locations, inline)
             journal.set_setting("told_applied", encode_vector(applied))

@@ -352,7 +352,13 @@ class Receiver:
         journal = self._site.journal
         log = replace(log, received=ready[-1].last_counter if ready else log.received, problem="")
         if is_complete:
-            journal.log.add_segment(log.actor, segment.sequence, body, is_stored=True)
+            journal.log.add_segment(
+                log.actor,
+                segment.sequence,
+                body,
+                is_stored=True,
+                transactions=segment.transactions,
+            )
             log = replace(
                 log,
                 site=segment.site,

@@ -13,6 +13,7 @@ from transport.operation_codec import decode_vector, encode_vector
 from transport.segment import NO_SEGMENT
 
 NOTHING_KNOWN = VersionVector()
+DECODED_OPERATIONS_MAX = 10_000  # of segments, kept in memory for whoever looks at them next
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class JournalLog:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._unpacked: dict[bytes, Transaction] = {}  # what the last record of the outbox says
+        self._decoded: dict[tuple[ActorId, int], tuple[Transaction, ...]] = {}
 
     def actors(self) -> list[ActorLog]:
         """Returns all known actors, sorted."""
@@ -140,11 +142,35 @@ class JournalLog:
             [(t.operations[0].dot.counter,) for t in transactions],
         )
 
-    def add_segment(self, actor: ActorId, sequence: int, body: bytes, *, is_stored: bool) -> None:
-        """Keeps a segment as it is, or is to be, in the store."""
+    def add_segment(
+        self,
+        actor: ActorId,
+        sequence: int,
+        body: bytes,
+        *,
+        is_stored: bool,
+        transactions: tuple[Transaction, ...] = (),
+    ) -> None:
+        """Keeps a segment as it is, or is to be, in the store.
+
+        Args:
+            actor: whose log it is a part of.
+            sequence: its number.
+            body: its bytes.
+            is_stored: the store has it.
+            transactions: what it holds, for `take_decoded`.
+        """
+        kept = (each for known in self._decoded.values() for each in known)
+        if sum(len(each.operations) for each in kept) >= DECODED_OPERATIONS_MAX:
+            self._decoded.clear()  # nobody wants to know
+        self._decoded[actor, sequence] = transactions
         self._connection.execute(
             "INSERT INTO segment VALUES (?, ?, ?, ?)", (actor, sequence, body, int(is_stored))
         )
+
+    def take_decoded(self, actor: ActorId, sequence: int) -> tuple[Transaction, ...]:
+        """Returns once what a segment holds, if it was added lately; nothing if it was not."""
+        return self._decoded.pop((actor, sequence), ())
 
     def forget_segments(self, actor: ActorId, before: int) -> None:
         """Forgets the segments before this sequence that the store has, or had."""

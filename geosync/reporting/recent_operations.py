@@ -101,10 +101,12 @@ class RecentOperations:
         hasher = VolumeHasher(journal.setting("volume_key") or b"")
         for log in journal.log.actors():
             for sequence, body in self._unread(journal, log.actor):
-                expected = ExpectedSegment(self._volume, log.actor, sequence)
-                with suppress(WireFormatError):  # `geosync verify` tells of it
-                    segment = decode_segment(body, hasher, expected)
-                    self._note(log.actor, segment.transactions)
+                transactions = journal.log.take_decoded(log.actor, sequence)
+                if not transactions:
+                    expected = ExpectedSegment(self._volume, log.actor, sequence)
+                    with suppress(WireFormatError):  # `geosync verify` tells of it
+                        transactions = decode_segment(body, hasher, expected).transactions
+                self._note(log.actor, transactions)
         self._note_outbox(journal)
 
     def _unread(self, journal: Journal, actor: ActorId) -> list[tuple[int, bytes]]:

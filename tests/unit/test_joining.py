@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from conflict.merged_tree import NodeStore
 from conflict.operations import Delete, Put
+from conflict.planner import Plan, plan
+from conflict.synced import Path, SyncedStore
+from geosync.engine import applying
 from tests.support.disk_tree import disk_tree
 from tests.support.local_sites import LocalSite, local_sites, operations_of, run, settle
 from transport.errors import ObjectNotVisible
@@ -216,3 +221,24 @@ def test_a_journal_learns_from_another_site_that_it_is_old(
 def _hide(method: str, name: str, prefix: str) -> None:
     if method == "get" and name.startswith(prefix):
         raise ObjectNotVisible(f"get {name}: not visible now")
+
+
+def test_what_a_site_brings_along_is_not_planned_for_its_own_disk(
+    sites: Three, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what the volume has, or what was recognised: the rest is where it is to be."""
+    planned: set[Path] = set()
+
+    def noting(nodes: NodeStore, synced: SyncedStore, dirty: set[Path], *others: Any) -> Plan:
+        planned.update(dirty)
+        return plan(nodes, synced, dirty, *others)
+
+    _, _, late = sites
+    late.write(b"same", b"the same everywhere")
+    late.write(b"of late", b"new")
+    monkeypatch.setattr(applying, "plan", noting)
+    late.open()
+    settle(late)
+    assert late.read(b"docs/old") == b"second version"
+    assert (b"same",) in planned
+    assert (b"of late",) not in planned

@@ -96,6 +96,7 @@ def test_a_damaged_segment_is_left_out() -> None:
         bari.write(b"file", b"1")
         settle(bari)
         bari.journal._connection.execute("UPDATE segment SET object = x'00'")
+        bari.reopen()
         assert _shown(bari, _looked(bari)) == []
 
 
