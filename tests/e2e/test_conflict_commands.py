@@ -15,19 +15,14 @@ import pytest
 from geosync.engine.resolving import Choice
 from geosync.exit_codes import ExitCode
 from tests.support.journal_commands import JournalCommands
-from tests.support.local_sites import LocalSite, local_sites, settle
-from transport.directory_store import DirectoryStore
-
-Pair = tuple[LocalSite, LocalSite]
+from tests.support.local_sites import settle
+from tests.support.pair_of_sites import Pair, pair_of_sites, store_in, write_at_once
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
-    store = DirectoryStore(os.fsencode(tmp_path / "store"))
-    store.prepare()
-    with local_sites(store, "bari", "cnaf") as (bari, cnaf):
-        settle(bari, cnaf)
-        yield bari, cnaf
+    with pair_of_sites(store_in(tmp_path / "store")) as made:
+        yield made
 
 
 @pytest.fixture
@@ -35,20 +30,10 @@ def commands(pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     return JournalCommands(pair[1], tmp_path, capsys, tmp_path / "store")
 
 
-def make_conflict(pair: Pair, path: bytes, ancestor: bytes, contents: tuple[bytes, bytes]) -> None:
-    bari, cnaf = pair
-    if ancestor:
-        bari.write(path, ancestor)
-        settle(bari, cnaf)
-    for site, content in zip(pair, contents, strict=True):
-        site.write(path, content)
-    settle(bari, cnaf)
-
-
 def test_versions_are_compared_with_each_other_and_with_what_they_come_from(
     pair: Pair, commands: JournalCommands
 ) -> None:
-    make_conflict(pair, b"file", b"one\ntwo\n", (b"one\n2\n", b"one\nzwei\n"))
+    write_at_once(pair, b"file", b"one\n2\n", b"one\nzwei\n", ancestor=b"one\ntwo\n")
     (conflict,) = commands.json("conflicts", "list")
     texts = {"bari": "2", "cnaf": "zwei"}
     code, text = commands.run("conflicts", "diff", "file")
@@ -61,14 +46,14 @@ def test_versions_are_compared_with_each_other_and_with_what_they_come_from(
 
 
 def test_without_a_common_ancestor_that_is_said(pair: Pair, commands: JournalCommands) -> None:
-    make_conflict(pair, b"file", b"", (b"1\n", b"2\n"))
+    write_at_once(pair, b"file", b"1\n", b"2\n")
     code, text = commands.run("conflicts", "diff", "file", "--from", "ancestor")
     assert code == ExitCode.FAILED
     assert "has no ancestor" in text
 
 
 def test_large_binaries_are_told_by_size(pair: Pair, commands: JournalCommands) -> None:
-    make_conflict(pair, b"file", b"", (os.urandom(5_000_000), os.urandom(6_000_000)))
+    write_at_once(pair, b"file", os.urandom(5_000_000), os.urandom(6_000_000))
     text = commands.run("conflicts", "diff", "file")[1]
     assert sorted(line.split(": ")[1].split(",")[0] for line in text.splitlines()) == [
         "4.8 MiB",
@@ -77,8 +62,8 @@ def test_large_binaries_are_told_by_size(pair: Pair, commands: JournalCommands) 
 
 
 def test_the_list_shows_what_is_asked_for(pair: Pair, commands: JournalCommands) -> None:
-    make_conflict(pair, b"a.txt", b"", (b"1", b"2"))
-    make_conflict(pair, b"b.log", b"0", (b"1", b"2"))
+    write_at_once(pair, b"a.txt", b"1", b"2")
+    write_at_once(pair, b"b.log", b"1", b"2", ancestor=b"0")
 
     def paths(*words: str) -> list[str]:
         return [each["path"] for each in commands.json("conflicts", "list", *words)]
@@ -96,7 +81,7 @@ def test_the_list_shows_what_is_asked_for(pair: Pair, commands: JournalCommands)
 def test_many_are_settled_by_pattern_and_by_site(pair: Pair, commands: JournalCommands) -> None:
     bari, cnaf = pair
     for name in (b"a.txt", b"b.txt", b"c.log"):
-        make_conflict(pair, name, b"", (b"of bari", b"of cnaf"))
+        write_at_once(pair, name, b"of bari", b"of cnaf")
     before = commands.json("conflicts", "list")
     words = ("conflicts", "resolve", "--matching", "*.txt", "--take-site", "bari")
     cnaf.close()
@@ -113,7 +98,7 @@ def test_many_are_settled_by_pattern_and_by_site(pair: Pair, commands: JournalCo
 
 
 def test_a_site_without_a_version_settles_nothing(pair: Pair, commands: JournalCommands) -> None:
-    make_conflict(pair, b"file", b"", (b"1", b"2"))
+    write_at_once(pair, b"file", b"1", b"2")
     code, text = commands.run("conflicts", "resolve", "file", "--take-site", "geneva")
     assert code == ExitCode.NEEDS_PERSON
     assert "no version of it is by geneva" in text
@@ -143,8 +128,8 @@ class Texts(html.parser.HTMLParser):
 def test_a_report_counts_and_shows_everything_and_escapes_names(
     pair: Pair, commands: JournalCommands, tmp_path: Path
 ) -> None:
-    make_conflict(pair, b"<script>alert(1)<script>", b"", (b"1", b"2"))
-    make_conflict(pair, b"plain", b"", (b"1", b"2"))
+    write_at_once(pair, b"<script>alert(1)<script>", b"1", b"2")
+    write_at_once(pair, b"plain", b"1", b"2")
     code, text = commands.run("conflicts", "report")
     assert code == ExitCode.NEEDS_PERSON
     assert text.startswith("2 conflicts in the volume volume, as cnaf knows them at ")
@@ -173,7 +158,7 @@ def test_a_report_that_can_not_be_written_says_so(commands: JournalCommands) -> 
 def test_who_watches_hears_of_conflicts_that_come_and_go(
     pair: Pair, commands: JournalCommands
 ) -> None:
-    make_conflict(pair, b"file", b"", (b"1", b"2"))
+    write_at_once(pair, b"file", b"1", b"2")
     watching = subprocess.Popen(
         [sys.executable, "-m", "geosync", "conflicts", "watch"],
         env={**os.environ, "GEOSYNC_CONFIG": str(commands.configuration)},

@@ -14,10 +14,8 @@ from conflict.policy import rule_from
 from geosync.exit_codes import ExitCode
 from tests.support.disk_tree import disk_tree
 from tests.support.journal_commands import JournalCommands
-from tests.support.local_sites import LocalSite, local_sites, settle
-from transport.directory_store import DirectoryStore
-
-Pair = tuple[LocalSite, LocalSite]
+from tests.support.local_sites import LocalSite, settle
+from tests.support.pair_of_sites import Pair, pair_of_sites, store_in, write_at_once
 
 
 class Decider:
@@ -53,11 +51,8 @@ class Decider:
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
-    store = DirectoryStore(os.fsencode(tmp_path / "store"))
-    store.prepare()
-    with local_sites(store, "bari", "cnaf") as (bari, cnaf):
-        settle(bari, cnaf)
-        yield bari, cnaf
+    with pair_of_sites(store_in(tmp_path / "store")) as made:
+        yield made
 
 
 @pytest.fixture
@@ -65,18 +60,8 @@ def decider(pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> D
     return Decider(pair, JournalCommands(pair[1], tmp_path, capsys, tmp_path / "store"))
 
 
-def make_conflict(pair: Pair, path: bytes, *contents: bytes, ancestor: bytes = b"0\n") -> None:
-    """The last content has the name."""
-    pair[0].write(path, ancestor)
-    settle(*pair)
-    for site, content in zip(pair, contents, strict=True):
-        site.write(path, content)
-        site.cycle_alone()
-    settle(*pair)
-
-
 def test_the_content_of_a_file_takes_the_name(pair: Pair, decider: Decider, tmp_path: Path) -> None:
-    make_conflict(pair, b"file", b"1\n", b"2\n")
+    write_at_once(pair, b"file", b"1\n", b"2\n", ancestor=b"0\n")
     content = os.urandom(3_000_000)
     (tmp_path / "own").write_bytes(content)
     assert "settled" in decider.must("resolve", "file", "--file", str(tmp_path / "own"))
@@ -90,8 +75,8 @@ def test_changes_of_different_lines_are_merged_and_others_left(
     pair: Pair, decider: Decider
 ) -> None:
     base = b"1\n2\n3\n"
-    make_conflict(pair, b"a.txt", b"one\n2\n3\n", b"1\n2\nthree\n", ancestor=base)
-    make_conflict(pair, b"b.txt", b"one\n2\n3\n", b"eins\n2\n3\n", ancestor=base)
+    write_at_once(pair, b"a.txt", b"one\n2\n3\n", b"1\n2\nthree\n", ancestor=base)
+    write_at_once(pair, b"b.txt", b"one\n2\n3\n", b"eins\n2\n3\n", ancestor=base)
     code, text = decider.run("resolve", "--matching", "*.txt", "--merge")
     assert code == ExitCode.NEEDS_PERSON
     assert "both versions changed the same lines; --edit" in text
@@ -103,7 +88,7 @@ def test_changes_of_different_lines_are_merged_and_others_left(
 def test_a_person_decides_about_disputed_lines_in_an_editor(
     pair: Pair, decider: Decider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_conflict(pair, b"a.txt", b"one\n2\n3\n", b"eins\n2\ndrei\n", ancestor=b"1\n2\n3\n")
+    write_at_once(pair, b"a.txt", b"one\n2\n3\n", b"eins\n2\ndrei\n", ancestor=b"1\n2\n3\n")
     seen = tmp_path / "seen"
     editor = tmp_path / "editor"
     editor.write_text(f'#!/bin/sh\ncp "$1" {seen}\nprintf \'decided\\n\' > "$1"\n')
@@ -130,7 +115,7 @@ def test_a_person_decides_about_disputed_lines_in_an_editor(
 def test_what_was_changed_since_it_was_looked_at_is_not_overwritten(
     pair: Pair, decider: Decider
 ) -> None:
-    make_conflict(pair, b"file", b"1\n", b"2\n")
+    write_at_once(pair, b"file", b"1\n", b"2\n", ancestor=b"0\n")
     (conflict,) = pair[1].engine.conflicts()
     assert conflict.winner_version is not None
     seen = conflict.winner_version.dot.label
@@ -146,7 +131,7 @@ def test_a_dialogue_asks_about_one_after_the_other(
     pair: Pair, decider: Decider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in (b"a", b"b", b"c"):
-        make_conflict(pair, name, b"1\n", b"2\n")
+        write_at_once(pair, name, b"1\n", b"2\n", ancestor=b"0\n")
     monkeypatch.setattr("sys.stdin", io.StringIO("x\nd\nm\nl\ns\nb\n"))
     code, text = decider.run("resolve", "--interactive")
     assert code == ExitCode.NEEDS_PERSON  # one was skipped
@@ -167,7 +152,7 @@ def copies(site: LocalSite) -> list[bytes]:
 
 @pytest.mark.parametrize("take", ["winner", "loser", "both"])
 def test_a_decision_is_undone(pair: Pair, decider: Decider, take: str) -> None:
-    make_conflict(pair, b"file", b"1\n", b"2\n")
+    write_at_once(pair, b"file", b"1\n", b"2\n", ancestor=b"0\n")
     decider.must("resolve", "file", "--take", take)
     assert decider.open_conflicts() == 0
     assert "both versions are back" in decider.must("undo")
@@ -183,7 +168,7 @@ def test_a_decision_is_undone(pair: Pair, decider: Decider, take: str) -> None:
 def test_what_was_written_since_stays_when_a_decision_is_undone(
     pair: Pair, decider: Decider
 ) -> None:
-    make_conflict(pair, b"file", b"1\n", b"2\n")
+    write_at_once(pair, b"file", b"1\n", b"2\n", ancestor=b"0\n")
     decider.must("resolve", "file", "--take", "loser")
     assert decider.open_conflicts() == 0
     pair[0].write(b"file", b"newer\n")
@@ -196,7 +181,7 @@ def test_what_was_written_since_stays_when_a_decision_is_undone(
 def test_a_decision_is_undone_once_and_only_where_it_was_made(pair: Pair, decider: Decider) -> None:
     code, text = decider.run("undo")
     assert (code, "nothing was settled here" in text) == (ExitCode.FAILED, True)
-    make_conflict(pair, b"file", b"1\n", b"2\n")
+    write_at_once(pair, b"file", b"1\n", b"2\n", ancestor=b"0\n")
     (conflict,) = pair[1].engine.conflicts()
     decider.must("resolve", "file", "--take", "winner")
     decider.must("undo", conflict.identity)
@@ -206,7 +191,7 @@ def test_a_decision_is_undone_once_and_only_where_it_was_made(pair: Pair, decide
 
 
 def test_a_deleted_file_comes_back_when_a_decision_is_undone(pair: Pair, decider: Decider) -> None:
-    make_conflict(pair, b"file", b"1\n", b"2\n")
+    write_at_once(pair, b"file", b"1\n", b"2\n", ancestor=b"0\n")
     decider.must("resolve", "file", "--take", "winner")
     os.unlink(pair[0].path(b"file"))
     settle(*pair)
@@ -217,6 +202,6 @@ def test_a_deleted_file_comes_back_when_a_decision_is_undone(pair: Pair, decider
 
 def test_show_says_why_a_policy_did_not_settle_it(pair: Pair, decider: Decider) -> None:
     pair[0].engine.decisions.set_policy(rule_from("*.txt", "merge"))
-    make_conflict(pair, b"a.txt", b"1\n", b"2\n")
+    write_at_once(pair, b"a.txt", b"1\n", b"2\n", ancestor=b"0\n")
     text = decider.must("show", "a.txt")
     assert "not merged      the versions change the same lines, and differently" in text

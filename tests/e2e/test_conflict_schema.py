@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,8 +10,8 @@ import pytest
 
 from conflict.policy import rule_from
 from tests.support.journal_commands import JournalCommands
-from tests.support.local_sites import local_sites, settle
-from transport.directory_store import DirectoryStore
+from tests.support.local_sites import settle
+from tests.support.pair_of_sites import pair_of_sites, store_in, write_at_once
 
 TEXT = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
 TYPES = {
@@ -42,16 +41,11 @@ def assert_as_documented(section: str, found: Mapping[str, object]) -> None:
 @pytest.fixture
 def commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[JournalCommands]:
     """A site with a conflict, a policy and a settlement."""
-    store = DirectoryStore(os.fsencode(tmp_path / "store"))
-    store.prepare()
-    with local_sites(store, "bari", "cnaf") as (bari, cnaf):
+    with pair_of_sites(store_in(tmp_path / "store")) as (bari, cnaf):
         bari.engine.decisions.set_policy(rule_from("*.txt", "merge"))
         settle(bari, cnaf)
         for name in (b"open.txt", b"settled"):
-            for site in (bari, cnaf):
-                site.write(name, b"by %s\n" % site.name.encode())
-                site.cycle_alone()
-        settle(bari, cnaf)
+            write_at_once((bari, cnaf), name, b"by bari\n", b"by cnaf\n")
         commands = JournalCommands(cnaf, tmp_path, capsys, tmp_path / "store")
         cnaf.close()
         commands.run("conflicts", "resolve", "settled", "--take", "loser")

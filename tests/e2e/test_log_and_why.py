@@ -10,26 +10,24 @@ import pytest
 
 from geosync.exit_codes import ExitCode
 from tests.support.journal_commands import JournalCommands
-from tests.support.local_sites import LocalSite, local_sites, settle
+from tests.support.local_sites import settle
+from tests.support.pair_of_sites import Pair, pair_of_sites
 from transport.memory_store import MemoryStore
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[LocalSite, LocalSite]]:
-    with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
-        settle(bari, cnaf)
-        yield bari, cnaf
+def pair() -> Iterator[Pair]:
+    with pair_of_sites(MemoryStore()) as made:
+        yield made
 
 
 @pytest.fixture
-def commands(
-    pair: tuple[LocalSite, LocalSite], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> JournalCommands:
+def commands(pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> JournalCommands:
     return JournalCommands(pair[1], tmp_path, capsys)
 
 
 def test_a_history_names_sites_versions_and_what_they_replaced(
-    pair: tuple[LocalSite, LocalSite], commands: JournalCommands
+    pair: Pair, commands: JournalCommands
 ) -> None:
     bari, cnaf = pair
     bari.write(b"d/file", b"1")
@@ -68,9 +66,7 @@ def test_a_path_outside_of_the_volume_is_refused(commands: JournalCommands, path
     assert "is no path of the volume" in text
 
 
-def test_a_conflict_says_which_rule_decided_it(
-    pair: tuple[LocalSite, LocalSite], commands: JournalCommands
-) -> None:
+def test_a_conflict_says_which_rule_decided_it(pair: Pair, commands: JournalCommands) -> None:
     bari, cnaf = pair
     for site, content in ((bari, b"of bari"), (cnaf, b"of cnaf!")):
         site.write(b"file", content)
@@ -87,7 +83,7 @@ def test_a_conflict_says_which_rule_decided_it(
 
 
 def test_what_the_disk_does_not_have_yet_is_told_apart_from_what_the_volume_has(
-    pair: tuple[LocalSite, LocalSite], commands: JournalCommands
+    pair: Pair, commands: JournalCommands
 ) -> None:
     bari, cnaf = pair
     cnaf.write(b"file", b"1")
@@ -107,7 +103,7 @@ def test_what_the_disk_does_not_have_yet_is_told_apart_from_what_the_volume_has(
 
 
 def test_names_that_could_deceive_a_terminal_are_escaped(
-    pair: tuple[LocalSite, LocalSite], commands: JournalCommands
+    pair: Pair, commands: JournalCommands
 ) -> None:
     bari, cnaf = pair
     bari.write(b"evil\x1b[2J\n", b"1")

@@ -13,32 +13,19 @@ from geosync.configuration.merge_program_rules import MergeProgram
 from geosync.engine.settling import TURN_S
 from tests.support.await_condition import await_condition
 from tests.support.disk_tree import disk_tree
-from tests.support.local_sites import LocalSite, local_sites, operations_of, settle
+from tests.support.local_sites import LocalSite, operations_of, settle
+from tests.support.pair_of_sites import Pair, pair_of_sites, write_apart, write_at_once
 from transport.memory_store import MemoryStore
-
-Pair = tuple[LocalSite, LocalSite]
 
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
-        settle(bari, cnaf)
-        yield bari, cnaf
+    with pair_of_sites(MemoryStore()) as made:
+        yield made
 
 
 def set_policy(pair: Pair, glob: str, policy: str) -> None:
     pair[0].engine.decisions.set_policy(rule_from(glob, policy))
-    settle(*pair)
-
-
-def write_at_once(pair: Pair, path: bytes, ancestor: bytes | None, *contents: bytes) -> None:
-    """Lets both sites write before they hear of each other."""
-    if ancestor is not None:
-        pair[0].write(path, ancestor)
-        settle(*pair)
-    for site, content in zip(pair, contents, strict=True):
-        site.write(path, content)
-        site.cycle_alone()
     settle(*pair)
 
 
@@ -55,25 +42,25 @@ def reasons(site: LocalSite) -> list[str]:
 
 def test_a_log_that_both_wrote_to_has_the_lines_of_both(pair: Pair) -> None:
     set_policy(pair, "*.log", "union")
-    write_at_once(pair, b"a.log", b"1\n", b"1\nof bari\n", b"1\nof cnaf\n")
+    write_at_once(pair, b"a.log", b"1\nof bari\n", b"1\nof cnaf\n", ancestor=b"1\n")
     assert_settled(pair, b"a.log", b"1\nof bari\nof cnaf\n")
 
 
 def test_a_log_that_both_began_has_the_lines_of_both(pair: Pair) -> None:
     set_policy(pair, "*.log", "union")
-    write_at_once(pair, b"a.log", None, b"# log\nof bari\n", b"# log\nof cnaf\n")
+    write_at_once(pair, b"a.log", b"# log\nof bari\n", b"# log\nof cnaf\n")
     assert_settled(pair, b"a.log", b"# log\nof bari\nof cnaf\n")
 
 
 def test_lines_that_one_side_removed_stay_away(pair: Pair) -> None:
     set_policy(pair, "*.log", "union")
-    write_at_once(pair, b"a.log", b"old\nlast\n", b"last\n", b"old\nlast\nof cnaf\n")
+    write_at_once(pair, b"a.log", b"last\n", b"old\nlast\nof cnaf\n", ancestor=b"old\nlast\n")
     assert_settled(pair, b"a.log", b"last\nof cnaf\n")
 
 
 def test_changes_of_different_lines_are_merged(pair: Pair) -> None:
     set_policy(pair, "*.txt", "merge")
-    write_at_once(pair, b"a.txt", b"1\n2\n3\n", b"one\n2\n3\n", b"1\n2\nthree\n")
+    write_at_once(pair, b"a.txt", b"one\n2\n3\n", b"1\n2\nthree\n", ancestor=b"1\n2\n3\n")
     assert_settled(pair, b"a.txt", b"one\n2\nthree\n")
 
 
@@ -89,7 +76,7 @@ def test_what_is_not_merged_is_left_to_a_person_who_is_told_why(
     pair: Pair, ancestor: bytes | None, contents: tuple[bytes, bytes], reason: str
 ) -> None:
     set_policy(pair, "*.txt", "merge")
-    write_at_once(pair, b"a.txt", ancestor, *contents)
+    write_at_once(pair, b"a.txt", *contents, ancestor=ancestor)
     for site in pair:
         assert len(site.engine.conflicts()) == 1
         (told,) = reasons(site)
@@ -101,7 +88,7 @@ def test_what_is_not_merged_is_left_to_a_person_who_is_told_why(
 
 
 def test_a_policy_that_is_set_later_settles_what_is_open(pair: Pair) -> None:
-    write_at_once(pair, b"a.log", b"", b"of bari\n", b"of cnaf\n")
+    write_at_once(pair, b"a.log", b"of bari\n", b"of cnaf\n", ancestor=b"")
     assert len(pair[0].engine.conflicts()) == 1
     set_policy(pair, "*", "union")
     assert_settled(pair, b"a.log", b"of bari\nof cnaf\n")
@@ -138,7 +125,7 @@ def test_two_sites_that_settle_at_once_write_the_same(
     """Equal contents with equal times: no conflict, not even of attributes."""
     monkeypatch.setattr("geosync.engine.settling.TURN_S", 0.0)
     set_policy(pair, "*", policy)
-    write_at_once(pair, b"log", b"1\n2\n3\n", b"one\n2\n3\n", b"1\n2\nthree\n")
+    write_at_once(pair, b"log", b"one\n2\n3\n", b"1\n2\nthree\n", ancestor=b"1\n2\n3\n")
     assert_settled(pair, b"log", b"one\n2\nthree\n")
     store = pair[0].store
     written = [
@@ -200,7 +187,7 @@ def await_settling(pair: Pair, is_over: Callable[[], object]) -> None:
 
 def test_a_program_gets_what_the_versions_come_from_and_all_of_them(pair: Pair) -> None:
     use_program(pair, JOINING)
-    write_all(pair, b"file", b"0\n", b"1\n", b"2\n")
+    write_apart(pair, b"file", b"1\n", b"2\n", ancestor=b"0\n")
     await_settling(pair, lambda: all(not site.engine.conflicts() for site in pair))
     settle(*pair)
     assert_settled(pair, b"file", b"0\n1\n2\n")
@@ -208,7 +195,7 @@ def test_a_program_gets_what_the_versions_come_from_and_all_of_them(pair: Pair) 
 
 def test_a_site_without_the_program_leaves_it_to_one_that_has_it(pair: Pair) -> None:
     use_program(pair, JOINING, names="bari")
-    write_all(pair, b"file", b"0\n", b"1\n", b"2\n")
+    write_apart(pair, b"file", b"1\n", b"2\n", ancestor=b"0\n")
     await_settling(pair, lambda: all(not site.engine.conflicts() for site in pair))
     settle(*pair)
     assert_settled(pair, b"file", b"0\n1\n2\n")
@@ -227,7 +214,7 @@ def test_a_program_that_fails_or_hangs_leaves_the_conflict(
     pair: Pair, script: str, timeout_s: int, reason: str
 ) -> None:
     use_program(pair, script, timeout_s=timeout_s, names="cnaf")
-    write_all(pair, b"file", b"0\n", b"1\n", b"2\n")
+    write_apart(pair, b"file", b"1\n", b"2\n", ancestor=b"0\n")
     await_settling(pair, lambda: reasons(pair[1]))
     assert reason in reasons(pair[1])[0]
     settle(*pair)
@@ -237,17 +224,8 @@ def test_a_program_that_fails_or_hangs_leaves_the_conflict(
 def test_a_program_sees_no_credentials(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ST_KEY", "secret")
     use_program(pair, "import os, sys; print(sorted(os.environ)); sys.exit(1)", names="cnaf")
-    write_all(pair, b"file", b"0\n", b"1\n", b"2\n")
+    write_apart(pair, b"file", b"1\n", b"2\n", ancestor=b"0\n")
     await_settling(pair, lambda: reasons(pair[1]))
     (reason,) = reasons(pair[1])
     assert "GEOSYNC_PATH" in reason
     assert "ST_KEY" not in reason
-
-
-def write_all(pair: Pair, path: bytes, ancestor: bytes, *contents: bytes) -> None:
-    """As `write_at_once`, without waiting for the rest."""
-    pair[0].write(path, ancestor)
-    settle(*pair)
-    for site, content in zip(pair, contents, strict=True):
-        site.write(path, content)
-        site.cycle_alone()

@@ -44,7 +44,8 @@ class JournalCommands:
         )
 
     def run(self, *words: str) -> tuple[int, str]:
-        """Returns exit code and output, errors included."""
+        """Returns exit code and output, errors included, but nothing that was said before."""
+        self._capsys.readouterr()
         code = main([*words, "--config", str(self.configuration)])
         captured = self._capsys.readouterr()
         return code, captured.out + captured.err

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from conflict.brakes import BrakeLimits
 from conflict.operations import Operation
@@ -153,6 +153,12 @@ class LocalSite:
             part.close()
         self._opened.clear()
 
+    def lose_journal(self) -> None:
+        """Ends the engine and takes its journal away, as a broken disk of the machine does."""
+        self.close()
+        shutil.rmtree(self.state_dir)
+        self.incarnation += 1
+
     def unwrap(self) -> None:
         """Puts nothing around anything from the next `open` on."""
         self.wrap_disk = unchanged
@@ -214,11 +220,17 @@ def quick_directory() -> Iterator[bytes]:
 
 
 @contextmanager
-def local_sites(store: ObjectStore, *names: str) -> Iterator[list[LocalSite]]:
-    """Opens several sites of one volume, and removes all of them at the end."""
+def local_sites(store: ObjectStore, *names: str, **settings: Any) -> Iterator[list[LocalSite]]:
+    """Opens several sites of one volume, and removes all of them at the end.
+
+    Args:
+        store: where they meet.
+        names: of the sites.
+        settings: attributes of each LocalSite, such as its paces.
+    """
     time = SimulatedTime()
     with quick_directory() as base:
-        sites = [LocalSite(base, name, store, time) for name in names]
+        sites = [LocalSite(base, name, store, time, **settings) for name in names]
         try:
             yield [site.open() for site in sites]
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -38,9 +37,7 @@ def sites(store: MemoryStore) -> Iterator[list[LocalSite]]:
     """Two sites with a tree, and a third one that is closed and has no journal yet."""
     with local_sites(store, "bari", "cnaf", "late") as opened:
         bari, cnaf, late = opened
-        late.close()
-        shutil.rmtree(late.state_dir)
-        late.incarnation += 1
+        late.lose_journal()
         for number in range(10):
             bari.write(b"one/%d" % number, b"one %d" % number)
         settle(bari, cnaf)

@@ -14,7 +14,7 @@ from geosync.configuration.volume_configuration import Mode
 from geosync.engine.checkpoint_statements import checkpointing, confirmed_checkpoints
 from geosync.engine.site import Site
 from tests.support.disk_tree import disk_tree
-from tests.support.local_sites import LocalSite, local_sites, operations_of, settle
+from tests.support.local_sites import LocalSite, local_sites, operations_of, run, settle
 from transport.memory_store import MemoryStore
 from transport.object_names import log_prefix, segment_name
 
@@ -30,15 +30,8 @@ def store() -> MemoryStore:
 @pytest.fixture
 def sites(store: MemoryStore) -> Iterator[list[LocalSite]]:
     """Two sites, and a third one that is closed and has no journal yet."""
-    with local_sites(store, "bari", "cnaf", "late") as opened:
-        late = opened[2]
-        late.close()
-        shutil.rmtree(late.state_dir)
-        late.incarnation += 1
-        for site in opened:
-            site.checkpoint_pace = OFTEN
-        for site in opened[:2]:
-            site.reopen()
+    with local_sites(store, "bari", "cnaf", "late", checkpoint_pace=OFTEN) as opened:
+        opened[2].lose_journal()
         yield opened
 
 
@@ -47,9 +40,7 @@ def keep(*sites: LocalSite) -> None:
     for number in range(3):
         write_many(sites[number % 2], f"kept at {sites[0].engine.site.now_ms()}")
         settle(*sites)
-        for _ in range(QUIET_ROUNDS):
-            for site in sites:
-                site.cycle()
+        run(*sites, rounds=QUIET_ROUNDS)
         settle(*sites)
 
 

@@ -11,11 +11,12 @@ import pytest
 
 from conflict.collection import Condemn, Doom, Spare, Told, Verdict, Verdicts, judge
 from conflict.version import ActorId, Dot, VersionVector
-from geosync.configuration.collection_pace import CollectionPace
 from geosync.engine.retiring import retire
 from geosync.engine.reuse import Reuse, verdicts
+from tests.support.collecting_sites import PACE, collecting_sites, while_time_passes
 from tests.support.disk_tree import disk_tree
-from tests.support.local_sites import ROUND_S, LocalSite, local_sites, run, settle
+from tests.support.local_sites import LocalSite, local_sites, run, settle
+from tests.support.pair_of_sites import Pair
 from tests.support.recording_store import let_pass
 from transport.collection_record import decode_verdict, encode_verdict
 from transport.directory_store import DirectoryStore
@@ -26,9 +27,7 @@ from transport.object_names import PACKS_PREFIX, pack_name
 
 A, B = (ActorId(bytes([n]) * 16) for n in range(1, 3))
 P, Q = pack_name(A, 1), pack_name(A, 2)
-PACE = CollectionPace(every_s=20.0, history_s=60.0, grace_s=30.0)
 SIZE_BYTES = 40_000
-Two = tuple[LocalSite, LocalSite]
 
 
 def _verdicts(*told: tuple[ActorId, int, Verdict]) -> Verdicts:
@@ -68,24 +67,16 @@ def store() -> MemoryStore:
 
 
 @pytest.fixture
-def sites(store: MemoryStore) -> Iterator[Two]:
-    with local_sites(store, "bari", "cnaf") as (bari, cnaf):
-        for site in (bari, cnaf):
-            site.collection_pace = PACE
-            site.reopen()
-        settle(bari, cnaf)
-        yield bari, cnaf
+def sites(store: MemoryStore) -> Iterator[Pair]:
+    with collecting_sites(store) as pair:
+        yield pair
 
 
 def _packs(store: MemoryStore) -> list[str]:
     return list(store.list_names(PACKS_PREFIX))
 
 
-def _while_time_passes(*sites: LocalSite, seconds: float = 300.0) -> None:
-    run(*sites, rounds=int(seconds / ROUND_S / len(sites)) + 1)
-
-
-def test_a_replaced_content_goes_once_it_is_no_longer_kept(sites: Two, store: MemoryStore) -> None:
+def test_a_replaced_content_goes_once_it_is_no_longer_kept(sites: Pair, store: MemoryStore) -> None:
     bari, cnaf = sites
     bari.write(b"file", os.urandom(SIZE_BYTES))
     settle(bari, cnaf)
@@ -93,9 +84,9 @@ def test_a_replaced_content_goes_once_it_is_no_longer_kept(sites: Two, store: Me
     bari.write(b"file", os.urandom(SIZE_BYTES))
     settle(bari, cnaf)
     assert first in _packs(store)
-    _while_time_passes(bari, cnaf, seconds=50)
+    while_time_passes(bari, cnaf, seconds=50)
     assert first in _packs(store), "it is kept for a minute"
-    _while_time_passes(bari, cnaf)
+    while_time_passes(bari, cnaf)
     (second,) = _packs(store)
     assert second != first
     with local_sites(store, "late") as (late,):
@@ -104,7 +95,7 @@ def test_a_replaced_content_goes_once_it_is_no_longer_kept(sites: Two, store: Me
 
 
 def test_a_deleted_file_goes_and_one_that_is_there_never_does(
-    sites: Two, store: MemoryStore
+    sites: Pair, store: MemoryStore
 ) -> None:
     bari, cnaf = sites
     bari.write(b"kept", os.urandom(SIZE_BYTES))
@@ -114,12 +105,12 @@ def test_a_deleted_file_goes_and_one_that_is_there_never_does(
     settle(bari, cnaf)
     os.unlink(cnaf.path(b"gone"))
     settle(bari, cnaf)
-    _while_time_passes(bari, cnaf)
+    while_time_passes(bari, cnaf)
     assert _packs(store) == kept
 
 
 def test_nothing_goes_while_a_site_has_not_told_that_it_knows(
-    sites: Two, store: MemoryStore
+    sites: Pair, store: MemoryStore
 ) -> None:
     bari, cnaf = sites
     content = os.urandom(SIZE_BYTES)
@@ -128,11 +119,11 @@ def test_nothing_goes_while_a_site_has_not_told_that_it_knows(
     cnaf.write(b"copy", content)
     cnaf.cycle_alone()
     os.unlink(bari.path(b"file"))
-    _while_time_passes(bari)
+    while_time_passes(bari)
     (pack,) = _packs(store)
     assert pack in verdicts(bari.journal).forbidden
     settle(bari, cnaf)
-    _while_time_passes(bari, cnaf)
+    while_time_passes(bari, cnaf)
     assert _packs(store) == [pack], "the copy refers to it: it was spared"
     assert pack not in verdicts(bari.journal).forbidden
     with local_sites(store, "late") as (late,):
@@ -141,7 +132,7 @@ def test_nothing_goes_while_a_site_has_not_told_that_it_knows(
 
 
 def test_what_is_condemned_is_stored_anew_by_whoever_needs_it(
-    sites: Two, store: MemoryStore
+    sites: Pair, store: MemoryStore
 ) -> None:
     bari, cnaf = sites
     content = os.urandom(SIZE_BYTES)
@@ -157,7 +148,7 @@ def test_what_is_condemned_is_stored_anew_by_whoever_needs_it(
     (digest,) = bari.journal.chunks.locations_in(pack)
     assert not Reuse(cnaf.engine.site).is_kept(digest)
     cnaf.write(b"again", content)
-    _while_time_passes(bari, cnaf)
+    while_time_passes(bari, cnaf)
     assert len(_packs(store)) == 1
     assert _packs(store) != [pack]
     with local_sites(store, "late") as (late,):
@@ -166,7 +157,7 @@ def test_what_is_condemned_is_stored_anew_by_whoever_needs_it(
 
 
 def test_a_new_site_refers_to_others_packs_only_once_their_owner_knows_it(
-    sites: Two, store: MemoryStore
+    sites: Pair, store: MemoryStore
 ) -> None:
     bari, cnaf = sites
     content = os.urandom(SIZE_BYTES)
@@ -184,7 +175,7 @@ def test_a_new_site_refers_to_others_packs_only_once_their_owner_knows_it(
         assert Reuse(late.engine.site).is_kept(digest)
 
 
-def test_in_doubt_nothing_is_condemned(sites: Two, store: MemoryStore) -> None:
+def test_in_doubt_nothing_is_condemned(sites: Pair, store: MemoryStore) -> None:
     """A log that can't be read may tell of something that needs it."""
     bari, cnaf = sites
     bari.write(b"file", os.urandom(SIZE_BYTES))
@@ -196,27 +187,27 @@ def test_in_doubt_nothing_is_condemned(sites: Two, store: MemoryStore) -> None:
     store.put_once(f"log/{log.actor.hex()}/{log.next_sequence:016x}", b"damaged")
     bari.cycle()
     assert bari.engine.upkeep.doubt(bari.cycle()) == "the log of a site can't be read"
-    _while_time_passes(bari)
+    while_time_passes(bari)
     assert verdicts(bari.journal).forbidden == frozenset()
 
 
-def test_a_store_that_lets_nothing_be_deleted_is_told(sites: Two, store: MemoryStore) -> None:
+def test_a_store_that_lets_nothing_be_deleted_is_told(sites: Pair, store: MemoryStore) -> None:
     bari, cnaf = sites
     bari.write(b"file", os.urandom(SIZE_BYTES))
     settle(bari, cnaf)
     os.unlink(bari.path(b"file"))
     settle(bari, cnaf)
     bari.link.before = _refuse_deletion
-    _while_time_passes(bari, cnaf)
+    while_time_passes(bari, cnaf)
     assert "may delete objects" in bari.problems()["collection"]
     assert len(_packs(store)) == 1
     bari.link.before = let_pass
-    _while_time_passes(bari, cnaf, seconds=60)
+    while_time_passes(bari, cnaf, seconds=60)
     assert _packs(store) == []
     assert "collection" not in bari.problems()
 
 
-def test_what_little_is_needed_of_a_pack_is_written_anew(sites: Two, store: MemoryStore) -> None:
+def test_what_little_is_needed_of_a_pack_is_written_anew(sites: Pair, store: MemoryStore) -> None:
     bari, cnaf = sites
     for number in range(10):
         bari.write(b"file%d" % number, os.urandom(SIZE_BYTES))
@@ -226,7 +217,7 @@ def test_what_little_is_needed_of_a_pack_is_written_anew(sites: Two, store: Memo
     for number in {*range(10)} - {3}:
         os.unlink(bari.path(b"file%d" % number))
     settle(bari, cnaf)
-    _while_time_passes(bari, cnaf, seconds=500)
+    while_time_passes(bari, cnaf, seconds=500)
     assert not set(before) & set(_packs(store))
     with local_sites(store, "late") as (late,):
         settle(late, bari, cnaf)
@@ -234,7 +225,7 @@ def test_what_little_is_needed_of_a_pack_is_written_anew(sites: Two, store: Memo
 
 
 def test_packs_of_a_retired_site_are_collected_by_who_fenced_it(
-    sites: Two, store: MemoryStore
+    sites: Pair, store: MemoryStore
 ) -> None:
     bari, cnaf = sites
     cnaf.write(b"kept", os.urandom(SIZE_BYTES))
@@ -249,7 +240,7 @@ def test_packs_of_a_retired_site_are_collected_by_who_fenced_it(
     os.unlink(bari.path(b"gone"))
     settle(bari)
     retire(bari.engine.site, "cnaf")
-    _while_time_passes(bari, seconds=600)
+    while_time_passes(bari, seconds=600)
     assert _packs(store) == kept
 
 
@@ -261,17 +252,14 @@ def test_the_store_stays_small_while_sites_write_at_random(tmp_path: Path, seed:
     """
     store = DirectoryStore(os.fsencode(tmp_path / "store"))
     store.prepare()
-    with local_sites(store, "bari", "cnaf", "lyon") as sites:
-        for site in sites:
-            site.collection_pace = PACE
-            site.reopen()
+    with local_sites(store, "bari", "cnaf", "lyon", collection_pace=PACE) as sites:
         random = Random(seed)
         for _ in range(50):
             _act(random.choice(sites), random)
             for site in sites:
                 site.cycle_alone() if random.random() < 0.3 else site.cycle()
         settle(*sites)
-        _while_time_passes(*sites, seconds=900)
+        while_time_passes(*sites, seconds=900)
         live_size_bytes = sum(map(len, _contents(sites[0])))
         stored = sum(len(store.get(name, size_bytes_max=10**9)) for name in _packs(store))
         assert stored <= 4 * live_size_bytes + SIZE_BYTES
@@ -321,16 +309,16 @@ def test_verdicts_go_once_all_have_the_answer_and_the_pack_is_gone_for_good() ->
     assert list(state.obsolete(VersionVector({A: 8}), lambda _: False)) == [Dot(A, 5)]
 
 
-def test_what_was_said_of_packs_is_forgotten_in_the_end(sites: Two, store: MemoryStore) -> None:
+def test_what_was_said_of_packs_is_forgotten_in_the_end(sites: Pair, store: MemoryStore) -> None:
     bari, cnaf = sites
     for number in range(3):
         bari.write(b"file", os.urandom(SIZE_BYTES))
         settle(bari, cnaf)
-        _while_time_passes(bari, cnaf)
+        while_time_passes(bari, cnaf)
         assert bool(verdicts(bari.journal).doomed) == (number > 0)
     for _ in range(12):
         bari.time.advance(86_400)
-        _while_time_passes(bari, cnaf, seconds=60)
+        while_time_passes(bari, cnaf, seconds=60)
     for site in (bari, cnaf):
         assert not verdicts(site.journal).doomed
         assert not site.problems()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -17,8 +16,10 @@ from geosync.configuration.volume_configuration import Mode
 from geosync.engine import sweeping
 from geosync.engine.forgetting import barred
 from geosync.engine.retiring import retire
+from tests.support.collecting_sites import collecting_sites, while_time_passes
 from tests.support.disk_tree import disk_tree
-from tests.support.local_sites import ROUND_S, LocalSite, local_sites, run, settle
+from tests.support.local_sites import LocalSite, local_sites, run, settle
+from tests.support.pair_of_sites import Pair
 from tests.support.rejoining import rejoin
 from transport.errors import CorruptObject
 from transport.forgetting_record import decode_forgetting, encode_forgetting
@@ -27,8 +28,6 @@ from transport.msgpack_codec import encode
 
 A = ActorId(b"a" * 16)
 N, M = (NodeId(A + bytes(7) + bytes([n])) for n in (1, 2))
-PACE = CollectionPace(every_s=20.0, history_s=60.0, grace_s=30.0)
-Two = tuple[LocalSite, LocalSite]
 
 
 @pytest.mark.parametrize(
@@ -63,17 +62,9 @@ def store() -> MemoryStore:
 
 
 @pytest.fixture
-def sites(store: MemoryStore) -> Iterator[Two]:
-    with local_sites(store, "bari", "cnaf") as (bari, cnaf):
-        for site in (bari, cnaf):
-            site.collection_pace = PACE
-            site.reopen()
-        settle(bari, cnaf)
-        yield bari, cnaf
-
-
-def _while_time_passes(*sites: LocalSite, seconds: float = 300.0) -> None:
-    run(*sites, rounds=int(seconds / ROUND_S / len(sites)) + 1)
+def sites(store: MemoryStore) -> Iterator[Pair]:
+    with collecting_sites(store) as pair:
+        yield pair
 
 
 def _known(site: LocalSite) -> tuple[int, int, int]:
@@ -83,7 +74,7 @@ def _known(site: LocalSite) -> tuple[int, int, int]:
     return nodes, moves, site.journal.history.count()
 
 
-def _live_and_dead(sites: Two) -> tuple[int, int, int]:
+def _live_and_dead(sites: Pair) -> tuple[int, int, int]:
     """Makes a tree of which nothing is left but what was there before; returns what was known."""
     bari, cnaf = sites
     bari.write(b"kept", b"before")
@@ -105,14 +96,14 @@ def _live_and_dead(sites: Two) -> tuple[int, int, int]:
     return before
 
 
-def test_of_what_is_gone_nothing_is_kept_at_any_site(sites: Two) -> None:
+def test_of_what_is_gone_nothing_is_kept_at_any_site(sites: Pair) -> None:
     bari, cnaf = sites
     before = _live_and_dead(sites)
     tree = disk_tree(bari.root)
     assert _known(bari) == (before[0] + 15, 1, before[2] + 1)
-    _while_time_passes(bari, cnaf, seconds=40)
+    while_time_passes(bari, cnaf, seconds=40)
     assert _known(bari) == (before[0] + 15, 1, before[2] + 1), "it is kept for a minute"
-    _while_time_passes(bari, cnaf)
+    while_time_passes(bari, cnaf)
     assert _known(bari) == _known(cnaf) == before
     assert disk_tree(bari.root) == disk_tree(cnaf.root) == tree
     for site in (bari, cnaf):
@@ -122,27 +113,27 @@ def test_of_what_is_gone_nothing_is_kept_at_any_site(sites: Two) -> None:
         assert site.engine.superseded is None
 
 
-def test_a_site_that_has_not_told_that_it_knows_holds_that_back(sites: Two) -> None:
+def test_a_site_that_has_not_told_that_it_knows_holds_that_back(sites: Pair) -> None:
     bari, cnaf = sites
     bari.write(b"gone", b"by and by")
     settle(bari, cnaf)
     before = _known(cnaf)
     os.unlink(bari.path(b"gone"))
     bari.cycle()
-    _while_time_passes(bari)
+    while_time_passes(bari)
     assert _known(bari) == before
     cnaf.write(b"gone", b"written by one who does not know that it is gone")
     settle(bari, cnaf)
-    _while_time_passes(bari, cnaf)
+    while_time_passes(bari, cnaf)
     assert bari.read(b"gone") == cnaf.read(b"gone")
     os.unlink(cnaf.path(b"gone"))
     settle(bari, cnaf)
-    _while_time_passes(bari, cnaf)
+    while_time_passes(bari, cnaf)
     assert _known(bari)[0] == _known(cnaf)[0] == before[0] - 1
 
 
 def test_a_lost_site_does_once_it_is_retired_and_loses_nothing_when_it_comes_back(
-    sites: Two, store: MemoryStore
+    sites: Pair, store: MemoryStore
 ) -> None:
     bari, cnaf = sites
     bari.write(b"gone", b"by and by")
@@ -153,7 +144,7 @@ def test_a_lost_site_does_once_it_is_retired_and_loses_nothing_when_it_comes_bac
     cnaf.cycle_alone()
     os.unlink(bari.path(b"gone"))
     retire(bari.engine.site, "cnaf")
-    _while_time_passes(bari)
+    while_time_passes(bari)
     assert _known(bari)[0] == before[0] - 1
     cnaf.cycle()
     assert "forgotten" in (cnaf.engine.superseded or "")
@@ -164,14 +155,13 @@ def test_a_lost_site_does_once_it_is_retired_and_loses_nothing_when_it_comes_bac
 
 
 def test_a_replica_that_was_away_removes_what_was_deleted_and_forgotten_meanwhile(
-    sites: Two, store: MemoryStore
+    sites: Pair, store: MemoryStore
 ) -> None:
     """It hears of both in one go, and nobody waited for it."""
     bari, cnaf = sites
     with local_sites(store, "copy") as (copy,):
-        copy.close()
-        shutil.rmtree(copy.state_dir)
-        copy.incarnation, copy.mode = 1, Mode.REPLICA
+        copy.lose_journal()
+        copy.mode = Mode.REPLICA
         copy.open()
         before = _known(bari)
         for name in (b"d/e/gone", b"d/out", b"kept"):
@@ -183,7 +173,7 @@ def test_a_replica_that_was_away_removes_what_was_deleted_and_forgotten_meanwhil
         os.unlink(bari.path(b"d/e/gone"))
         os.removedirs(bari.path(b"d/e"))
         settle(bari, cnaf)
-        _while_time_passes(bari, cnaf)
+        while_time_passes(bari, cnaf)
         assert _known(bari)[0] == before[0] + 2
         copy.open()
         settle(bari, cnaf, copy)
@@ -192,7 +182,7 @@ def test_a_replica_that_was_away_removes_what_was_deleted_and_forgotten_meanwhil
 
 
 def test_what_a_program_still_writes_to_a_file_that_is_being_forgotten_becomes_a_new_file(
-    sites: Two, monkeypatch: pytest.MonkeyPatch
+    sites: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeping, "WATCHED_FOR_MS", 3_600_000)  # it goes on writing, now and then
     bari, cnaf = sites
@@ -211,7 +201,7 @@ def test_what_a_program_still_writes_to_a_file_that_is_being_forgotten_becomes_a
     (displaced,) = bari.journal.retired()
     with open(bari.path(b".geosync/trash/" + displaced.token), "wb") as still_open:
         still_open.write(b"later!")
-    _while_time_passes(bari, cnaf)
+    while_time_passes(bari, cnaf)
     (found,) = [name for name in os.listdir(bari.root) if name.startswith(b"found-")]
     assert bari.read(found) == cnaf.read(found) == b"later!"
     assert not os.path.exists(bari.path(b"gone"))

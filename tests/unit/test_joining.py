@@ -39,14 +39,8 @@ def sites(store: MemoryStore) -> Iterator[Three]:
         bari.write(b"docs/old", b"second version")
         os.unlink(bari.path(b"docs/gone"))
         settle(bari, cnaf)
-        _forget(late)
+        late.lose_journal()
         yield bari, cnaf, late
-
-
-def _forget(site: LocalSite) -> None:
-    """Takes the journal away, as a lost disk of the machine does."""
-    shutil.rmtree(site.state_dir, ignore_errors=True)
-    site.incarnation += 1
 
 
 def _written(site: LocalSite, store: MemoryStore) -> list[Put | Delete]:
@@ -129,7 +123,7 @@ def test_a_site_that_lost_its_journal_joins_as_another_actor(
     cnaf.close()
     bari.write(b"same", b"changed at the other site meanwhile")
     run(bari, rounds=2)
-    _forget(cnaf)
+    cnaf.lose_journal()
     cnaf.open()
     settle(bari, cnaf)
     assert cnaf.engine.site.actor != actor
@@ -145,8 +139,7 @@ def test_a_conflict_copy_that_only_the_lost_journal_knew_is_rescued(sites: Three
     copy = b"docs/old.gs-20260101T000000Z-0123abcd-17"
     os.makedirs(cnaf.path(b".geosync/conflicts/docs"))
     cnaf.write(b".geosync/conflicts/" + copy, b"the last copy of it")
-    cnaf.close()
-    _forget(cnaf)
+    cnaf.lose_journal()
     cnaf.open()
     settle(bari, cnaf)
     (conflict,) = bari.engine.conflicts()
@@ -160,8 +153,7 @@ def test_a_conflict_copy_that_is_in_use_is_waited_for(sites: Three) -> None:
     copy = b".geosync/conflicts/docs/old.gs-20260101T000000Z-0123abcd-17"
     os.makedirs(cnaf.path(b".geosync/conflicts/docs"))
     cnaf.write(copy, b"the last copy of it")
-    cnaf.close()
-    _forget(cnaf)
+    cnaf.lose_journal()
     cnaf.open()
     with open(cnaf.path(copy), "ab"):
         run(cnaf, rounds=3)

@@ -27,10 +27,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def sites(store: MemoryStore) -> Iterator[Three]:
-    with local_sites(store, "bari", "cnaf", "lost") as (bari, cnaf, lost):
-        for site in (bari, cnaf, lost):
-            site.checkpoint_pace = OFTEN
-            site.reopen()
+    with local_sites(store, "bari", "cnaf", "lost", checkpoint_pace=OFTEN) as (bari, cnaf, lost):
         settle(bari, cnaf, lost)
         yield bari, cnaf, lost
 
