@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
+from collections.abc import Callable
 
 import pytest
 
 from geosync.configuration.checkpoint_pace import CheckpointPace
 from geosync.engine.checkpoint_statements import checkpointing, confirmed_checkpoints
 from tests.support.disk_tree import disk_tree
-from tests.support.kill_points import Killed, KillPoints
-from tests.support.local_sites import LocalSite, local_sites, settle
+from tests.support.kill_points import KillPoints, kill_before_each_step, run_to_death
+from tests.support.local_sites import LocalSite, local_sites, run, settle
 from transport.memory_store import MemoryStore
 from transport.object_names import CheckpointName, recognise, segment_name
 
@@ -25,51 +25,27 @@ def _write(site: LocalSite, name: str) -> None:
         site.write(f"{name}/{number}".encode(), f"{name} {number}".encode())
 
 
-def _live(sites: list[LocalSite], mortal: LocalSite, points: KillPoints) -> bool:
-    """Lets all sites run; one of them is killed at its step. Returns whether it was."""
-    mortal.wrap_disk = points.mortal
-    mortal.wrap_store = points.mortal
-    mortal.wrap_journal = points.mortal_journal
-    try:
-        mortal.open()
-        for _ in range(ROUNDS):
-            for site in sites:
-                site.cycle()
-    except Killed:
-        return True
-    finally:
-        mortal.close()
-        mortal.unwrap()
-    return False
-
-
 def _is_cut(site: LocalSite, store: MemoryStore) -> bool:
     first = segment_name(site.engine.site.actor, 0)
     return first not in set(store.list_names("log/"))
 
 
-def _killed_while_keeping(kill_before: int) -> bool:
+def _killed_while_keeping(points: KillPoints) -> bool:
     """One of two sites is killed; afterwards a checkpoint counts, logs are cut, a site joins."""
     store = MemoryStore()
-    points = KillPoints(kill_before)
     with local_sites(store, "bari", "cnaf", "late") as (bari, cnaf, late):
-        late.close()
-        shutil.rmtree(late.state_dir)
-        late.incarnation += 1
+        late.lose_journal()
         bari.checkpoint_pace = cnaf.checkpoint_pace = OFTEN
         cnaf.reopen()
         _write(bari, "one")
         settle(bari, cnaf)
-        bari.close()
-        was_killed = _live([bari, cnaf], bari, points)
+        was_killed = run_to_death(bari, points, lambda _: run(bari, cnaf, rounds=ROUNDS))
         bari.open()
         settle(bari, cnaf)
         for number in range(2):
             _write((cnaf, bari)[number], f"next/{number}")
-            for _ in range(2 * ROUNDS):
-                bari.cycle()
-                cnaf.cycle()
-        why = f"killed before step {kill_before}: {points.where}"
+            run(bari, cnaf, rounds=2 * ROUNDS)
+        why = points.why
         assert not bari.problems() | cnaf.problems(), why
         site = bari.engine.site
         assert confirmed_checkpoints(site, checkpointing(site)), why
@@ -88,29 +64,25 @@ def _killed_while_keeping(kill_before: int) -> bool:
         return was_killed
 
 
-def _killed_while_joining(kill_before: int) -> bool:
+def _killed_while_joining(points: KillPoints) -> bool:
     """A site that joins from a checkpoint is killed, and joins all the same."""
     store = MemoryStore()
-    points = KillPoints(kill_before)
     with local_sites(store, "bari", "late") as (bari, late):
-        late.close()
-        shutil.rmtree(late.state_dir)
-        late.incarnation += 1
+        late.lose_journal()
         bari.checkpoint_pace = OFTEN
         bari.reopen()
         for number in range(2):
             _write(bari, f"one/{number}")
-            for _ in range(ROUNDS):
-                bari.cycle()
+            run(bari, rounds=ROUNDS)
         assert _is_cut(bari, store)
         bari.write(b"later", b"than the checkpoint")
         settle(bari)
         late.write(b"one/1/2", b"one/1 2")
         late.write(b"mine", b"only here")
-        was_killed = _live([bari, late], late, points)
+        was_killed = run_to_death(late, points, lambda _: run(bari, late, rounds=ROUNDS))
         late.open()
         settle(bari, late)
-        why = f"killed before step {kill_before}: {points.where}"
+        why = points.why
         assert disk_tree(late.root) == disk_tree(bari.root), why
         assert bari.read(b"mine") == b"only here", why
         assert not bari.problems() | late.problems(), why
@@ -120,9 +92,7 @@ def _killed_while_joining(kill_before: int) -> bool:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("scenario", [_killed_while_keeping, _killed_while_joining])
-def test_a_kill_before_any_step_leaves_a_volume_that_works(scenario: object) -> None:
-    assert callable(scenario)
-    kill_before = 0
-    while scenario(kill_before):
-        kill_before += EVERY
-    assert kill_before > 20
+def test_a_kill_before_any_step_leaves_a_volume_that_works(
+    scenario: Callable[[KillPoints], bool],
+) -> None:
+    assert len(kill_before_each_step(scenario, every=EVERY)) * EVERY > 20

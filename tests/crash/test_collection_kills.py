@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 
@@ -10,8 +11,9 @@ from geosync.configuration.checkpoint_pace import CheckpointPace
 from geosync.configuration.collection_pace import CollectionPace
 from geosync.engine.retiring import retire
 from geosync.engine.stability import live_actors
+from tests.support.collecting_sites import collecting_sites
 from tests.support.disk_tree import disk_tree
-from tests.support.kill_points import Killed, KillPoints
+from tests.support.kill_points import KillPoints, kill_before_each_step, run_to_death
 from tests.support.local_sites import LocalSite, local_sites, run, settle
 from transport.memory_store import MemoryStore
 from transport.object_names import PACKS_PREFIX, log_prefix
@@ -23,38 +25,10 @@ SIZE_BYTES = 20_000
 ROUNDS = 14
 
 
-def _live(sites: list[LocalSite], mortal: LocalSite, points: KillPoints, name: str = "") -> bool:
-    """Lets all sites run; one of them is killed at its step. Returns whether it was.
-
-    Args:
-        name: of a site that the mortal one retires as soon as it runs.
-    """
-    mortal.wrap_disk = points.mortal
-    mortal.wrap_store = points.mortal
-    mortal.wrap_journal = points.mortal_journal
-    try:
-        mortal.open()
-        if name:
-            retire(mortal.engine.site, name)
-        for _ in range(ROUNDS):
-            for site in sites:
-                site.cycle()
-    except Killed:
-        return True
-    finally:
-        mortal.close()
-        mortal.unwrap()
-    return False
-
-
-def _killed_while_collecting(kill_before: int) -> bool:
+def _killed_while_collecting(points: KillPoints) -> bool:
     """One of two sites is killed, and collects and forgets as it would have done otherwise."""
-    store, points = MemoryStore(), KillPoints(kill_before)
-    with local_sites(store, "bari", "cnaf") as (bari, cnaf):
-        for site in (bari, cnaf):
-            site.collection_pace = PACE
-            site.reopen()
-        settle(bari, cnaf)
+    store = MemoryStore()
+    with collecting_sites(store, PACE) as (bari, cnaf):
         known = len(bari.journal.nodes.all_identities())
         contents = {name: os.urandom(SIZE_BYTES) for name in (b"kept", b"gone", b"d/e/gone")}
         for name, content in contents.items():
@@ -66,12 +40,11 @@ def _killed_while_collecting(kill_before: int) -> bool:
         os.unlink(cnaf.path(b"moved/e/gone"))
         os.removedirs(cnaf.path(b"moved/e"))
         settle(bari, cnaf)
-        bari.close()
-        was_killed = _live([bari, cnaf], bari, points)
+        was_killed = run_to_death(bari, points, lambda _: run(bari, cnaf, rounds=ROUNDS))
         bari.open()
         settle(bari, cnaf)
         run(bari, cnaf, rounds=30)
-        why = f"killed before step {kill_before}: {points.where}"
+        why = points.why
         assert len(list(store.list_names(PACKS_PREFIX))) == 1, why
         for site in (bari, cnaf):
             assert len(site.journal.nodes.all_identities()) == known + 1, why
@@ -84,13 +57,15 @@ def _killed_while_collecting(kill_before: int) -> bool:
         return was_killed
 
 
-def _killed_while_retiring(kill_before: int) -> bool:
+def _killed_while_retiring(points: KillPoints) -> bool:
     """Whoever retires a site is killed; it is retired, and its log goes, all the same."""
-    store, points = MemoryStore(), KillPoints(kill_before)
-    with local_sites(store, "bari", "cnaf", "lost") as (bari, cnaf, lost):
-        for site in (bari, cnaf):
-            site.checkpoint_pace = OFTEN
-            site.reopen()
+
+    def retire_lost(_: LocalSite) -> None:
+        retire(bari.engine.site, "lost")
+        run(bari, cnaf, rounds=ROUNDS)
+
+    store = MemoryStore()
+    with local_sites(store, "bari", "cnaf", "lost", checkpoint_pace=OFTEN) as (bari, cnaf, lost):
         for number in range(6):
             lost.write(b"by lost/%d" % number, b"%d" % number)
             settle(bari, cnaf, lost)
@@ -98,8 +73,7 @@ def _killed_while_retiring(kill_before: int) -> bool:
         lost.close()
         for number in range(6):
             cnaf.write(b"by cnaf/%d" % number, b"%d" % number)
-        bari.close()
-        was_killed = _live([bari, cnaf], bari, points, "lost")
+        was_killed = run_to_death(bari, points, retire_lost)
         bari.open()
         retire(bari.engine.site, "lost")  # as it may have been killed before that was written
         settle(bari, cnaf)
@@ -107,7 +81,7 @@ def _killed_while_retiring(kill_before: int) -> bool:
             for each in range(6):
                 (cnaf, bari)[number % 2].write(b"%d/%d" % (number, each), b"%d" % each)
             run(bari, cnaf, rounds=20)
-        why = f"killed before step {kill_before}: {points.where}"
+        why = points.why
         for site in (bari, cnaf):
             assert actor not in live_actors(site.engine.site), why
             assert not site.problems(), why
@@ -121,9 +95,7 @@ def _killed_while_retiring(kill_before: int) -> bool:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("scenario", [_killed_while_collecting, _killed_while_retiring])
-def test_a_kill_before_any_step_leaves_a_volume_that_works(scenario: object) -> None:
-    assert callable(scenario)
-    kill_before = EVERY // 10
-    while scenario(kill_before):
-        kill_before += EVERY
-    assert kill_before > EVERY
+def test_a_kill_before_any_step_leaves_a_volume_that_works(
+    scenario: Callable[[KillPoints], bool],
+) -> None:
+    assert kill_before_each_step(scenario, first=EVERY // 10, every=EVERY)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -20,7 +21,7 @@ from geosync.configuration.volume_configuration import DriftPolicy, Mode
 from geosync.engine.promoting import PromotionState
 from tests.simulation.simulated_clock import SimulatedTime
 from tests.support.disk_tree import contents_of, disk_tree
-from tests.support.kill_points import Killed, KillPoints
+from tests.support.kill_points import KillPoints, kill_before_each_step, run_to_death
 from tests.support.local_sites import LocalSite, quick_directory, run, settle
 from transport.memory_store import MemoryStore
 
@@ -138,29 +139,17 @@ def two_sites() -> Iterator[tuple[LocalSite, LocalSite]]:
                 site.close()
 
 
-def run_to_death(site: LocalSite, command: Callable[[LocalSite], None], points: KillPoints) -> bool:
-    """Has a site do as it is told until it is killed; returns whether it was."""
-    site.close()
-    site.wrap_disk, site.wrap_store = points.mortal, points.mortal
-    site.wrap_journal = points.mortal_journal
-    try:
-        site.open()
-        command(site)
-        run(site, rounds=5)
-    except Killed:
-        return True
-    finally:
-        site.close()
-        site.unwrap()
-    return False
-
-
-def survives(scenario: Scenario, points: KillPoints) -> bool:
+def is_killed(scenario: Scenario, points: KillPoints) -> bool:
     """Plays a scenario; returns whether the victim was killed."""
+
+    def command(site: LocalSite) -> None:
+        scenario.command(site)
+        run(site, rounds=5)
+
     with two_sites() as (bari, cnaf):
         scenario.prepare(bari, cnaf)
         victim = bari if scenario.victim == "bari" else cnaf
-        was_killed = run_to_death(victim, scenario.command, points)
+        was_killed = run_to_death(victim, points, command)
         victim.open()
         run(victim, rounds=3)
         scenario.command(victim)
@@ -197,12 +186,6 @@ def check(scenario: Scenario, bari: LocalSite, cnaf: LocalSite, where: str) -> N
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_kill_at_any_step_loses_nothing_and_leaves_one_primary(name: str) -> None:
-    killed_at = []
-    step = len(name) % EVERY  # so that the scenarios do not all leave out the same steps
-    while True:
-        points = KillPoints(kill_before=step)
-        if not survives(SCENARIOS[name], points):
-            break
-        killed_at.append(points.where)
-        step += EVERY
+    first = len(name) % EVERY  # so that the scenarios do not all leave out the same steps
+    killed_at = kill_before_each_step(partial(is_killed, SCENARIOS[name]), first=first, every=EVERY)
     assert len(killed_at) >= 2, killed_at

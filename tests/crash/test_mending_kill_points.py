@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import random
 
-from geosync.engine.mending import Mending
 from geosync.verification.finding import Level
 from geosync.verification.repairs import mending_for
 from tests.support.damage import bodies, damage_unseen, kinds, lose, names, repair, verify
-from tests.support.kill_points import Killed, KillPoints
+from tests.support.kill_points import KillPoints, kill_before_each_step, run_to_death
 from tests.support.local_sites import LocalSite, local_sites, run, settle
 from tests.support.recording_store import RecordingStore
 from transport.memory_store import MemoryStore
@@ -33,7 +32,12 @@ def killed_while_it_mends(points: KillPoints) -> bool:
         lose(store, names(store, "packs/")[1])
         lose(store, segment_name(bari.engine.site.actor, 1))
         mending = mending_for(verify(bari))
-        was_killed = mend_to_death(bari, mending, points)
+
+        def mend(site: LocalSite) -> None:
+            site.engine.upkeep.mend(mending)
+            run(site, rounds=5)
+
+        was_killed = run_to_death(bari, points, mend)
         bari.open()
         run(bari, cnaf, rounds=2)
         left = [finding for finding in verify(bari) if finding.level is Level.DAMAGE]
@@ -51,30 +55,7 @@ def killed_while_it_mends(points: KillPoints) -> bool:
     return was_killed
 
 
-def mend_to_death(site: LocalSite, mending: Mending, points: KillPoints) -> bool:
-    site.close()
-    site.wrap_disk, site.wrap_store = points.mortal, points.mortal
-    site.wrap_journal = points.mortal_journal
-    try:
-        site.open()
-        site.engine.upkeep.mend(mending)
-        run(site, rounds=5)
-    except Killed:
-        return True
-    finally:
-        site.close()
-        site.unwrap()
-    return False
-
-
 def test_a_repair_that_is_killed_before_any_step_harms_nothing_and_is_completed_later() -> None:
-    killed_at = []
-    step = 0
-    while True:
-        points = KillPoints(kill_before=step)
-        if not killed_while_it_mends(points):
-            break
-        killed_at.append(points.where)
-        step += EVERY
+    killed_at = kill_before_each_step(killed_while_it_mends, every=EVERY)
     assert {"PosixDisk.link", "before commit"} <= set(killed_at)
     assert len(killed_at) > 8

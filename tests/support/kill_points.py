@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -49,6 +50,11 @@ class KillPoints:
     is_dead: bool = False
     where: str = ""
 
+    @property
+    def why(self) -> str:
+        """Says, for the message of a test that fails, when the engine died."""
+        return f"killed before step {self.kill_before}: {self.where}"
+
     def reach(self, step: str) -> None:
         """Comes to a step. Raises Killed at the chosen one, and at all later ones."""
         if self.reached == self.kill_before:
@@ -70,20 +76,57 @@ class KillPoints:
         return cast("Journal", _MortalJournal(journal, self))
 
 
-def run_to_death(site: LocalSite, points: KillPoints) -> bool:
-    """Starts a site's engine and lets it work until it is killed; returns whether it was."""
+def _run_a_while(site: LocalSite) -> None:
+    run(site, rounds=5)
+
+
+def run_to_death(
+    site: LocalSite,
+    points: KillPoints,
+    work: Callable[[LocalSite], object] = _run_a_while,
+) -> bool:
+    """Starts a site's engine and lets it work until it is killed; returns whether it was.
+
+    Args:
+        site: whose engine is killed; it is closed before, if it is open, and after that.
+        points: where.
+        work: what the site does, perhaps with others, once it is open.
+    """
+    site.close()
     site.wrap_disk = points.mortal
     site.wrap_store = points.mortal
     site.wrap_journal = points.mortal_journal
     try:
         site.open()
-        run(site, rounds=5)
+        work(site)
     except Killed:
         return True
     finally:
         site.close()
         site.unwrap()
     return False
+
+
+def kill_before_each_step(
+    was_killed: Callable[[KillPoints], bool], *, first: int = 0, every: int = 1
+) -> list[str]:
+    """Plays a history again and again, with a kill before a later step each time.
+
+    Args:
+        was_killed: plays it, checks it, and returns whether it came as far as the kill.
+        first: step, counted from 0.
+        every: one step in so many.
+
+    Returns:
+        Where the kills were.
+    """
+    killed_at: list[str] = []
+    for step in itertools.count(first, every):
+        points = KillPoints(step)
+        if not was_killed(points):
+            break
+        killed_at.append(points.where)
+    return killed_at
 
 
 class _Mortal:
