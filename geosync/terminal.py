@@ -101,15 +101,15 @@ def human_duration(duration_s: float) -> str:
     return " ".join(f"{amount} {unit}" for amount, unit in parts[first : first + 2] if amount)
 
 
-def display_moment(time_ms: int) -> str:
-    """A time in milliseconds since 1970 as a person reads it, in UTC.
+def display_moment(time_ms: int, zone: str = "Z") -> str:
+    """A time in milliseconds since 1970 as a person reads it, in UTC, which `zone` says.
 
     A clock that is millennia off gives times for which there is no date.
     """
     try:
-        return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+        return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}{zone}"
     except (ValueError, OverflowError, OSError):
-        return f"{time_ms} ms"
+        return f"{time_ms} ms after 1970"
 
 
 def display_name(name: bytes) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from geosync.reporting.brake_text import brake_json
@@ -14,11 +13,12 @@ from geosync.reporting.readiness import MAX_LAG_S, Readiness, readiness
 from geosync.reporting.recent_operations import RecentChange
 from geosync.reporting.status import DaemonStatus, OtherSite, Status
 from geosync.reporting.status_text import summary
-from geosync.terminal import human_duration, human_size
+from geosync.terminal import display_moment, human_duration, human_size
 
 SITES_ON_MAP_MAX: Final = 12
 MAP_WIDTH: Final = 640
 MAP_HEIGHT: Final = 360
+_ZONE: Final = " UTC"
 
 GOOD, BUSY, BAD = "good", "busy", "bad"
 
@@ -102,7 +102,7 @@ def page_view(status: Status, *, now_ms: int, version: str) -> PageView:
         recent=tuple(
             _recent_words(each, now_ms) for each in (() if daemon is None else daemon.recent)
         ),
-        taken_at=_moment(status.taken_at_ms),
+        taken_at=display_moment(status.taken_at_ms, _ZONE),
         version=version,
     )
 
@@ -179,7 +179,7 @@ def _recent_words(change: RecentChange, now_ms: int) -> Words:
         "what": change.what,
         "site": change.site or "an unknown site",
         "size": "" if change.size_bytes is None else human_size(change.size_bytes),
-        "moment": _moment(change.at_ms).replace(" UTC", "Z").replace(" ", "T"),
+        "moment": display_moment(change.at_ms).replace(" ", "T"),
         "when": f"{_ago(now_ms - change.at_ms)} ago",
     }
 
@@ -275,14 +275,7 @@ def _conflict_words(conflict: dict[str, Any]) -> Words:
 
 def _version(version: dict[str, Any]) -> str:
     size = human_size(version["size_bytes"])
-    return f"{_moment(version['written_at_ms'])}, {size}"
-
-
-def _moment(time_ms: int) -> str:
-    try:
-        return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (ValueError, OverflowError, OSError):  # a clock that was millennia off
-        return f"{time_ms} ms after 1970"
+    return f"{display_moment(version['written_at_ms'], _ZONE)}, {size}"
 
 
 def _ago(duration_ms: int) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from geosync.reporting.conflict_text import JsonObject, conflict_text
+from geosync.reporting.conflict_text import JsonObject, conflict_text, who_wrote
 from geosync.terminal import display_moment, plain_table
 
 DIRECTORIES_SHOWN_MAX: Final = 20
@@ -134,24 +134,12 @@ def _row(conflict: Mapping[str, object]) -> str:
     cells = (
         conflict["id"],
         conflict["path"],
-        _who(conflict["winner"]),
-        _who(conflict["loser"]),
+        who_wrote(conflict["winner"], "{} bytes".format),
+        who_wrote(conflict["loser"], "{} bytes".format),
         conflict["decided_by"],
         conflict["kept_at"] or "in the history only",
     )
     return "<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in cells)
-
-
-def _who(version: object) -> str:
-    match version:
-        case {
-            "site": str(site),
-            "written_at_ms": int(written_at_ms),
-            "size_bytes": int(size_bytes),
-        }:
-            return f"{site or 'unknown site'}, {display_moment(written_at_ms)}, {size_bytes} bytes"
-        case _:
-            return "nothing, or a directory"
 
 
 def _day(conflict: Mapping[str, object]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from conflict.node import Version
 from conflict.operations import ROOT, id_of
@@ -97,7 +97,7 @@ def decision_text(found: Mapping[str, object]) -> str:
 def conflict_table(found: Iterable[Mapping[str, object]]) -> str:
     """Returns conflicts, as their JSON tells them, as a table."""
     rows = [
-        (str(each["id"]), str(each["path"]), _who(each["winner"]), _who(each["loser"]))
+        (str(each["id"]), str(each["path"]), who_wrote(each["winner"]), who_wrote(each["loser"]))
         for each in found
     ]
     return plain_table(("conflict", "path", "has the name", "was kept aside"), rows)
@@ -107,7 +107,7 @@ def conflict_line(found: Mapping[str, object]) -> str:
     """Returns one conflict, or drift, as its JSON tells it, on one line."""
     if found.get("loser") is None:
         return f"{found['kind']} {found['path']}"
-    loser, winner = _who(found["loser"]), _who(found["winner"])
+    loser, winner = who_wrote(found["loser"]), who_wrote(found["winner"])
     return f"{found['id']} {found['path']}: {loser} was kept aside, {winner} has the name"
 
 
@@ -118,8 +118,8 @@ def conflict_text(found: Mapping[str, object]) -> str:
         (
             f"conflict {found['id']} about {found['path']}",
             f"  what happened   {_KINDS.get(str(found['kind']), str(found['kind']))}",
-            f"  has the name    {_who(found['winner'])}",
-            f"  was kept aside  {_who(found['loser'])}",
+            f"  has the name    {who_wrote(found['winner'])}",
+            f"  was kept aside  {who_wrote(found['loser'])}",
             f"  where           {kept_at or 'in the history only'}",
             f"  decided by      {decision_text(found)}",
             f"  policy          {found['policy']}",
@@ -132,11 +132,10 @@ def conflict_text(found: Mapping[str, object]) -> str:
     )
 
 
-def _who(version: object) -> str:
-    """Returns who wrote a version, when, and how much."""
+def who_wrote(version: object, size: Callable[[int], str] = human_size) -> str:
+    """Returns who wrote a version, as its JSON tells it, when, and how much."""
     match version:
         case {"site": str(site), "written_at_ms": int(written_ms), "size_bytes": int(size_bytes)}:
-            moment = display_moment(written_ms)
-            return f"{site or 'unknown site'}, {moment}, {human_size(size_bytes)}"
+            return f"{site or 'unknown site'}, {display_moment(written_ms)}, {size(size_bytes)}"
         case _:
             return "nothing, or a directory"
