@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from contextlib import closing
 from typing import Any, Final
 
-from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.clock import SystemClock
 from geosync.commands.daemon_client import ask_daemon, configured
+from geosync.commands.engine_alone import deciding_alone
 from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning
-from geosync.daemon.single_instance import single_instance
 from geosync.engine.brake_verdicts import known_brakes, plan_of
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal
 from geosync.reporting.brake_text import brake_json, brakes_text, plan_json
 from transport.brake_record import Verdict
 
-STORE_BUDGET_S = 3.0
 _VERDICTS: Final = {"approve": Verdict.APPROVED, "reject": Verdict.REJECTED}
 _OUTCOMES: Final = {
     Verdict.APPROVED: "what it holds is done on all sites",
@@ -72,15 +69,6 @@ def _decide(configuration: Configuration, name: str, verdict: Verdict) -> ExitCo
 def _decide_without_daemon(
     configuration: Configuration, name: str, verdict: Verdict
 ) -> dict[str, object]:
-    clock = SystemClock()
-    with closing(open_store(configuration, os.environ)) as store:
-        asking = retrying(store, clock, STORE_BUDGET_S)
-        with (
-            single_instance(configuration, clock),
-            assembled(configuration, clock, asking, asking) as engine,
-        ):
-            found = brake_json(
-                engine.decisions.decide_brake(name, verdict), now_ms=engine.site.now_ms()
-            )
-            engine.cycle({})
-    return found
+    with deciding_alone(configuration) as engine:
+        found = engine.decisions.decide_brake(name, verdict)
+        return brake_json(found, now_ms=engine.site.now_ms())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from geosync.commands.conflicts_merging import edited, merge_draft
 from geosync.commands.daemon_client import ask_daemon, say
-from geosync.commands.engine_alone import engine_alone
+from geosync.commands.engine_alone import deciding_alone
 from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
 from geosync.engine.engine import Engine
@@ -143,7 +143,7 @@ def settle(configuration: Configuration, decisions: Sequence[Decision]) -> None:
                 if engine is None:
                     _ask(configuration, decision)
             except DaemonNotRunning:
-                engine = stack.enter_context(engine_alone(configuration))
+                engine = stack.enter_context(deciding_alone(configuration))
             if engine is not None:
                 _settle_in(engine, decision)
             about = f"{decision.conflict['id']} about {decision.conflict['path']}"

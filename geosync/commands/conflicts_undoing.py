@@ -8,7 +8,7 @@ from contextlib import closing
 
 from geosync.clock import SystemClock
 from geosync.commands.daemon_client import Deadline, ask_daemon
-from geosync.commands.engine_alone import engine_alone
+from geosync.commands.engine_alone import deciding_alone
 from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
 from geosync.engine.downloading import ContentUnavailable
@@ -51,7 +51,7 @@ def _ask(configuration: Configuration, name: str | None) -> JsonObject:
 
 
 def _undo_without_daemon(configuration: Configuration, name: str | None) -> JsonObject:
-    with engine_alone(configuration) as engine:
+    with deciding_alone(configuration) as engine:
         try:
             return settlement_json(engine.decisions.undo(name))
         except ContentUnavailable as error:

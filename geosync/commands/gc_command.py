@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from contextlib import closing
-from typing import Final
 
-from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.clock import SystemClock
 from geosync.commands.daemon_client import ask_daemon, configured, print_json
+from geosync.commands.engine_alone import engine_alone
 from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning
-from geosync.daemon.single_instance import single_instance
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal
 from geosync.reporting.collection_report import (
@@ -20,8 +17,6 @@ from geosync.reporting.collection_report import (
     collection_report,
     collection_text,
 )
-
-STORE_BUDGET_S: Final = 3.0
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:
@@ -56,17 +51,11 @@ def _collect(configuration: Configuration) -> str | None:
 
 
 def _collect_without_daemon(configuration: Configuration) -> str | None:
-    clock = SystemClock()
-    with closing(open_store(configuration, os.environ)) as store:
-        asking = retrying(store, clock, STORE_BUDGET_S)
-        with (
-            single_instance(configuration, clock),
-            assembled(configuration, clock, asking, asking) as engine,
-        ):
-            cycle = engine.cycle({(): True})
-            engine.upkeep.collect()
-            while True:
-                cycle = engine.cycle({})
-                doubt = engine.upkeep.doubt(cycle)
-                if doubt is not None or not cycle.has_more:
-                    return doubt
+    with engine_alone(configuration) as engine:
+        engine.cycle({(): True})
+        engine.upkeep.collect()
+        while True:
+            cycle = engine.cycle({})
+            doubt = engine.upkeep.doubt(cycle)
+            if doubt is not None or not cycle.has_more:
+                return doubt

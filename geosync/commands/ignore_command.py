@@ -10,7 +10,7 @@ from contextlib import closing
 from conflict.ignore_patterns import ignore_patterns
 from conflict.operations import ROOT
 from geosync.commands.daemon_client import ask_daemon, configured
-from geosync.commands.engine_alone import engine_alone
+from geosync.commands.engine_alone import deciding_alone
 from geosync.commands.path_argument import volume_path
 from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning
@@ -71,7 +71,7 @@ def _decide(configuration: Configuration, command: str, pattern: str) -> None:
     try:
         ask_daemon(configuration, command, {"pattern": pattern})
     except DaemonNotRunning:
-        with engine_alone(configuration) as engine:
+        with deciding_alone(configuration) as engine:
             decisions = engine.decisions
             decide = {"ignore_add": decisions.ignore, "ignore_remove": decisions.ignore_no_more}
             decide[command](os.fsencode(pattern))

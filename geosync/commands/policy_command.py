@@ -8,7 +8,7 @@ import os
 from contextlib import closing
 
 from geosync.commands.daemon_client import ask_daemon, configured, say
-from geosync.commands.engine_alone import engine_alone
+from geosync.commands.engine_alone import deciding_alone
 from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
 from geosync.exit_codes import ExitCode
@@ -43,7 +43,7 @@ def _set(configuration: Configuration, glob: str, text: str) -> None:
     try:
         ask_daemon(configuration, "policy_set", {"glob": glob, "policy": text})
     except DaemonNotRunning:
-        with engine_alone(configuration) as engine:
+        with deciding_alone(configuration) as engine:
             engine.decisions.set_policy(rule)
     print(f"set {rule.text} for {glob}, on all sites")
     program = rule.program.decode(errors="replace")
@@ -58,6 +58,6 @@ def _unset(configuration: Configuration, glob: str) -> None:
     try:
         ask_daemon(configuration, "policy_unset", {"glob": glob})
     except DaemonNotRunning:
-        with engine_alone(configuration) as engine:
+        with deciding_alone(configuration) as engine:
             engine.decisions.unset_policy(os.fsencode(glob))
     print(f"unset the policy for {glob}, on all sites")

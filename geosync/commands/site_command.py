@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from contextlib import closing
-from typing import Final
 
-from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.clock import SystemClock
 from geosync.commands.daemon_client import ask_daemon, configured
+from geosync.commands.engine_alone import deciding_alone
 from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning
-from geosync.daemon.single_instance import single_instance
 from geosync.engine.retiring import retire
 from geosync.errors import OperatorError
 from geosync.exit_codes import ExitCode
 from geosync.journal.journal import Journal
 from geosync.reporting.site_list import site_rows, site_table, sites_json
-
-STORE_BUDGET_S: Final = 3.0
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:
@@ -74,13 +69,5 @@ def _is_wanted(name: str) -> bool:
 
 
 def _retire_without_daemon(configuration: Configuration, name: str) -> dict[str, object]:
-    clock = SystemClock()
-    with closing(open_store(configuration, os.environ)) as store:
-        asking = retrying(store, clock, STORE_BUDGET_S)
-        with (
-            single_instance(configuration, clock),
-            assembled(configuration, clock, asking, asking) as engine,
-        ):
-            actors = retire(engine.site, name)
-            engine.cycle({})
-    return {"actors": [actor.hex() for actor in actors]}
+    with deciding_alone(configuration) as engine:
+        return {"actors": [actor.hex() for actor in retire(engine.site, name)]}

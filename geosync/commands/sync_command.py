@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
-from contextlib import closing
 from threading import Event
 from typing import Any
 
-from geosync.assembly.assembly import assembled, open_store, retrying
 from geosync.assembly.journal_of_root import set_journal_aside
 from geosync.clock import Clock, SystemClock
 from geosync.commands.daemon_client import Deadline, ask_daemon, configured, say
+from geosync.commands.engine_alone import engine_alone
 from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning, JsonObject
-from geosync.daemon.single_instance import single_instance
 from geosync.engine.engine import Engine
 from geosync.engine.site import joined
 from geosync.exit_codes import ExitCode
@@ -66,18 +63,16 @@ def _sync_by_daemon(configuration: Configuration, deadline: Deadline, show: Show
 
 
 def _sync_here(configuration: Configuration, clock: Clock, deadline: Deadline) -> ExitCode:
-    with closing(open_store(configuration, os.environ)) as store:
-        asking = retrying(store, clock, deadline.slice_s(STORE_BUDGET_S))
-        with (
-            single_instance(configuration, clock),
-            assembled(configuration, clock, asking, asking) as engine,
-            progress(clock.monotonic_s) as show,
-        ):
-            engine.site.progress.listener = lambda now: show(progress_text(now), now.share)
-            code = _Pass(engine, clock, deadline).run()
-            if engine.superseded is None:
-                return code
-        set_journal_aside(configuration.state_dir, engine.superseded)
+    with (
+        engine_alone(configuration, deadline.slice_s(STORE_BUDGET_S)) as engine,
+        progress(clock.monotonic_s) as show,
+    ):
+        engine.site.progress.listener = lambda now: show(progress_text(now), now.share)
+        code = _Pass(engine, clock, deadline).run()
+        superseded = engine.superseded
+    if superseded is None:
+        return code
+    set_journal_aside(configuration.state_dir, superseded)
     say("this machine or its state was restored or cloned: the site joins anew")
     return _sync_here(configuration, clock, deadline)
 

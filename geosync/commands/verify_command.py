@@ -9,13 +9,13 @@ from contextlib import closing
 from threading import Event
 from typing import Any
 
-from geosync.assembly.assembly import assembled, open_store, retrying
+from geosync.assembly.assembly import open_store, retrying
 from geosync.clock import Clock, SystemClock
 from geosync.commands.daemon_client import ask_daemon, configured, print_json
+from geosync.commands.engine_alone import engine_alone
 from geosync.configuration.volume_configuration import Configuration
 from geosync.daemon.control_socket import DaemonNotRunning
 from geosync.daemon.mending_request import mending_requests, progress_json
-from geosync.daemon.single_instance import single_instance
 from geosync.engine.engine import Engine
 from geosync.engine.mending import Mending
 from geosync.errors import OperatorError
@@ -112,14 +112,9 @@ def _repair_by_daemon(configuration: Configuration, clock: Clock, mending: Mendi
 
 def _repair_here(configuration: Configuration, clock: Clock, mending: Mending) -> Progress:
     """Repairs with an engine of our own, and publishes what came of it."""
-    with closing(open_store(configuration, os.environ)) as store:
-        asking = retrying(store, clock, STORE_BUDGET_S)
-        with (
-            single_instance(configuration, clock),
-            assembled(configuration, clock, asking, asking) as engine,
-        ):
-            engine.upkeep.mend(mending)
-            return _run_until_mended(engine, clock)
+    with engine_alone(configuration, STORE_BUDGET_S) as engine:
+        engine.upkeep.mend(mending)
+        return _run_until_mended(engine, clock)
 
 
 def _run_until_mended(engine: Engine, clock: Clock) -> Progress:
