@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,6 +12,9 @@ import pytest
 from geosync.demo.swift_server import SwiftServer
 from geosync.demo.wan_relay import WanRelay
 from tests.support.keystone_server import KeystoneSwift, keystone_swift_in, require_keystone
+
+# Hundreds of processes are started here: where none may write it down, each compiles the program.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 
 STEP_S = 0.02
+STEP_S_MAX = 0.5
+PATIENCE = 2.0  # how many times as long as an answer takes the next question waits
 
 
 def await_condition(
@@ -18,7 +20,10 @@ def await_condition(
         what: what is waited for, or a callable's worth of detail, for the message.
         timeout_s: long enough for the slowest machine.
     """
-    deadline_s = time.monotonic() + timeout_s
+    asked_s = time.monotonic()
+    deadline_s = asked_s + timeout_s
     while not condition():
-        assert time.monotonic() < deadline_s, f"waited {timeout_s} s in vain: {what}"
-        time.sleep(STEP_S)
+        answered_s = time.monotonic()
+        assert answered_s < deadline_s, f"waited {timeout_s} s in vain: {what}"
+        time.sleep(min(STEP_S_MAX, max(STEP_S, PATIENCE * (answered_s - asked_s))))
+        asked_s = time.monotonic()
