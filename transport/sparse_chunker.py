@@ -29,9 +29,21 @@ def cut_sparse(blocks: Iterable[Block]) -> Iterator[Block]:
     Raises:
         ChunkerUnavailableError: see `transport.chunker.cut`.
     """
+    for is_hole, pieces in groupby(cut_in_pieces(blocks), lambda piece: isinstance(piece, Zeros)):
+        if is_hole:
+            yield Zeros(sum(piece.size_bytes for piece in pieces if isinstance(piece, Zeros)))
+        else:
+            yield from pieces
+
+
+def cut_in_pieces(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Yields as `cut_sparse`, but a hole in pieces, as it is read: together they are the hole.
+
+    So whoever reads a large file bit by bit is never kept for as long as its zeros last.
+    """
     for is_hole, units in groupby(_units(blocks), lambda unit: isinstance(unit, Zeros)):
         if is_hole:
-            yield Zeros(sum(unit.size_bytes for unit in units if isinstance(unit, Zeros)))
+            yield from units
         else:
             yield from cut(unit for unit in units if isinstance(unit, bytes))
 

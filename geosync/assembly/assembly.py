@@ -152,7 +152,7 @@ def assembled(
             memory_mib=configuration.tuning.transfer_memory_mib,
         )
         stack.callback(pool.close)
-        yield Engine(
+        engine = Engine(
             Site(
                 volume=configuration.volume,
                 name=configuration.site,
@@ -174,3 +174,5 @@ def assembled(
                 merge_programs=configuration.merge_programs,
             )
         )
+        stack.callback(engine.close)
+        yield engine

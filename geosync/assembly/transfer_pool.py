@@ -26,11 +26,13 @@ class TransferPool:
 
     def __init__(self, workers: int, *, memory_mib: int = 64) -> None:
         fit = max(1, memory_mib // ITEM_SIZE_MIB)
+        self.workers = min(workers, fit)
         self._ahead_max = min(workers * AHEAD_PER_WORKER, fit)
-        self._executor = ThreadPoolExecutor(min(workers, fit), thread_name_prefix="transfer")
+        self._executor = ThreadPoolExecutor(self.workers, thread_name_prefix="transfer")
         self._background = ThreadPoolExecutor(
             max(1, min(workers, fit // 2, BACKGROUND_WORKERS_MAX)), thread_name_prefix="background"
         )
+        self._unawaited = ThreadPoolExecutor(self.workers, thread_name_prefix="upload")
         self._is_closed = threading.Event()
 
     def map(
@@ -53,6 +55,10 @@ class TransferPool:
             for future in ahead:
                 future.cancel()
 
+    def begin(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
+        """Begins one item when a worker is free; does not wait for it."""
+        return self._unawaited.submit(function, item)
+
     def repeat(self, step: Callable[[], bool]) -> None:
         """Calls a step again and again until it returns False, or the pool is closed. See Pool."""
 
@@ -67,3 +73,4 @@ class TransferPool:
         self._is_closed.set()
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._background.shutdown(wait=False, cancel_futures=True)
+        self._unawaited.shutdown(wait=False, cancel_futures=True)

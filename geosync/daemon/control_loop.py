@@ -52,6 +52,7 @@ from transport.errors import OperationUnderWay
 
 FIRST_WALK_STEP_S: Final = 0.2
 WATCHER_RESTART_S: Final = 30.0
+UPLOAD_STEP_S: Final = 0.02  # while packs of large files are sent, until the next one is begun
 HOOK_STEP_S: Final = 0.2  # while a program runs for which more is due
 STATUS_EVERY_S: Final = 1.0
 PROGRESS_EVERY_S: Final = 10.0  # in the log
@@ -211,7 +212,8 @@ class ControlLoop:
         hinted = self._hints.due(self.engine.next_sequence)
         look_due_s = self.engine.look_due_s()
         is_look_due = look_due_s is not None and now_s >= look_due_s
-        if taken or hinted or is_look_due or self._is_poll_due(now_s):
+        is_more_due = is_look_due or self._has_large_files()
+        if taken or hinted or is_more_due or self._is_poll_due(now_s):
             self._run_cycle(taken, hinted)
 
     def _is_poll_due(self, now_s: float) -> bool:
@@ -219,7 +221,14 @@ class ControlLoop:
         is_awaited = self._is_scan_wanted or self._state.has_waiting_clients()
         return is_awaited or now_s >= self._pace.due_s
 
+    def _has_large_files(self) -> bool:
+        """Tells whether there is more to read of large files, or to send."""
+        engine = self.engine
+        return not self.is_root_lost and (engine.has_slice() or engine.has_sent())
+
     def _wait_s(self) -> float:
+        if self._has_large_files():
+            return 0.0
         due_s = min(self._pace.due_s, self._rescan_due_s)
         for also_due_s in (self._hints.next_due_s(), self.engine.look_due_s()):
             if also_due_s is not None:
@@ -227,7 +236,8 @@ class ControlLoop:
         hook_due_s = self._hooks.next_due_s()
         if hook_due_s is not None:
             due_s = min(due_s, max(hook_due_s, self._clock.monotonic_s() + HOOK_STEP_S))
-        return max(0.0, due_s - self._clock.monotonic_s())
+        wait_s = max(0.0, due_s - self._clock.monotonic_s())
+        return min(wait_s, UPLOAD_STEP_S) if self.engine.is_sending() else wait_s
 
     def _run_cycle(self, taken: tuple[DirtyDirectory, ...], hinted: frozenset[ActorId]) -> None:
         dirty = {split(each.directory): each.recursive for each in taken}

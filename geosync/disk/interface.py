@@ -114,7 +114,8 @@ class StableReader(Protocol):
     Attributes:
         entry: the file as it was when it was opened.
         may_change_unseen: a change soon after the reading may leave the very same fingerprint,
-            as the file system's times are coarse and the last change was a moment ago.
+            as the file system's times are coarse and the last change was a moment ago. A long
+            reading may end when this is over.
         is_copy: the content is of the moment of the opening, whatever is written since.
     """
 
@@ -136,6 +137,18 @@ class StableReader(Protocol):
         """As `blocks`, with holes that are skipped: multiples of `size_bytes`, or up to the end.
 
         What it yields as bytes may be zeros, too.
+        """
+        ...
+
+    def unproven_blocks(self, size_bytes: int) -> Iterator[Block]:
+        """As `sparse_blocks`, but only `proof` tells whether all of it is of one moment."""
+        ...
+
+    def proof(self, size_bytes: int, /) -> Iterator[None]:
+        """Proves, bit by bit, what `unproven_blocks` yielded up to its end; that is, at its own.
+
+        Raises:
+            EntryBusy, EntryUnreadable: it is torn, as above.
         """
         ...
 
@@ -229,7 +242,12 @@ class Disk(Protocol):
         ...
 
     def open_stable(
-        self, path: RelativePath, handle: bytes, *, despite_writers: bool = False
+        self,
+        path: RelativePath,
+        handle: bytes,
+        *,
+        despite_writers: bool = False,
+        is_slow: bool = False,
     ) -> AbstractContextManager[StableReader]:
         """Opens a regular file that nobody writes.
 
@@ -238,6 +256,7 @@ class Disk(Protocol):
             handle: of the inode that is meant.
             despite_writers: it is opened although a program has it open for writing; what is
                 read is still of one moment, or was the same in two readings.
+            is_slow: it is read with pauses, in which no program may have to wait for its end.
 
         Raises:
             EntryBusy, EntryVanished, EntryUnreadable: see there.

@@ -8,9 +8,13 @@ import errno
 import fcntl
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
+from typing import Final
+
+LOOK_EVERY_S: Final = 0.02  # how long a program waits whose open for writing asks for a lease
 
 
 class LeaseState(Enum):
@@ -52,6 +56,33 @@ def give_up_lease(descriptor: int) -> None:
     except OSError as error:
         if error.errno != errno.EAGAIN:
             raise
+
+
+@contextmanager
+def given_up_when_asked(descriptor: int) -> Iterator[None]:
+    """Gives a lease up as soon as somebody waits, also while its holder does something else.
+
+    Raises:
+        OSError: EAGAIN when the system has no thread to spare.
+    """
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(LOOK_EVERY_S):
+            if not is_lease_unbroken(descriptor):
+                give_up_lease(descriptor)
+                return
+
+    thread = threading.Thread(target=look, name="lease", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, f"can't watch a lease: {error}") from error
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def open_for_reading(inode: int) -> int:

@@ -290,7 +290,12 @@ class PosixDisk:
         )
 
     def open_stable(
-        self, path: RelativePath, handle: bytes, *, despite_writers: bool = False
+        self,
+        path: RelativePath,
+        handle: bytes,
+        *,
+        despite_writers: bool = False,
+        is_slow: bool = False,
     ) -> AbstractContextManager[StableReader]:
         """See `Disk.open_stable`."""
         return self._stable(
@@ -298,6 +303,7 @@ class PosixDisk:
             handle,
             lambda: self._parts.tree.pinned_path(path),
             despite_writers=despite_writers,
+            is_slow=is_slow,
         )
 
     @contextmanager
@@ -308,13 +314,14 @@ class PosixDisk:
         pinned: Callable[[], AbstractContextManager[Pinned]],
         *,
         despite_writers: bool = False,
+        is_slow: bool = False,
     ) -> Iterator[StableReader]:
         parts = self._parts
         reading = Reading(parts.tree, parts.private.stage, parts.capabilities)
         with ExitStack() as stack:
             try:
                 pin = stack.enter_context(pinned())
-                opened = reading.of(pin, handle, despite_writers=despite_writers)
+                opened = reading.of(pin, handle, despite_writers=despite_writers, is_slow=is_slow)
                 reader = stack.enter_context(opened)
             except OSError as error:
                 raise self._not_opened(path, error) from error

@@ -20,7 +20,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from conflict.content import Block, Zeros
@@ -31,6 +31,7 @@ from geosync.disk.interface import EntryBusy, EntryUnreadable, EntryVanished, St
 from geosync.disk.leases import (
     LeaseState,
     give_up_lease,
+    given_up_when_asked,
     is_lease_unbroken,
     open_for_reading,
     take_lease,
@@ -58,7 +59,12 @@ class Reading:
 
     @contextmanager
     def of(
-        self, pin: Pinned, handle: bytes, *, despite_writers: bool = False
+        self,
+        pin: Pinned,
+        handle: bytes,
+        *,
+        despite_writers: bool = False,
+        is_slow: bool = False,
     ) -> Iterator[StableReader]:
         """Opens a pinned file for a stable reading.
 
@@ -66,6 +72,7 @@ class Reading:
             pin: holds the file.
             handle: of the file that is meant.
             despite_writers: it is read although a program has it open for writing.
+            is_slow: it is read with pauses, in which a lease is given up when somebody waits.
 
         Raises:
             EntryVanished: it is not the inode with this handle, or no regular file.
@@ -90,10 +97,9 @@ class Reading:
                 _write_out(descriptor)
             began_ns = time.time_ns()
             entry = self.tree.entry_of(descriptor, pin.entry.name)
+            granularity_ns = self.capabilities.timestamp_granularity_ns
             is_recent = may_hide_a_write(
-                entry.fingerprint,
-                granularity_ns=self.capabilities.timestamp_granularity_ns,
-                looked_at_ns=began_ns,
+                entry.fingerprint, granularity_ns=granularity_ns, looked_at_ns=began_ns
             )
             copy = None
             if may_copy and (is_leased or despite_writers):
@@ -106,97 +112,11 @@ class Reading:
                 # the stat is older: the next scan sees a difference and reads once more.
                 yield _CopyReader(entry, copy, is_recent)
             elif is_leased:
-                yield _LeasedReader(entry, descriptor, is_recent)
+                if is_slow:
+                    stack.enter_context(given_up_when_asked(descriptor))
+                yield _LeasedReader(entry, descriptor, is_recent, granularity_ns)
             else:
-                yield _RepeatingReader(entry, descriptor, is_recent)
-
-
-@dataclass(slots=True)
-class _CopyReader:
-    entry: DiskEntry
-    _copy: int
-    may_change_unseen: bool
-    is_copy: bool = True
-
-    def blocks(self, size_bytes: int) -> Iterator[bytes]:
-        return _filled(self.sparse_blocks(size_bytes), size_bytes)
-
-    def sparse_blocks(self, size_bytes: int) -> Iterator[Block]:
-        return _sparse_blocks(self.entry, self._copy, size_bytes, _do_nothing)
-
-
-@dataclass(slots=True)
-class _LeasedReader:
-    entry: DiskEntry
-    _descriptor: int
-    may_change_unseen: bool
-    is_copy: bool = False
-
-    def blocks(self, size_bytes: int) -> Iterator[bytes]:
-        return _filled(self.sparse_blocks(size_bytes), size_bytes)
-
-    def sparse_blocks(self, size_bytes: int) -> Iterator[Block]:
-        read_bytes = 0
-        for block in _sparse_blocks(self.entry, self._descriptor, size_bytes, self._give_way):
-            read_bytes += _size_bytes(block)
-            yield block
-        _require_unchanged(self.entry, self._descriptor, read_bytes)
-        self._give_way()
-
-    def _give_way(self) -> None:
-        _require_lease(self.entry, self._descriptor)
-
-
-@dataclass(slots=True)
-class _RepeatingReader:
-    entry: DiskEntry
-    _descriptor: int
-    may_change_unseen: bool
-    is_copy: bool = False
-
-    def blocks(self, size_bytes: int) -> Iterator[bytes]:
-        return _filled(self.sparse_blocks(size_bytes), size_bytes)
-
-    def sparse_blocks(self, size_bytes: int) -> Iterator[Block]:
-        first = _Fingerprinter()
-        read_bytes = 0
-        for block in _sparse_blocks(self.entry, self._descriptor, size_bytes, self._look):
-            first.update(block)
-            read_bytes += _size_bytes(block)
-            yield block
-        _require_unchanged(self.entry, self._descriptor, read_bytes)
-        second = _Fingerprinter()
-        for block in _sparse_blocks(self.entry, self._descriptor, size_bytes, self._look):
-            second.update(block)
-        if first.digest() != second.digest():
-            raise _busy(self.entry, "two readings of it differ")
-        _require_unchanged(self.entry, self._descriptor, read_bytes)
-
-    def _look(self) -> None:
-        """A large file that is written is not read to its end in vain."""
-        _require_same_stat(self.entry, self._descriptor)
-
-
-def _do_nothing() -> None:
-    """Nobody waits for a reader of a copy, and nothing changes it."""
-
-
-def _write_out(descriptor: int) -> None:
-    """Writes dirty pages out, which write-protects them in every mapping."""
-    with contextlib.suppress(OSError):  # what can't be written out can be read all the same
-        os.fdatasync(descriptor)
-
-
-def _end_lease(entry: DiskEntry, descriptor: int) -> None:
-    _require_same_stat(entry, descriptor)
-    _require_lease(entry, descriptor)
-    give_up_lease(descriptor)
-
-
-def _require_lease(entry: DiskEntry, descriptor: int) -> None:
-    if not is_lease_unbroken(descriptor):
-        give_up_lease(descriptor)
-        raise _busy(entry, "a program is opening it for writing")
+                yield _RepeatingReader(entry, descriptor, is_recent, granularity_ns)
 
 
 class _Fingerprinter:
@@ -221,6 +141,133 @@ class _Fingerprinter:
     def _end_zeros(self) -> None:
         self._hash.update(b"%d zeros " % self._zeros_size_bytes)
         self._zeros_size_bytes = 0
+
+
+@dataclass(slots=True)
+class _CopyReader:
+    entry: DiskEntry
+    _copy: int
+    may_change_unseen: bool
+    is_copy: bool = True
+
+    def blocks(self, size_bytes: int) -> Iterator[bytes]:
+        return _filled(self.sparse_blocks(size_bytes), size_bytes)
+
+    def sparse_blocks(self, size_bytes: int) -> Iterator[Block]:
+        return _proven(self, size_bytes)
+
+    def unproven_blocks(self, size_bytes: int) -> Iterator[Block]:
+        return _sparse_blocks(self.entry, self._copy, size_bytes, _do_nothing)
+
+    def proof(self, _size_bytes: int) -> Iterator[None]:
+        """Nothing changes a copy."""
+        return iter(())
+
+
+@dataclass(slots=True)
+class _LeasedReader:
+    entry: DiskEntry
+    _descriptor: int
+    may_change_unseen: bool
+    _granularity_ns: int
+    is_copy: bool = False
+    _read_bytes: int = 0
+
+    def blocks(self, size_bytes: int) -> Iterator[bytes]:
+        return _filled(self.sparse_blocks(size_bytes), size_bytes)
+
+    def sparse_blocks(self, size_bytes: int) -> Iterator[Block]:
+        return _proven(self, size_bytes)
+
+    def unproven_blocks(self, size_bytes: int) -> Iterator[Block]:
+        self._read_bytes = 0
+        for block in _sparse_blocks(self.entry, self._descriptor, size_bytes, self._give_way):
+            self._read_bytes += _size_bytes(block)
+            yield block
+
+    def proof(self, _size_bytes: int) -> Iterator[None]:
+        now_ns = time.time_ns()
+        _require_unchanged(self.entry, self._descriptor, self._read_bytes)
+        self._give_way()
+        # Nobody has written until now, and who writes from now on leaves a time of now.
+        self.may_change_unseen = may_hide_a_write(
+            self.entry.fingerprint, granularity_ns=self._granularity_ns, looked_at_ns=now_ns
+        )
+        return iter(())
+
+    def _give_way(self) -> None:
+        _require_lease(self.entry, self._descriptor)
+
+
+@dataclass(slots=True)
+class _RepeatingReader:
+    entry: DiskEntry
+    _descriptor: int
+    may_change_unseen: bool
+    _granularity_ns: int
+    is_copy: bool = False
+    _read_bytes: int = 0
+    _first: _Fingerprinter = field(default_factory=_Fingerprinter)
+
+    def blocks(self, size_bytes: int) -> Iterator[bytes]:
+        return _filled(self.sparse_blocks(size_bytes), size_bytes)
+
+    def sparse_blocks(self, size_bytes: int) -> Iterator[Block]:
+        return _proven(self, size_bytes)
+
+    def unproven_blocks(self, size_bytes: int) -> Iterator[Block]:
+        self._first, self._read_bytes = _Fingerprinter(), 0
+        for block in _sparse_blocks(self.entry, self._descriptor, size_bytes, self._look):
+            self._first.update(block)
+            self._read_bytes += _size_bytes(block)
+            yield block
+
+    def proof(self, size_bytes: int) -> Iterator[None]:
+        now_ns = time.time_ns()
+        _require_unchanged(self.entry, self._descriptor, self._read_bytes)
+        second = _Fingerprinter()
+        for block in _sparse_blocks(self.entry, self._descriptor, size_bytes, self._look):
+            second.update(block)
+            yield None
+        if self._first.digest() != second.digest():
+            raise _busy(self.entry, "two readings of it differ")
+        _require_unchanged(self.entry, self._descriptor, self._read_bytes)
+        # What was read is what was there when the second reading began, or later.
+        self.may_change_unseen = may_hide_a_write(
+            self.entry.fingerprint, granularity_ns=self._granularity_ns, looked_at_ns=now_ns
+        )
+
+    def _look(self) -> None:
+        """A large file that is written is not read to its end in vain."""
+        _require_same_stat(self.entry, self._descriptor)
+
+
+def _proven(reader: StableReader, size_bytes: int) -> Iterator[Block]:
+    yield from reader.unproven_blocks(size_bytes)
+    for _ in reader.proof(size_bytes):
+        pass
+
+
+def _do_nothing() -> None:
+    """Nobody waits for a reader of a copy, and nothing changes it."""
+
+
+def _write_out(descriptor: int) -> None:
+    """Writes dirty pages out, which write-protects them in every mapping."""
+    with contextlib.suppress(OSError):  # what can't be written out can be read all the same
+        os.fdatasync(descriptor)
+
+
+def _end_lease(entry: DiskEntry, descriptor: int) -> None:
+    _require_same_stat(entry, descriptor)
+    _require_lease(entry, descriptor)
+    give_up_lease(descriptor)
+
+
+def _require_lease(entry: DiskEntry, descriptor: int) -> None:
+    if not is_lease_unbroken(descriptor):
+        give_up_lease(descriptor)
+        raise _busy(entry, "a program is opening it for writing")
 
 
 def _size_bytes(block: Block) -> int:

@@ -30,6 +30,7 @@ from geosync.engine.intake import Intake
 from geosync.engine.missing_entries import MissingEntries
 from geosync.engine.pending_directories import PendingDirectories
 from geosync.engine.reading import Read, Reading
+from geosync.engine.reading_ahead import ReadingAhead
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.engine.uncertain_files import UncertainFiles
@@ -75,7 +76,8 @@ class Capturer:
         self._missing = MissingEntries(site.journal.synced)
         self._waiting = WaitingFiles(site.clock)
         self._uncertain = UncertainFiles(site.clock)
-        self._reading = Reading(site)
+        self._ahead = ReadingAhead(site, spool)
+        self._reading = Reading(site, self._ahead)
         self._drifting = Drifting(site, spool)
         self._exclusion = Exclusion(site)
         self._group_problems = GroupProblems(site)
@@ -85,6 +87,7 @@ class Capturer:
         self._quiet: frozenset[Path] = frozenset()
         self._new: set[Path] = set()  # directories that were found since nothing was left
         self._recognition: Recognition | None = None
+        self._has_looked = False
 
     def recognise(self, recognition: Recognition | None) -> None:
         """Says that what is on the disk may be the volume's: while the site joins."""
@@ -92,7 +95,7 @@ class Capturer:
 
     def waiting(self) -> dict[Path, str]:
         """Returns the files that changed and could not be read yet, and why."""
-        return self._waiting.reasons()
+        return self._waiting.reasons(self._ahead.reasons())
 
     def excluded(self) -> list[Path]:
         """Returns the files that are never captured, as far as they were seen."""
@@ -101,6 +104,10 @@ class Capturer:
     def due(self) -> dict[Path, bool]:
         """Returns directories that must be looked at again, without any event."""
         return dict.fromkeys(self._waiting.due() | self._uncertain.due(), False)
+
+    def due_large(self) -> dict[Path, bool]:
+        """Returns directories in which a large file can be captured now."""
+        return dict.fromkeys(self._ahead.due(), False)
 
     def due_missing(self) -> dict[Path, bool]:
         """Returns directories where something seems to be gone, for long enough to tell."""
@@ -113,6 +120,27 @@ class Capturer:
     def has_unconfirmed(self) -> bool:
         """Tells whether something is missing that is not yet certain to be deleted."""
         return bool(self._missing)
+
+    def read_ahead(self) -> None:
+        """Reads a slice of a large file, if one is waiting and this site captures anything.
+
+        Raises:
+            OSError: the disk can't be looked at.
+        """
+        if not self._site.role.may_capture:
+            self._ahead.close()
+        self._ahead.advance()
+        self._ahead.note_progress()
+        if self._ahead.is_idle() and self._has_looked and not self._pending:
+            self._site.journal.chunks.release_ahead()
+
+    def has_slice(self) -> bool:
+        """Tells whether there is more to read of large files now, or one to capture."""
+        return self._ahead.has_slice()
+
+    def close(self) -> None:
+        """Lets go of the file that is being read."""
+        self._ahead.close()
 
     def look_at(self, dirty: Mapping[Path, bool]) -> None:
         """Says which directories must be looked at; True: with everything below."""
@@ -147,6 +175,7 @@ class Capturer:
             self._pending.put_back()
             raise
         self._pending.finish()
+        self._has_looked = True
         larger = min(2 * self._entries_max, ENTRIES_AT_ONCE_MAX)
         self._entries_max = larger if self._pending else ENTRIES_AT_FIRST_MAX
         self._unreadable.tell(scan, look.unknown, read.unreadable)
@@ -253,7 +282,12 @@ class Capturer:
         site, journal = self._site, self._site.journal
         intake = Intake(site, self._spool)
         confirmed = look.confirmed | self._quietly_gone(look) | self._braking.held()
-        read = self._reading.read(self._braking.unread(look.scan), intake, confirmed)
+        read = self._reading.read(
+            self._braking.unread(look.scan),
+            intake,
+            confirmed,
+            may_wait=self._recognition is None,  # else what is known already would look new later
+        )
         missing_s = self._missing.missing_s(site.clock.monotonic_s())
         parked = self._braking.park(look.scan, read, confirmed, missing_s, intake)
         contents = parked.contents
@@ -272,7 +306,9 @@ class Capturer:
                 site.disk.sync_everything()
         result.to_apply = left.recognised
         self._braking.note_kept(parked)
+        again = self._ahead.note_captured(contents.keys() - left.skipped - parked.bursting)
         self._remember(left, read, parked)
+        self._pending.add(dict.fromkeys(again, False))
         if transaction is not None:
             result.touched |= not_in_place(journal.nodes, journal.synced, author.touched)
             result.operations += len(transaction.operations)

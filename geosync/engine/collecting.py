@@ -213,10 +213,13 @@ class Collector:
         self._write_anew(idle)
 
     def _uses(self, known: Verdicts) -> Iterator[PackUse]:
-        """Yields the packs in our care that are in the store and announced."""
+        """Yields the packs in our care that are in the store and announced.
+
+        But those of a large file that is being read: it will refer to them.
+        """
         chunks = self._site.journal.chunks
         waiting = set(chunks.packs_to_store())
-        waiting.update(at.pack for at in chunks.unannounced_locations().values())
+        waiting |= chunks.unannounced_packs() | chunks.packs_ahead()
         for use in uses_in_care(self._site.journal, self._site.actor, known):
             if use.pack not in waiting:
                 yield use

@@ -108,6 +108,7 @@ class Engine:
         self._due_s: dict[str, float] = {}
         self._is_restoring = False  # what somebody rejected is brought back to the disk
         self._is_mirror_stale = True
+        self._has_slice = False
         self._blocked: dict[Path, str] = {}
         self._apply_pace = RetryPace(first_s=RETRY_BLOCKED_S, longest_s=RETRY_BLOCKED_S_MAX)
         self._is_coming = False  # some large file
@@ -150,9 +151,11 @@ class Engine:
 
     def _cycle(self, dirty: dict[Path, bool], haste: Haste) -> Cycle:
         cycle = Cycle()
+        self._has_slice = False  # unless this cycle comes to its end, and could read
         self._capturer.look_at(dirty)
         self._capturer.trust_quiet(haste.quiet)
         self._capturer.look_at(self._capturer.due_missing())
+        self._capturer.look_at(self._capturer.due_large())
         if not self._is_log_checked and self.site.role.may_publish:
             self._attempts.on_store(cycle, self._check_own_log)
         if self._joining.is_receiving:
@@ -183,7 +186,12 @@ class Engine:
         self._attempts.on_store(cycle, lambda: self._acknowledge(cycle))
         cycle.blocked = dict(self._blocked)
         self._note_errors(cycle)
+        self._attempts.on_disk(cycle, self._read_ahead)
         return cycle
+
+    def _read_ahead(self) -> None:
+        self._capturer.read_ahead()
+        self._has_slice = self._capturer.has_slice()
 
     def _note_errors(self, cycle: Cycle) -> None:
         """Tells also of what failed before and was not tried again in this cycle."""
@@ -228,6 +236,22 @@ class Engine:
         """Tells whether a checkpoint, or a cut of a log, is under way here."""
         return self.site.role.may_publish and self._keeping.is_at_work()
 
+    def has_slice(self) -> bool:
+        """Tells whether there is more to read of large files at once, or one to capture."""
+        return self._has_slice
+
+    def is_sending(self) -> bool:
+        """Tells whether packs of large files are being sent in the background."""
+        return self._publisher.uploads.is_under_way()
+
+    def has_sent(self) -> bool:
+        """Tells whether one of these is over, so that the next one can be begun."""
+        return self._publisher.uploads.is_any_over()
+
+    def close(self) -> None:
+        """Lets go of what is open on the disk; nothing is lost by that."""
+        self._capturer.close()
+
     def look_due_s(self) -> float | None:
         """Returns when to look again at what seems to be gone, monotonic; None: nothing does."""
         return self._capturer.missing_due_s()
@@ -264,7 +288,7 @@ class Engine:
 
     def has_to_publish(self) -> bool:
         """Tells whether something is captured, or declared, that the store does not have yet."""
-        return self._publisher.has_work()
+        return self._publisher.has_news()
 
     def brakes(self) -> list[KnownBrake]:
         """Returns the brakes that are not over, here and at other sites."""
@@ -351,7 +375,7 @@ class Engine:
             self._receiver.forget_held()
 
     def _keep_checkpoints(self, cycle: Cycle) -> None:
-        is_quiet = not (self._publisher.has_work() or self._receiver.is_waiting_for_others())
+        is_quiet = not (self._publisher.has_news() or self._receiver.is_waiting_for_others())
         cycle.has_more = self._keeping.step(is_quiet=is_quiet) or cycle.has_more
 
     def _look_at_all(self) -> None:

@@ -15,6 +15,7 @@ from geosync.engine.places import NEVER_SEEN
 from geosync.engine.reuse import Reuse
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
+from transport.hashing import VolumeHasher
 from transport.object_names import pack_name
 from transport.pack import ChunkLocation, Pack, PackWriter, store_chunk
 from transport.segment import INLINE_CHUNK_SIZE_BYTES_MAX, INLINE_SIZE_BYTES_MAX
@@ -23,6 +24,25 @@ from transport.sparse_chunker import cut_sparse
 BLOCK_SIZE_BYTES: Final = 1024 * 1024
 JUDGED_SIZE_BYTES_MIN: Final = 256  # smaller contents compress too little to tell anything
 JUDGED_CHUNKS_MAX: Final = 4
+
+
+def entry_as_read(reader: StableReader) -> DiskEntry:
+    """Returns the file that was read to its end.
+
+    A change that follows soon may leave the fingerprint as it is, on a file system with coarse
+    times. What was read then gets one that no file has, so that it is read again.
+    """
+    if reader.may_change_unseen:
+        return replace(reader.entry, fingerprint=NEVER_SEEN)
+    return reader.entry
+
+
+def regular_content(hasher: VolumeHasher, chunks: Iterable[ChunkReference]) -> Content:
+    """Returns the regular file that consists of these."""
+    parts = tuple(chunks)
+    digest = hasher.content_digest(ContentKind.REGULAR, parts)
+    size_bytes = sum(chunk.size_bytes for chunk in parts)
+    return Content(ContentKind.REGULAR, digest, size_bytes, parts)
 
 
 class Intake:
@@ -72,16 +92,9 @@ class Intake:
             return self.read(reader)
 
     def read(self, reader: StableReader) -> StableContent:
-        """Reads a file that is open. Raises as `take`.
-
-        A change that follows soon may leave the fingerprint as it is, on a file system with
-        coarse times. What was read then gets one that no file has, so that it is read again.
-        """
+        """Reads a file that is open. Raises as `take`."""
         content = self._regular(reader)
-        entry = reader.entry
-        if reader.may_change_unseen:
-            entry = replace(entry, fingerprint=NEVER_SEEN)
-        return StableContent(entry, content)
+        return StableContent(entry_as_read(reader), content)
 
     def take_retired(self, reader: StableReader) -> Content:
         """Reads a file that was taken from its name. Raises as `take`."""
@@ -92,7 +105,20 @@ class Intake:
 
     def take_blocks(self, blocks: Iterable[Block]) -> Content:
         """Takes a regular file that is on no disk, block by block. Raises OSError."""
-        return self._content(self._kept(blocks))
+        return regular_content(self._site.hasher, self._kept(blocks))
+
+    def keep(self, piece: Block) -> ChunkReference:
+        """Keeps a chunk, or a hole, of a file that is cut elsewhere. Raises OSError."""
+        if isinstance(piece, Zeros):
+            return ChunkReference(HOLE_DIGEST, piece.size_bytes)
+        digest = self._site.hasher.chunk_digest(piece)
+        if self._is_keeping and not self._is_kept(digest):
+            self._keep(digest, piece)
+        return ChunkReference(digest, len(piece))
+
+    def has(self, content: Content) -> bool:
+        """Tells whether all of a content is kept where a new operation may refer to it."""
+        return all(chunk.is_hole or self._is_kept(chunk.digest) for chunk in content.chunks)
 
     def stored_share(self, content: Content) -> float | None:
         """Returns how much of a content's size is left when it is compressed.
@@ -127,11 +153,15 @@ class Intake:
         """Makes all that was gathered durable. Raises OSError."""
         self._finish_pack()
 
-    def commit(self) -> None:
-        """Tells the journal what was gathered; after `finish_packs`, in a transaction."""
+    def commit(self, *, is_ahead: bool = False) -> None:
+        """Tells the journal what was gathered; after `finish_packs`, in a transaction.
+
+        Args:
+            is_ahead: it is a part of a large file that is captured later.
+        """
         journal = self._site.journal
         for name in self._packs:
-            journal.chunks.add_pack(name)
+            journal.chunks.add_pack(name, is_ahead=is_ahead)
         journal.chunks.add_locations(self._locations, is_announced=False)
         journal.chunks.add_inline(self._inline, is_announced=False)
         journal.set_setting("next_pack", self._number)
@@ -141,27 +171,14 @@ class Intake:
         return Content(ContentKind.SYMLINK, digest, len(target), target=target)
 
     def _regular(self, reader: StableReader) -> Content:
-        return self._content(self._kept(reader.sparse_blocks(BLOCK_SIZE_BYTES)))
-
-    def _content(self, kept: Iterator[ChunkReference]) -> Content:
-        chunks = tuple(kept)
-        digest = self._site.hasher.content_digest(ContentKind.REGULAR, chunks)
-        size_bytes = sum(chunk.size_bytes for chunk in chunks)
-        return Content(ContentKind.REGULAR, digest, size_bytes, chunks)
+        return self.take_blocks(reader.sparse_blocks(BLOCK_SIZE_BYTES))
 
     def _kept(self, blocks: Iterable[Block]) -> Iterator[ChunkReference]:
         """Keeps each chunk as it is read.
 
         CRASH: chunks of a file that turns out to be torn stay in the pack; nothing refers to them.
         """
-        for chunk in cut_sparse(blocks):
-            if isinstance(chunk, Zeros):
-                yield ChunkReference(HOLE_DIGEST, chunk.size_bytes)
-                continue
-            digest = self._site.hasher.chunk_digest(chunk)
-            if self._is_keeping and not self._is_kept(digest):
-                self._keep(digest, chunk)
-            yield ChunkReference(digest, len(chunk))
+        return map(self.keep, cut_sparse(blocks))
 
     def _is_kept(self, digest: bytes) -> bool:
         here = digest in self._locations or digest in self._inline

@@ -1,4 +1,4 @@
-"""Progress: how far a site is with work that takes long: reading, comparing, bringing files.
+"""Progress: how far a site is with work that takes long, such as bringing or sending files.
 
 The control thread notes it; other threads may look at any time, since `now` is replaced whole.
 """
@@ -19,6 +19,7 @@ class Stage(Enum):
     READING = "reading the history"
     COMPARING = "comparing the disk"
     BRINGING = "bringing files"
+    SENDING = "sending large files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,10 @@ class Advance:
     """How far one stage is.
 
     Attributes:
-        done: operations read, names looked at, or files brought.
+        done: operations read, names looked at, or files brought or sent.
         total: as far as it is known now; None: it is not known.
-        bytes_done: of contents brought.
-        bytes_total: of contents to be brought.
+        bytes_done: of contents brought or sent.
+        bytes_total: of contents to be brought or sent.
         lasts_s: since the stage began.
         done_before: what was done before it began.
     """
@@ -72,7 +73,9 @@ class Advance:
         if self.bytes_total:
             left.append(_left_s(self.bytes_total - self.bytes_done, self.bytes_rate))
         known = [each for each in left if each is not None]
-        return max(known) if len(known) == len(left) else None
+        # Of large files the bytes tell enough, before the first one is done.
+        is_enough = len(known) == len(left) or (self.bytes_total and left[-1] is not None)
+        return max(known) if is_enough else None
 
     def _rate(self, done: int) -> float | None:
         return done / self.lasts_s if done and self.lasts_s >= _MEASURED_S_MIN else None
@@ -136,6 +139,20 @@ class Progress:
                 found, done=found.done + files, bytes_done=found.bytes_done + size_bytes
             )
             self._note(brought, now_s, 0)
+
+    def note_sending(self, files_left: int, bytes_left: int, now_s: float) -> None:
+        """Notes how many large files are left to be sent; nothing if another stage is under way."""
+        found = self.now
+        if found is None:
+            found = Advance(Stage.SENDING, total=files_left, bytes_total=bytes_left)
+        if found.stage is not Stage.SENDING:
+            return
+        total = max(found.total or 0, found.done + files_left)
+        bytes_total = max(found.bytes_total, found.bytes_done + bytes_left)
+        sending = Advance(
+            Stage.SENDING, total - files_left, total, bytes_total - bytes_left, bytes_total
+        )
+        self._note(sending, now_s, 0)
 
     def end(self, stage: Stage) -> None:
         """Notes that a stage is over; nothing if another one is under way."""

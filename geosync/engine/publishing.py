@@ -1,15 +1,22 @@
-"""Publishing: sends what was captured. Packs first, then the segment that tells of them."""
+"""Publishing: sends what was captured. Packs first, then the segment that tells of them.
+
+The packs of large files are sent beside that (`uploads.py`): no small change waits for them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from itertools import takewhile
 from typing import Final
 
-from conflict.operations import Transaction
+from conflict.operations import Put, Transaction
 from conflict.version import VersionVector
 from geosync.engine.respooling import respool
 from geosync.engine.site import Site
 from geosync.engine.spool import Spool
+from geosync.engine.uploads import Uploads, note_pack_stored, send_pack
 from geosync.event_log import event_logger
 from transport.object_names import segment_name
 from transport.operation_codec import encode_vector
@@ -26,14 +33,21 @@ class Publisher:
         self._site = site
         self._spool = spool
         self._bare: set[int] = set()  # segments that only acknowledge, until they are stored
+        self.uploads = Uploads(site, spool)
 
-    def has_work(self) -> bool:
-        """Tells whether something is captured that the store has not acknowledged."""
+    def has_news(self) -> bool:
+        """Tells whether something is captured, or declared, that the store does not have yet."""
         log = self._site.journal.log
         return bool(log.segments_to_store()) or log.outbox_counts()[0] > 0
 
+    def has_work(self) -> bool:
+        """Tells whether there is anything to send, of large files that are read now, too."""
+        return self.has_news() or bool(self.uploads.waiting()) or self._has_to_announce()
+
     def publish(self, *, acknowledge: VersionVector | None) -> bool:
         """Sends what waits; with `acknowledge`, a segment even if it holds that vector only.
+
+        Packs of large files are only begun to be sent: this does not wait for them.
 
         Args:
             acknowledge: what is applied on this site's disk, when the others should hear of it.
@@ -47,32 +61,72 @@ class Publisher:
             OSError, DiskError: a pack can't be read, nor made again now.
         """
         sent = self._send_segments()
-        while self._site.journal.log.outbox_counts()[0] > 0:
-            self._build_segment()
+        sent = self.uploads.tend(self._packs_asked_for()) or sent
+        while transactions := self._ready():
+            self._build_segment(transactions)
             sent = self._send_segments() or sent
-        if acknowledge is not None and not sent:
-            self._build_segment()
-            sent = self._send_segments()
+        is_held = self._site.journal.log.outbox_counts()[0] > 0  # nothing may be told then
+        if self._has_to_announce() or (acknowledge is not None and not sent and not is_held):
+            self._send_packs()  # also what was gathered without any operation
+            self._build_segment([])
+            sent = self._send_segments() or sent
+        if self.uploads.failure is not None:
+            raise self.uploads.failure
         return sent
 
+    def _ready(self) -> list[Transaction]:
+        """Returns the next transactions of which all contents are stored; stores what it takes.
+
+        Only packs of large files are not waited for. A transaction that refers to one of these,
+        and all that was written later, waits until that one is stored.
+        """
+        if not self._site.journal.log.outbox_counts()[0]:
+            return []
+        self._send_packs()
+        transactions = self._site.journal.log.outbox(SEGMENT_RECORDS_SIZE_BYTES_MAX)
+        unsent = self._unsent()
+        if not unsent:
+            return transactions
+        return list(takewhile(lambda each: unsent.keys().isdisjoint(_digests(each)), transactions))
+
+    def _packs_asked_for(self) -> set[str]:
+        """Returns the packs of large files that the oldest transactions of ours refer to."""
+        unsent = self._unsent()
+        if not unsent or not self._site.journal.log.outbox_counts()[0]:
+            return set()
+        transactions = self._site.journal.log.outbox(SEGMENT_RECORDS_SIZE_BYTES_MAX)
+        digests = {digest for each in transactions for digest in _digests(each)}
+        return {unsent[digest] for digest in unsent.keys() & digests}
+
+    def _unsent(self) -> dict[bytes, str]:
+        """Returns which chunks are in packs of large files that are not stored yet: -> pack."""
+        return {
+            digest: name
+            for name in self.uploads.waiting()
+            for digest in self._site.journal.chunks.locations_in(name)
+        }
+
+    def _has_to_announce(self) -> bool:
+        """Tells whether so much of a large file is stored that the others should hear of it."""
+        size_bytes = self._site.journal.chunks.unannounced_size_bytes()
+        return size_bytes >= self._site.large_files.announced_size_bytes_min
+
     def _send_packs(self) -> None:
-        for name in self._site.journal.chunks.packs_to_store():
+        """Stores all packs but those of large files."""
+        names = self._packs_to_send()
+        for name in names:
             if not self._spool.has(name):
                 respool(self._site, self._spool, name)
-        names = self._site.journal.chunks.packs_to_store()
-        for name in self._site.pool.map(self._send_pack, names):
-            with self._site.journal.transaction():
-                self._site.journal.chunks.mark_pack_stored(name)
-            # CRASH: a stored pack whose file is still in the spool; removed at the next start.
-            self._spool.remove(name)
+        send = partial(send_pack, self._site, self._spool)
+        for name in self._site.pool.map(send, self._packs_to_send()):
+            note_pack_stored(self._site, self._spool, name)
 
-    def _send_pack(self, name: str) -> str:
-        body = self._spool.read(name)
-        self._site.store.put_once(name, body)
-        _log.debug("pack_stored", name=name, size_bytes=len(body))
-        return name
+    def _packs_to_send(self) -> list[str]:
+        chunks = self._site.journal.chunks
+        ahead = chunks.packs_ahead()
+        return [name for name in chunks.packs_to_store() if name not in ahead]
 
-    def _build_segment(self) -> None:
+    def _build_segment(self, transactions: list[Transaction]) -> None:
         """Makes the next segment and keeps its bytes, so that a retry can send just these.
 
         All packs that it tells of are stored before: whoever knows of a chunk may rely on it.
@@ -80,11 +134,9 @@ class Publisher:
         CRASH: before the commit, the transactions are in the outbox still; after it, the segment
         is sent when the site starts again. It never happens that two segments hold them.
         """
-        self._send_packs()
         site, journal = self._site, self._site.journal
         log = journal.log.actor(site.actor)
         assert log is not None
-        transactions = journal.log.outbox(SEGMENT_RECORDS_SIZE_BYTES_MAX)
         locations = journal.chunks.unannounced_locations()
         inline = journal.chunks.unannounced_inline()
         received, applied = self._told_with(transactions)
@@ -101,7 +153,7 @@ class Publisher:
             pack_entries=locations,
             inline_chunks=inline,
         )
-        if not transactions:
+        if not transactions and not locations:
             self._bare.add(segment.sequence)
         body = encode_segment(segment, site.hasher)
         with journal.transaction():
@@ -128,7 +180,9 @@ class Publisher:
             )
 
     def _told_with(self, transactions: list[Transaction]) -> tuple[VersionVector, VersionVector]:
-        """Returns what the segment with the oldest transactions says was received and applied.
+        """Returns what the segment with these, our oldest transactions, tells of us.
+
+        That is what was received, and what was applied.
 
         Who reads that takes it that what we wrote without having these is all read by then. So as
         long as later ones wait, it tells what the last one knew, and what was told before.
@@ -136,8 +190,10 @@ class Publisher:
         site, log = self._site, self._site.journal.log
         own = log.actor(site.actor)
         assert own is not None
-        if not transactions or len(transactions) == log.outbox_counts()[0]:
+        if len(transactions) == log.outbox_counts()[0]:
             return log.received(), site.applied()
+        if not transactions:
+            return own.knows, own.applied
         last = transactions[-1]
         return last.received.join({site.actor: last.last_counter}), own.applied
 
@@ -154,3 +210,10 @@ class Publisher:
             _log.debug("segment_stored", name=name, size_bytes=len(segment.body))
             sent = True
         return sent
+
+
+def _digests(transaction: Transaction) -> Iterator[bytes]:
+    """Yields the chunks that a transaction refers to."""
+    for operation in transaction:
+        if isinstance(operation, Put):
+            yield from (chunk.digest for chunk in operation.content.chunks if not chunk.is_hole)

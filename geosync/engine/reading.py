@@ -24,6 +24,8 @@ from geosync.disk.interface import (
 )
 from geosync.engine.groups import SQLITE_MAGIC, Group, Groups
 from geosync.engine.intake import Intake
+from geosync.engine.large_file import busy_until_next_snapshot
+from geosync.engine.reading_ahead import ReadingAhead
 from geosync.engine.site import Site, joined
 from geosync.engine.veil import veiled
 from geosync.terminal import display_name
@@ -63,20 +65,24 @@ class Read:
 class Reading:
     """Reads for one site. Remembers when the next snapshot of what is open may be taken."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, ahead: ReadingAhead) -> None:
         self._site = site
+        self._ahead = ahead
         self._rules: CaptureRules = site.capture_rules
         self._next_snapshot_s: dict[Path, float] = {}
         self._is_database: dict[bytes, bool] = {}  # handle -> of files with a companion
         self.groups = Groups(self._rules, site.journal.synced, self)
 
-    def read(self, scan: Scan, intake: Intake, confirmed: set[EntryId]) -> Read:
+    def read(
+        self, scan: Scan, intake: Intake, confirmed: set[EntryId], *, may_wait: bool = True
+    ) -> Read:
         """Reads what changed.
 
         Args:
             scan: what was seen.
             intake: keeps the contents.
             confirmed: entries that are certainly gone, if they are missing.
+            may_wait: large files are read bit by bit, in later cycles, and wait until then.
 
         Raises:
             OSError: the spool can't be written.
@@ -89,9 +95,12 @@ class Reading:
                 del wanted[path]
                 result.scan = veiled(self._site.journal.synced, result.scan, group.is_rebuilt)
             self._read_group(group, members, result, intake, confirmed)
+        large = {path for path, entry in wanted.items() if may_wait and self._ahead.is_large(entry)}
+        self._ahead.note_look(result.looked_at, large)
         for path, entry in wanted.items():
+            take = self._ahead.take if path in large else self._take
             try:
-                result.contents[path] = self._take(path, entry, intake)
+                result.contents[path] = take(path, entry, intake)
             except EntryBusy as busy:
                 result.waiting[path] = busy.reason
             except EntryVanished:
@@ -122,11 +131,7 @@ class Reading:
         clock = self._site.clock
         began_s = clock.monotonic_s()
         if began_s < self._next_snapshot_s.get(path, began_s):
-            reason = (
-                "a program has the file open for writing; a snapshot is taken every"
-                f" {rule.snapshot_every_s} s"
-            )
-            raise EntryBusy(f"can't capture {joined(path)!r} now: {reason}", reason)
+            raise busy_until_next_snapshot(path, rule)
         pause_s = _RETRY_SNAPSHOT_S
         try:
             taken = snapshot()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -14,6 +15,7 @@ from geosync.clock import Clock
 from geosync.configuration.capture_rules import CaptureRules
 from geosync.configuration.checkpoint_pace import CheckpointPace
 from geosync.configuration.collection_pace import CollectionPace
+from geosync.configuration.large_files import LargeFiles
 from geosync.configuration.merge_program_rules import MergeProgram
 from geosync.configuration.volume_configuration import DriftPolicy, Mode
 from geosync.disk.interface import Disk, RelativePath
@@ -30,7 +32,13 @@ _Result = TypeVar("_Result")
 
 
 class Pool(Protocol):
-    """Runs a function on many items, perhaps in several threads, and keeps their order."""
+    """Runs a function on many items, perhaps in several threads, and keeps their order.
+
+    Attributes:
+        workers: on so many at a time.
+    """
+
+    workers: int
 
     def map(
         self, function: Callable[[_Item], _Result], items: Iterable[_Item]
@@ -46,9 +54,18 @@ class Pool(Protocol):
         """
         ...
 
+    def begin(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
+        """Begins one item, and does not wait for its end, where there are threads.
+
+        No `map` waits for any of these, and no `repeat`: they have workers of their own.
+        """
+        ...
+
 
 class SerialPool:
     """Runs everything in the calling thread: for simulation and small work."""
+
+    workers = 1
 
     def map(
         self, function: Callable[[_Item], _Result], items: Iterable[_Item]
@@ -60,6 +77,15 @@ class SerialPool:
         """Calls a step until it returns False, and returns then. See Pool."""
         while step():
             pass
+
+    def begin(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
+        """See Pool: it is over when this returns."""
+        future: Future[_Result] = Future()
+        try:
+            future.set_result(function(item))
+        except Exception as error:  # noqa: BLE001 - whoever asks for the result raises it
+            future.set_exception(error)
+        return future
 
 
 @dataclass(slots=True)
@@ -75,6 +101,7 @@ class Site:
         ignored: names that are left alone on this disk; see geosync.engine.ignoring.
         merge_programs: programs that merge versions of a file, by the names that policies use.
         checkpoint_pace: when checkpoints are due.
+        large_files: which files are read and sent bit by bit.
         role: what the site does now; see geosync.engine.roles.
         progress: how far it is with what takes long.
         on_stored: is called with the sequence of a segment of ours that the store has got, unless
@@ -100,6 +127,7 @@ class Site:
     merge_programs: Mapping[str, MergeProgram] = field(default_factory=dict)
     checkpoint_pace: CheckpointPace = field(default_factory=CheckpointPace)
     collection_pace: CollectionPace = field(default_factory=CollectionPace)
+    large_files: LargeFiles = field(default_factory=LargeFiles)
     role: Role = MULTI_MASTER
     progress: Progress = field(default_factory=Progress)
     on_stored: Callable[[int], None] = lambda _sequence: None

@@ -48,6 +48,13 @@ class Spool:
         """Tells whether a pack is here."""
         return os.path.exists(self._path(name))
 
+    def size_bytes(self, name: str) -> int:
+        """Returns the size of a pack; 0 when it is not here."""
+        try:
+            return os.stat(self._path(name)).st_size
+        except FileNotFoundError:
+            return 0
+
     def remove(self, name: str) -> None:
         """Forgets a pack that the store has."""
         try:

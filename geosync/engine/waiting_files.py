@@ -57,11 +57,15 @@ class WaitingFiles:
         now_s = self._clock.monotonic_s()
         return {path[:-1] for path, wait in self._waits.items() if now_s >= wait.look_again_s}
 
-    def reasons(self) -> dict[Path, str]:
-        """Returns what waits, sorted, why, and for how long where that is long."""
+    def reasons(self, latest: Mapping[Path, str]) -> dict[Path, str]:
+        """Returns what waits, sorted, why, and for how long where that is long.
+
+        Args:
+            latest: why it waits, where that is known better than when it was looked at.
+        """
         now_s = self._clock.monotonic_s()
         return {
-            path: wait.reason + _told(now_s - wait.since_s)
+            path: latest.get(path, wait.reason) + _told(now_s - wait.since_s)
             for path, wait in sorted(self._waits.items())
         }
 

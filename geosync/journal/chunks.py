@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from transport.pack import ChunkLocation
+
+_TO_ANNOUNCE: Final = (
+    " FROM chunk WHERE is_announced = 0"
+    " AND pack NOT IN (SELECT name FROM pack WHERE is_stored = 0) ORDER BY turn"
+)
 
 
 class JournalChunks:
@@ -88,12 +94,23 @@ class JournalChunks:
         )
 
     def unannounced_locations(self) -> dict[bytes, ChunkLocation]:
-        """Returns our new chunks in packs that no segment of ours tells of yet."""
+        """Returns our new chunks in packs that the store has, and no segment of ours tells of."""
         rows = self._connection.execute(
-            "SELECT digest, pack, offset_bytes, stored_size_bytes, size_bytes FROM chunk"
-            " WHERE is_announced = 0 ORDER BY turn"
+            "SELECT digest, pack, offset_bytes, stored_size_bytes, size_bytes" + _TO_ANNOUNCE
         )
         return {digest: ChunkLocation(*rest) for digest, *rest in rows}
+
+    def unannounced_size_bytes(self) -> int:
+        """Returns how much these are, as they are stored."""
+        found: int = self._connection.execute(
+            "SELECT coalesce(sum(stored_size_bytes), 0)" + _TO_ANNOUNCE
+        ).fetchone()[0]
+        return found
+
+    def unannounced_packs(self) -> set[str]:
+        """Returns the packs of ours, stored or not, of which no segment tells all."""
+        rows = self._connection.execute("SELECT DISTINCT pack FROM chunk WHERE is_announced = 0")
+        return {pack for (pack,) in rows}
 
     def unannounced_inline(self) -> dict[bytes, bytes]:
         """Returns our new inline chunks that no segment of ours holds yet."""
@@ -102,23 +119,47 @@ class JournalChunks:
         )
         return dict(rows.fetchall())
 
-    def mark_announced(self, locations: Iterable[bytes], inline: Iterable[bytes]) -> None:
-        """Remembers that a segment of ours tells of these chunks."""
+    def mark_announced(
+        self, locations: Mapping[bytes, ChunkLocation], inline: Iterable[bytes]
+    ) -> None:
+        """Remembers that a segment of ours tells of these chunks, at these places."""
         self._connection.executemany(
-            "UPDATE chunk SET is_announced = 1 WHERE digest = ?", [(d,) for d in locations]
+            "UPDATE chunk SET is_announced = 1 WHERE digest = ? AND pack = ?",
+            [(digest, at.pack) for digest, at in locations.items()],
         )
         self._connection.executemany(
             "UPDATE inline_chunk SET is_announced = 1 WHERE digest = ?", [(d,) for d in inline]
         )
 
-    def add_pack(self, name: str) -> None:
-        """Remembers a pack that the spool holds and the store does not yet."""
-        self._connection.execute("INSERT INTO pack VALUES (?, 0)", (name,))
+    def add_pack(self, name: str, *, is_ahead: bool = False) -> None:
+        """Remembers a pack that the spool holds and the store does not yet.
+
+        Args:
+            name: of the pack.
+            is_ahead: it is of a large file that is read before it is captured.
+        """
+        self._connection.execute("INSERT INTO pack VALUES (?, 0, ?)", (name, int(is_ahead)))
 
     def packs_to_store(self) -> list[str]:
         """Returns the packs that the store has not acknowledged, oldest first."""
         rows = self._connection.execute("SELECT name FROM pack WHERE is_stored = 0 ORDER BY name")
         return [name for (name,) in rows]
+
+    def packs_ahead(self) -> set[str]:
+        """Returns the packs of large files that are read before they are captured, stored or not.
+
+        Nothing refers to them yet: these files will.
+        """
+        return {n for (n,) in self._connection.execute("SELECT name FROM pack WHERE is_ahead = 1")}
+
+    def release_ahead(self) -> None:
+        """Says that no large file is being read: whatever needs a pack that is stored refers to it.
+
+        What is not stored yet stays what it is, so that no segment waits for it.
+        """
+        self._connection.execute(
+            "UPDATE pack SET is_ahead = 0 WHERE is_ahead = 1 AND is_stored = 1"
+        )
 
     def locations_in(self, name: str) -> dict[bytes, ChunkLocation]:
         """Returns the chunks of a pack."""

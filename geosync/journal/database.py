@@ -20,6 +20,7 @@ from geosync.journal.schema import (
     DRIFT_TABLES,
     FORGETTING_TABLES,
     HISTORY_TABLES,
+    LARGE_FILE_TABLES,
     SETTLEMENT_TABLES,
     SEVERAL_LOCATIONS,
     TABLES,
@@ -42,6 +43,7 @@ _KNOWN_MIGRATIONS: Final = (
     "0004 collection",
     "0009 forgetting",
     "0011 settlements",
+    "0016 large files",
 )
 
 
@@ -93,6 +95,11 @@ def _create_forgetting_tables(database: Database) -> None:
 @_migrations(name="0011 settlements")
 def _create_settlement_tables(database: Database) -> None:
     _run(database, SETTLEMENT_TABLES)
+
+
+@_migrations(name="0016 large files")
+def _mark_packs_of_large_files(database: Database) -> None:
+    _run(database, LARGE_FILE_TABLES)
 
 
 def _run(database: Database, tables: str) -> None:

@@ -312,3 +312,10 @@ ALTER TABLE past_version ADD COLUMN
     replaced_at_ms INTEGER NOT NULL DEFAULT 0; -- when a look found that; 0: no look has yet
 CREATE INDEX past_version_replaced ON past_version (replaced_at_ms);
 """
+
+LARGE_FILE_TABLES = """
+ALTER TABLE pack ADD COLUMN
+    is_ahead INTEGER NOT NULL DEFAULT 0; -- 1: of a large file that is not captured yet
+CREATE INDEX pack_to_store ON pack (name) WHERE is_stored = 0;
+CREATE INDEX pack_ahead ON pack (name) WHERE is_ahead = 1;
+"""

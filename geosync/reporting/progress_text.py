@@ -11,6 +11,7 @@ _UNITS: Final = {
     Stage.READING: "operations",
     Stage.COMPARING: "names",
     Stage.BRINGING: "files",
+    Stage.SENDING: "files",
 }
 
 JsonObject = dict[str, object]

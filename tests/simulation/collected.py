@@ -118,7 +118,8 @@ def _needed(engine: Engine) -> Iterator[Content]:
 
 def _stored_chunks(engine: Engine, content: Content) -> Iterator[bytes]:
     """Yields the chunks that don't travel in segments, and that are not only here as yet."""
-    unannounced = engine.site.journal.chunks.unannounced_locations()
+    chunks = engine.site.journal.chunks
+    unannounced = {d for name in chunks.unannounced_packs() for d in chunks.locations_in(name)}
     for chunk in content.chunks:
         is_inline = engine.site.journal.chunks.inline_chunk(chunk.digest) is not None
         if not chunk.is_hole and not is_inline and chunk.digest not in unannounced:

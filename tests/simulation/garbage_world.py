@@ -200,7 +200,8 @@ class GarbageWorld:
                 self._require_contents(site, when)
 
     def _require_contents(self, site: LocalSite, when: str) -> None:
-        waiting = site.journal.chunks.unannounced_locations()
+        chunks = site.journal.chunks
+        waiting = {d for name in chunks.unannounced_packs() for d in chunks.locations_in(name)}
         for state in site.journal.nodes.all_nodes():
             for version in () if state.is_directory else shown_versions(state):
                 for chunk in version.content.chunks:

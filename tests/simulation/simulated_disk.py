@@ -91,15 +91,25 @@ class SimulatedReader:
 
     def blocks(self, size_bytes: int) -> Iterator[bytes]:
         """See `StableReader.blocks`; the window opens before each block and at the end."""
-        for begin in range(0, len(self._inode.content), size_bytes):
-            self._require_still()
-            self._disk.dice.require_readable(self.entry.name)
-            yield self._inode.content[begin : begin + size_bytes]
-        self._require_still()
+        yield from self.unproven_blocks(size_bytes)
+        for _ in self.proof(size_bytes):
+            pass
 
     def sparse_blocks(self, size_bytes: int) -> Iterator[bytes]:
         """See `StableReader.sparse_blocks`: this disk has no holes."""
         return self.blocks(size_bytes)
+
+    def unproven_blocks(self, size_bytes: int) -> Iterator[bytes]:
+        """See `StableReader.unproven_blocks`."""
+        for begin in range(0, len(self._inode.content), size_bytes):
+            self._require_still()
+            self._disk.dice.require_readable(self.entry.name)
+            yield self._inode.content[begin : begin + size_bytes]
+
+    def proof(self, _size_bytes: int) -> Iterator[None]:
+        """See `StableReader.proof`; it takes two steps, so that something may happen in between."""
+        yield None
+        self._require_still()
 
     def _require_still(self) -> None:
         file_system = self._disk.file_system
@@ -230,7 +240,12 @@ class SimulatedDisk:
 
     @contextmanager
     def open_stable(
-        self, path: RelativePath, handle: bytes, *, despite_writers: bool = False
+        self,
+        path: RelativePath,
+        handle: bytes,
+        *,
+        despite_writers: bool = False,
+        is_slow: bool = False,
     ) -> Iterator[StableReader]:
         """Opens a regular file that nobody writes; see `Disk.open_stable`."""
         self.dice.require_readable(path)

@@ -190,6 +190,7 @@ class SimulatedSite:
                 drift=self.drift,
                 checkpoint_pace=self._shared.weather.checkpoint_pace,
                 collection_pace=self._shared.weather.collection_pace,
+                large_files=self._shared.weather.large_files,
             )
         )
         watch_deletions(self.engine.site, self.engine._capturer)

@@ -14,6 +14,7 @@ from types import ModuleType
 
 from geosync.configuration.checkpoint_pace import CheckpointPace
 from geosync.configuration.collection_pace import CollectionPace
+from geosync.configuration.large_files import LargeFiles
 from geosync.engine import (
     ahead,
     batch,
@@ -83,6 +84,7 @@ class Weather:
     is_begun_together: bool = False  # the first two sites create the volume at one moment
     features: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()  # that are small
+    large_files: LargeFiles = field(default_factory=LargeFiles)
 
 
 def weather_of(fate: random.Random) -> Weather:
@@ -114,6 +116,19 @@ def weather_of(fate: random.Random) -> Weather:
         lost_hint_rate=some(0.5),
         features=("files", *(f for f in FEATURES if fate.random() < 0.5)),
         limits=tuple(name for _, name, _ in _LIMITS if fate.random() < 0.3),
+        large_files=_large_files(fate),
+    )
+
+
+def _large_files(fate: random.Random) -> LargeFiles:
+    """Lets files of some size, or all, be read ahead, a chunk or a part of the proof at a time."""
+    if fate.random() < 0.5:
+        return LargeFiles()
+    return LargeFiles(
+        size_bytes_min=fate.choice((0, 30, 1000)),
+        slice_size_bytes=1,
+        unsent_size_bytes_max=fate.choice((1, 5_000, 1_000_000)),
+        announced_size_bytes_min=fate.choice((1, 2_000)),
     )
 
 

@@ -16,6 +16,7 @@ from conflict.operations import Operation
 from geosync.configuration.capture_rules import CaptureRules
 from geosync.configuration.checkpoint_pace import CheckpointPace
 from geosync.configuration.collection_pace import CollectionPace
+from geosync.configuration.large_files import LargeFiles
 from geosync.configuration.merge_program_rules import MergeProgram
 from geosync.configuration.volume_configuration import DriftPolicy, Mode
 from geosync.disk.capabilities import DiskCapabilities
@@ -74,6 +75,7 @@ class LocalSite:
     drift: DriftPolicy = DriftPolicy.KEEP
     checkpoint_pace: CheckpointPace = field(default_factory=CheckpointPace)
     collection_pace: CollectionPace = field(default_factory=CollectionPace)
+    large_files: LargeFiles = field(default_factory=LargeFiles)
     link: RecordingStore = field(init=False)  # the way to the store: a test may cut it
     _engine: Engine | None = None
     _opened: list[PosixDisk | Journal] = field(default_factory=list)
@@ -141,6 +143,7 @@ class LocalSite:
             mode=self.mode,
             checkpoint_pace=self.checkpoint_pace,
             collection_pace=self.collection_pace,
+            large_files=self.large_files,
             drift=self.drift,
         )
         self._engine = Engine(site)
@@ -148,6 +151,8 @@ class LocalSite:
 
     def close(self) -> None:
         """Ends the engine; what is not in the journal or on the disk is forgotten, as in a kill."""
+        if self._engine is not None:
+            self._engine.close()  # a kill closes what is open as well
         self._engine = None
         for part in self._opened:
             part.close()

@@ -188,9 +188,34 @@ def test_a_chunk_is_known_while_one_of_its_packs_is(journal: Journal) -> None:
 def test_chunks_are_announced_once(journal: Journal) -> None:
     journal.chunks.add_locations({DIGEST: HERE, OTHER_DIGEST: THERE}, is_announced=False)
     journal.chunks.add_inline({DIGEST: b"1", OTHER_DIGEST: b"2"}, is_announced=False)
-    journal.chunks.mark_announced([DIGEST], [OTHER_DIGEST])
+    journal.chunks.mark_announced({DIGEST: HERE}, [OTHER_DIGEST])
     assert journal.chunks.unannounced_locations() == {OTHER_DIGEST: THERE}
     assert journal.chunks.unannounced_inline() == {DIGEST: b"1"}
+
+
+def test_a_place_is_told_once_its_pack_is_stored(journal: Journal) -> None:
+    """A chunk may be in two packs, of which the store has one."""
+    for at in (HERE, THERE):
+        journal.chunks.add_pack(at.pack)
+        journal.chunks.add_locations({DIGEST: at}, is_announced=False)
+    assert journal.chunks.unannounced_locations() == {}
+    assert journal.chunks.unannounced_size_bytes() == 0
+    journal.chunks.mark_pack_stored(HERE.pack)
+    assert journal.chunks.unannounced_locations() == {DIGEST: HERE}
+    assert journal.chunks.unannounced_size_bytes() == HERE.stored_size_bytes
+    journal.chunks.mark_announced({DIGEST: HERE}, [])
+    journal.chunks.mark_pack_stored(THERE.pack)
+    assert journal.chunks.unannounced_locations() == {DIGEST: THERE}
+    assert journal.chunks.unannounced_packs() == {THERE.pack}
+
+
+def test_packs_of_large_files_stay_marked_until_no_large_file_is_read(journal: Journal) -> None:
+    journal.chunks.add_pack(HERE.pack, is_ahead=True)
+    journal.chunks.add_pack(THERE.pack, is_ahead=True)
+    journal.chunks.mark_pack_stored(HERE.pack)
+    assert journal.chunks.packs_ahead() == {HERE.pack, THERE.pack}
+    journal.chunks.release_ahead()
+    assert journal.chunks.packs_ahead() == {THERE.pack}
 
 
 def test_packs_wait_in_order_until_the_store_has_acknowledged_them(journal: Journal) -> None:
