@@ -49,11 +49,12 @@ class Departures:
         self._unreadable: set[tuple[EntryId, bytes]] = set()
         self._seen_handles: set[bytes] = set()
         self._seen = {p: {e.name: e for e in at.entries} for p, at in scan.listings.items()}
+        self._known = {p: directory_entry(synced, p, at) for p, at in scan.listings.items()}
         for path, listing in scan.listings.items():
             self._seen_handles.update(
                 entry.handle for entry in (listing.directory, *listing.entries)
             )
-            known = directory_entry(synced, path, listing)
+            known = self._known[path]
             if known is not None:
                 self._names_of[known.entry] = self._seen[path]
                 self._unreadable.update((known.entry, name) for name, _ in listing.unreadable)
@@ -156,8 +157,12 @@ class Departures:
                         break
         return found
 
+    def directory_at(self, path: Path) -> SyncedEntry | None:
+        """Returns the synced entry of a directory that was listed, wherever it was before."""
+        return self._known[path]
+
     def _entry_at(self, path: Path, name: bytes) -> SyncedEntry | None:
-        parent = directory_entry(self._synced, path, self._scan.listings[path])
+        parent = self._known[path]
         return self._synced.entry_at(parent.entry, name) if parent is not None else None
 
     def _stuck(self) -> set[Slot]:
@@ -181,7 +186,7 @@ class Departures:
             if not is_leaving:
                 return False
         listing = self._scan.listings[slot.directory]
-        return directory_entry(self._synced, slot.directory, listing) is not None or self._is_free(
+        return self._known[slot.directory] is not None or self._is_free(
             Slot(slot.directory[:-1], slot.directory[-1]), listing.directory.handle
         )
 
@@ -203,7 +208,7 @@ class Departures:
     def _known_directory(self, path: Path) -> SyncedEntry | None:
         """Returns the directory at a path that was listed, or the nearest known one above it."""
         while True:
-            found = directory_entry(self._synced, path, self._scan.listings[path])
+            found = self._known[path]
             if found is not None or path[:-1] not in self._scan.listings:
                 return found
             path = path[:-1]

@@ -108,7 +108,10 @@ class NodeState:
     @property
     def is_placed(self) -> bool:
         """Whether any name has a place that counts: then none comes back for an edit."""
-        return any(state.places for state in self.links.values())
+        for state in self.links.values():  # noqa: SIM110 - asked for with each operation
+            if state.places:
+                return True
+        return False
 
     @property
     def is_present(self) -> bool:
@@ -140,10 +143,12 @@ class NodeState:
         return {link: self.links[link].location for link in self._live_links()}
 
     def _live_links(self) -> set[LinkId]:
+        if not self.versions:
+            return set()
         placed = {link for link, state in self.links.items() if state.places}
-        if placed:
-            return placed if self.versions else set()
-        return {link for version in self._unsettled() for link in self._revived_names(version)}
+        return placed or {
+            link for version in self._unsettled() for link in self._revived_names(version)
+        }
 
     def _revived_names(self, version: Version) -> set[LinkId]:
         """Returns the name that comes back for a version whose author knew of no deletion.
@@ -171,6 +176,8 @@ class NodeState:
         """
         if not self.is_present:
             return []
+        if len(self.versions) == 1:
+            return list(self.versions.values())
         unsettled = self._unsettled()
         wanted = [version for version in unsettled if not version.is_deleted]
         if any(not version.is_aside for version in wanted):
@@ -185,6 +192,8 @@ class NodeState:
 
     def may_conflict(self) -> bool:
         """Tells whether there is more than one version, or one without a file."""
+        if len(self.versions) < 2 and not any(v.is_aside for v in self.versions.values()):
+            return False
         return len(self.visible_versions()) > 1 or bool(self.orphaned_versions())
 
     def value(self, key: bytes) -> AttributeValue:

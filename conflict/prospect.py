@@ -66,19 +66,18 @@ def prospect(
         if entry.parent in at:
             found.paths[entry.entry] = (*at[entry.parent], entry.name)
     for path, content in contents.items():
-        _add_file(synced, scan, departures, path, content, found)
+        _add_file(synced, departures, path, content, found)
     return found
 
 
 def _add_file(
     synced: SyncedStore,
-    scan: Scan,
     departures: Departures,
     path: Path,
     read: StableContent,
     found: Prospect,
 ) -> None:
-    directory = directory_entry(synced, path[:-1], scan.listings[path[:-1]])
+    directory = departures.directory_at(path[:-1])
     known = synced.entry_at(directory.entry, path[-1]) if directory is not None else None
     if known is None or not keeps_name(known, read.entry):
         known = departures.moved.get(Slot(path[:-1], path[-1]))

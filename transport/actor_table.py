@@ -58,16 +58,17 @@ class ActorTableWriter:
         Raises:
             MalformedValueError: no operation can have created this identity.
         """
-        actor, counter = (
-            identity[:ACTOR_SIZE_BYTES],
-            int.from_bytes(identity[ACTOR_SIZE_BYTES:], "big"),
-        )
-        if identity != ROOT:
+        actor = identity[:ACTOR_SIZE_BYTES]
+        counter = int.from_bytes(identity[ACTOR_SIZE_BYTES:], "big")
+        is_known = actor in self._places and 1 <= counter <= COUNTER_MAX
+        if not is_known and identity != ROOT:
             checked_dot(actor, counter)
         return self._reference(actor, counter, origin)
 
     def context(self, context: Context, origin: int) -> tuple[int, ...]:
         """Returns references to all dots, in order of the dots, in one flat array."""
+        if not context:
+            return ()
         return tuple(number for dot in sorted(context) for number in self.dot(dot, origin))
 
     def vector(self, vector: VersionVector) -> tuple[int, ...]:

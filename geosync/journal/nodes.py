@@ -39,26 +39,22 @@ class JournalNodes:
 
     def flush(self) -> None:
         """Writes what changed. To be called inside the transaction, as its last step."""
-        contested = (1, 0)
         self._keep_replaced(self._replaced)
         self._replaced.clear()
-        for node, is_contested in self._changed.items():
-            state = self._cache.get(node)
-            if state is not None and not state.is_directory:
+        states = {node: self._cache[node] for node in self._changed}
+        for state in states.values():
+            if not state.is_directory:
                 self._note_marked(state)
-            self._note_gone(node, state)
-            record = pack_node(state) if state is not None else None
-            if is_contested is None:
-                self._connection.execute(
-                    "INSERT INTO node VALUES (?, 0, ?)"
-                    " ON CONFLICT (node) DO UPDATE SET record = excluded.record",
-                    (node, record),
-                )
-            else:
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO node VALUES (?, ?, ?)",
-                    (node, contested[not is_contested], record),
-                )
+        self._note_gone(states.values())
+        records = [
+            (node, is_contested, pack_node(states[node]))
+            for node, is_contested in self._changed.items()
+        ]
+        self._connection.executemany(
+            "INSERT INTO node VALUES (?1, coalesce(?2, 0), ?3) ON CONFLICT (node) DO UPDATE"
+            " SET is_contested = coalesce(?2, is_contested), record = excluded.record",
+            records,
+        )
         self._changed.clear()
         if len(self._cache) > CACHED_NODES_MAX:
             self._cache.clear()
@@ -128,12 +124,14 @@ class JournalNodes:
         if self.while_looking is not None:
             self.while_looking(state)
 
-    def _note_gone(self, node: NodeId, state: NodeState | None) -> None:
+    def _note_gone(self, states: Iterable[NodeState]) -> None:
         """Keeps in mind what has no name any more; since when, a look finds out."""
-        if state is not None and is_gone(state):
-            self._connection.execute("INSERT OR REPLACE INTO gone VALUES (?, 0)", (node,))
-        else:
-            self._connection.execute("DELETE FROM gone WHERE node = ?", (node,))
+        gone: list[tuple[NodeId]] = []
+        there: list[tuple[NodeId]] = []
+        for state in states:
+            (gone if is_gone(state) else there).append((state.node,))
+        self._connection.executemany("INSERT OR REPLACE INTO gone VALUES (?, 0)", gone)
+        self._connection.executemany("DELETE FROM gone WHERE node = ?", there)
 
     def remove_node(self, node: NodeId) -> None:
         """See NodeStore."""

@@ -13,13 +13,15 @@ from conflict.rendering import Claim
 from conflict.stamp import Stamp
 from conflict.synced import EntryId, SyncedEntry
 from conflict.version import Dot
+from transport.actor_table import ActorTable
 from transport.msgpack_codec import WireValue, decode_own, encode
 from transport.operation_codec import (
+    OperationReader,
+    OperationWriter,
     decode_content,
     decode_operation,
     decode_vector,
     encode_content,
-    encode_operation,
     encode_vector,
 )
 
@@ -28,14 +30,22 @@ _KINDS = tuple(DiskKind)
 
 def pack_transaction(transaction: Transaction) -> bytes:
     """Packs a transaction of the outbox."""
-    operations = tuple(encode_operation(operation) for operation in transaction)
-    return encode((encode_vector(transaction.received), operations))
+    writer = OperationWriter(transaction.actor)
+    fields = tuple(map(writer.fields, transaction.operations))
+    counter = transaction.operations[0].dot.counter
+    return encode((encode_vector(transaction.received), writer.table.packed(), counter, fields))
 
 
 def unpack_transaction(record: bytes) -> Transaction:
-    """Unpacks what `pack_transaction` packed."""
-    received, operations = _parts(record)
-    return Transaction(tuple(map(decode_operation, operations)), decode_vector(received))
+    """Unpacks what `pack_transaction` packed, also where an older geosync did that."""
+    parts = _parts(record)
+    if len(parts) == 2:
+        received, packed = parts
+        return Transaction(tuple(map(decode_operation, packed)), decode_vector(received))
+    received, table, counter, fields = parts
+    reader = OperationReader(ActorTable(table))
+    operations = tuple(reader.operation(counter + i, each) for i, each in enumerate(fields))
+    return Transaction(operations, decode_vector(received))
 
 
 def pack_node(state: NodeState) -> bytes:

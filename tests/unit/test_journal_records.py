@@ -26,6 +26,8 @@ from geosync.journal.records import (
 )
 from tests.support.journal_strategies import moves, node_states, synced_entries
 from tests.support.strategies import actor_ids, logs
+from transport.msgpack_codec import encode
+from transport.operation_codec import encode_operation, encode_vector
 from transport.wire_errors import WireFormatError
 
 entry_ids = st.one_of(st.just(PARKED), st.integers(0, 2**62)).map(EntryId)
@@ -68,6 +70,16 @@ def test_an_entry_whose_attributes_are_as_wanted_is_stored_shorter(entry: Synced
 def test_a_transaction_comes_back(log: tuple[Transaction, ...]) -> None:
     for transaction in log:
         assert unpack_transaction(pack_transaction(transaction)) == transaction
+
+
+@settings(deadline=None)
+@given(actor_ids.flatmap(logs))
+def test_a_transaction_that_an_older_geosync_kept_comes_back(log: tuple[Transaction, ...]) -> None:
+    """It packed each operation on its own."""
+    for transaction in log:
+        operations = tuple(map(encode_operation, transaction.operations))
+        kept = encode((encode_vector(transaction.received), operations))
+        assert unpack_transaction(kept) == transaction
 
 
 def test_a_damaged_record_is_an_error_of_ours() -> None:
