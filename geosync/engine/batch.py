@@ -25,9 +25,9 @@ from conflict.actions import (
 from conflict.synced import PARKED, ROOT_ENTRY, EntryId, Path, SyncedEntry
 from geosync.disk.interface import Applied, Busy, Failed, Mismatch
 from geosync.engine.changing import REMOVALS, Changer
-from geosync.engine.content_stage import NO_ROOM, ContentStage
+from geosync.engine.content_stage import ContentStage
 from geosync.engine.downloading import ContentUnavailable, StillComing
-from geosync.engine.fetching import Fetcher, is_large
+from geosync.engine.fetching import NO_ROOM, Fetcher, is_large
 from geosync.engine.generation import begin_generation
 from geosync.engine.intending import intents_of
 from geosync.engine.places import NEVER_SEEN, note_own_times

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 from typing import Final
 
 from conflict.content import Content, ContentKind, Zeros
 from conflict.observation import Attributes
 from geosync.disk.interface import Staged
-from geosync.engine.fetching import Fetcher, is_large
+from geosync.engine.fetching import NO_ROOM, Fetcher, is_large
 from geosync.engine.replaced_file import ReplacedFile
 from geosync.engine.retry_pace import RetryPace
 from geosync.engine.site import Site
 
-NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _RETRY_S: Final = 1.0
 _RETRY_S_MAX: Final = 60.0
 

@@ -251,6 +251,7 @@ class Engine:
     def close(self) -> None:
         """Lets go of what is open on the disk; nothing is lost by that."""
         self._capturer.close()
+        self._fetcher.close()
 
     def look_due_s(self) -> float | None:
         """Returns when to look again at what seems to be gone, monotonic; None: nothing does."""

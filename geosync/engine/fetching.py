@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -22,6 +23,7 @@ from transport.errors import CorruptObject, ObjectNotVisible
 from transport.pack import ChunkLocation
 
 LARGE_SIZE_BYTES: Final = 8 * 1024 * 1024  # from here on, files come in the background
+NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 SLICE_S: Final = 0.3  # so long a round waits for these, at most
 BEGUN_SIZE_BYTES: Final = 64 * 1024 * 1024  # so much of several is under way before one is here
 _PLACED_MAX: Final = 16  # large files of which it is remembered where they lie
@@ -153,6 +155,11 @@ class Fetcher:
             self._drop(content.digest)
             self._site.disk.discard_download(_name(content.digest))
 
+    def close(self) -> None:
+        """Lets go of what is open on the disk; downloads stay, and go on at the next start."""
+        for digest in list(self._downloads):
+            self._drop(digest)
+
     def hold(self, digests: Iterable[bytes]) -> None:
         """Says which large contents are wanted for something else than the tree."""
         self._held = frozenset(digests)
@@ -195,8 +202,8 @@ class Fetcher:
     def _advance(self, download: Download, source: ReplacedFile | None, wait_s: float) -> bool:
         try:
             return download.advance(source, wait_s)
-        except OSError:
-            if download.is_spoilt:
+        except OSError as error:
+            if download.is_spoilt or error.errno in NO_ROOM:  # which others may have
                 self._drop(download.content.digest)
                 self._site.disk.discard_download(_name(download.content.digest))
             raise

@@ -136,7 +136,7 @@ class _Mortal:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._part, name)
-        if not callable(value):
+        if not callable(value) or name == "close":  # a kill closes what is open as well
             return value
 
         def step(*arguments: Any, **options: Any) -> Any:
