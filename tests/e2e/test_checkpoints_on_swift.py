@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,18 +12,11 @@ import pytest
 
 from geosync.demo.swift_server import SwiftServer
 from tests.support.await_condition import await_condition
-from tests.support.real_site import RealSite, await_same
+from tests.support.real_site import RealSite, await_same, swift_store
 from transport.object_names import SegmentName, recognise
 from transport.object_store import ObjectStore
 from transport.swift_credentials import resolve_credentials
 from transport.swift_store import open_swift_store
-
-
-def _store(server: SwiftServer) -> str:
-    return (
-        f'store = "swift"\n[swift]\nauth_url = "{server.auth_url}"\n'
-        f'user = "{server.user}"\nkey = "{server.key}"'
-    )
 
 
 @pytest.fixture
@@ -47,7 +41,7 @@ def sites(
         RealSite(
             tmp_path / name,
             name,
-            _store(swift_server),
+            swift_store(swift_server),
             volume=fresh_swift_volume_name,
             tuning="checkpoint_operations = 10",
         )
@@ -68,6 +62,15 @@ def _first_segments(store: ObjectStore) -> dict[bytes, int]:
     }
 
 
+def _write_everywhere(sites: tuple[RealSite, ...], number: int) -> None:
+    """Lets each site write a file, and waits until all have it: in a hurry none keeps order."""
+    names = [f"file {number} of {site.name}" for site in sites]
+    for site, name in zip(sites, names, strict=True):
+        (site.root / name).write_text(f"{site.name} {number}")
+    paths = [site.root / name for site in sites for name in names]
+    await_condition(lambda: all(path.exists() for path in paths), f"{names} are everywhere")
+
+
 @pytest.mark.timeout(300)
 def test_a_new_site_joins_from_a_checkpoint_when_the_early_segments_are_gone(
     sites: list[RealSite], store: ObjectStore
@@ -75,13 +78,10 @@ def test_a_new_site_joins_from_a_checkpoint_when_the_early_segments_are_gone(
     bari, paris, late = sites
     bari.start()
     paris.start()
-    written = 0
+    numbers = itertools.count()
 
     def are_logs_cut() -> bool:
-        nonlocal written
-        for site in (bari, paris):
-            (site.root / f"file {written} of {site.name}").write_text(f"{site.name} {written}")
-        written += 1
+        _write_everywhere((bari, paris), next(numbers))
         return sum(first > 0 for first in _first_segments(store).values()) == 2
 
     await_condition(are_logs_cut, "checkpoints took the place of old segments", timeout_s=120)

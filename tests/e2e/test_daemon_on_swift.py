@@ -11,14 +11,7 @@ import pytest
 from geosync.assembly.assembly import STORE_TIMEOUT_S
 from geosync.demo.swift_server import SwiftServer
 from tests.support.await_condition import await_condition
-from tests.support.real_site import RealSite, await_same
-
-
-def _store(server: SwiftServer) -> str:
-    return (
-        f'store = "swift"\n[swift]\nauth_url = "{server.auth_url}"\n'
-        f'user = "{server.user}"\nkey = "{server.key}"'
-    )
+from tests.support.real_site import RealSite, await_same, swift_store
 
 
 @pytest.fixture
@@ -30,7 +23,8 @@ def own_swift(tmp_path: Path) -> Iterator[SwiftServer]:
 
 def _sites(tmp_path: Path, server: SwiftServer, volume: str = "files") -> list[RealSite]:
     return [
-        RealSite(tmp_path / name, name, _store(server), volume=volume) for name in ("bari", "paris")
+        RealSite(tmp_path / name, name, swift_store(server), volume=volume)
+        for name in ("bari", "paris")
     ]
 
 

@@ -20,7 +20,7 @@ from geosync.examination import object_store, watching_limits
 from geosync.examination.finding import Finding, Level, Subject
 from geosync.examination.process import find_worker
 from geosync.examination.state_directory import remember
-from tests.support.real_site import RealSite, directory_store
+from tests.support.real_site import RealSite, directory_store, swift_store
 from transport.directory_store import DirectoryStore
 from transport.errors import StoreRefused
 from transport.memory_store import MemoryStore
@@ -282,10 +282,7 @@ def test_the_clock_is_compared_with_the_stores(offset_s: float, level: Level, wo
 def test_a_site_of_a_real_swift_is_healthy(
     tmp_path: Path, swift_server: Any, fresh_swift_volume_name: str
 ) -> None:
-    store = (
-        f'store = "swift"\n[swift]\nauth_url = "{swift_server.auth_url}"\n'
-        f'user = "{swift_server.user}"\nkey = "{swift_server.key}"'
-    )
+    store = swift_store(swift_server)
     site = RealSite(tmp_path / "bari", "bari", store, volume=fresh_swift_volume_name)
     found, code = _examined(site)
     assert code == 3

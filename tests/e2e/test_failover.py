@@ -16,7 +16,7 @@ import pytest
 from geosync.demo.swift_server import SwiftServer
 from geosync.demo.wan_relay import WanRelay
 from tests.support.await_condition import await_condition
-from tests.support.real_site import RealSite, await_same
+from tests.support.real_site import RealSite, await_same, swift_store
 
 Two = tuple[RealSite, RealSite]
 
@@ -40,11 +40,8 @@ def sites(
     """`bari` is the primary and `paris` follows; both have three files of bari."""
     made = []
     for (name, mode), line in zip((("bari", "primary"), ("paris", "standby")), lines, strict=True):
-        store = (
-            f'mode = "{mode}"\nstore = "swift"\n[swift]\n'
-            f'auth_url = "http://127.0.0.1:{line.port}/auth/v1.0"\n'
-            f'user = "{swift_server.user}"\nkey = "{swift_server.key}"'
-        )
+        store = swift_store(swift_server, auth_url=f"http://127.0.0.1:{line.port}/auth/v1.0")
+        store = f'mode = "{mode}"\n{store}'
         made.append(RealSite(tmp_path / name, name, store, volume=fresh_swift_volume_name))
     bari, paris = made
     for name in ("one", "two", "three"):

@@ -11,7 +11,7 @@ import pytest
 
 from geosync.demo.swift_server import SwiftServer
 from tests.support.await_condition import await_condition
-from tests.support.real_site import RealSite, await_same
+from tests.support.real_site import RealSite, await_same, swift_store
 
 LARGE_SIZE_BYTES = 2_000_000  # far more than all logs, so that it shows whether it was transferred
 
@@ -22,10 +22,7 @@ class Volume:
     def __init__(self, directory: Path, server: SwiftServer, name: str) -> None:
         self._directory = directory
         self._name = name
-        self._store = (
-            f'store = "swift"\n[swift]\nauth_url = "{server.auth_url}"\n'
-            f'user = "{server.user}"\nkey = "{server.key}"'
-        )
+        self._store = swift_store(server)
         self.sites: list[RealSite] = []
 
     def site(self, name: str, machine: str = "") -> RealSite:

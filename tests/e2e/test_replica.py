@@ -11,18 +11,11 @@ import pytest
 
 from geosync.demo.swift_server import SwiftServer
 from tests.support.await_condition import await_condition
-from tests.support.real_site import RealSite, await_same
+from tests.support.real_site import RealSite, await_same, swift_store
 from tests.support.swift_account import SwiftAccount
 from transport.object_store import AREAS
 
 Pair = tuple[RealSite, RealSite]
-
-
-def _store(server: SwiftServer, user: str, key: str, mode: str = "") -> str:
-    return (
-        f'{mode}\nstore = "swift"\n[swift]\nauth_url = "{server.auth_url}"\n'
-        f'user = "{user}"\nkey = "{key}"'
-    )
 
 
 def _let_read(server: SwiftServer, volume: str) -> None:
@@ -45,10 +38,10 @@ def make_sites(
     made: list[RealSite] = []
 
     def make(drift: str) -> Pair:
-        store = _store(swift_server, swift_server.user, swift_server.key)
+        store = swift_store(swift_server)
         writer = RealSite(tmp_path / "writer", "writer", store, volume=fresh_swift_volume_name)
-        mode = f'mode = "replica"\ndrift = "{drift}"'
-        store = _store(swift_server, swift_server.reader, swift_server.key, mode)
+        store = swift_store(swift_server, user=swift_server.reader)
+        store = f'mode = "replica"\ndrift = "{drift}"\n{store}'
         replica = RealSite(tmp_path / "replica", "replica", store, volume=fresh_swift_volume_name)
         made.extend((writer, replica))
         (writer.root / "docs").mkdir()
