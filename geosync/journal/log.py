@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from conflict.operations import Transaction
 from conflict.version import ActorId, VersionVector
@@ -32,6 +33,13 @@ class ActorLog:
     problem: str = ""
 
 
+def _actor_log(row: tuple[Any, ...]) -> ActorLog:
+    *fixed, knows, applied, segment_at_ms, heard_at_ms, problem = row
+    return ActorLog(
+        *fixed, decode_vector(knows), decode_vector(applied), segment_at_ms, heard_at_ms, problem
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class StoredSegment:
     """A segment of ours that the store has not acknowledged yet."""
@@ -47,21 +55,13 @@ class JournalLog:
         self._connection = connection
         self._unpacked: dict[bytes, Transaction] = {}  # what the last record of the outbox says
         self._decoded: dict[tuple[ActorId, int], tuple[Transaction, ...]] = {}
+        self._actors: dict[tuple[Any, ...], ActorLog] = {}  # what the rows that were read last say
 
     def actors(self) -> list[ActorLog]:
-        """Returns all known actors, sorted."""
+        """Returns all known actors, sorted. Asked many times a cycle: only news is decoded."""
         rows = self._connection.execute("SELECT * FROM actor ORDER BY actor").fetchall()
-        return [
-            replace(
-                ActorLog(*fixed),
-                knows=decode_vector(knows),
-                applied=decode_vector(applied),
-                segment_at_ms=segment_at_ms,
-                heard_at_ms=heard_at_ms,
-                problem=problem,
-            )
-            for *fixed, knows, applied, segment_at_ms, heard_at_ms, problem in rows
-        ]
+        self._actors = {row: self._actors.get(row) or _actor_log(row) for row in rows}
+        return list(self._actors.values())
 
     def actor(self, actor: ActorId) -> ActorLog | None:
         """Returns one actor's log, None when nobody told of it."""
