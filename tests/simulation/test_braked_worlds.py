@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from contextlib import closing
+from functools import partial
 
 from conflict.brakes import NO_BRAKES, BrakeLimits, Limit, OnEncryption
 from conflict.errors import GeosyncError
 from tests.simulation.mortality import Killed
 from tests.simulation.simulated_site import SimulatedSite
-from tests.simulation.weather import small_limits
-from tests.simulation.world import World
+from tests.simulation.world import World, alive
 from transport.brake_record import Verdict
 
 SEEDS = (4, 5, 7, 9, 13, 14)
@@ -68,15 +65,10 @@ class BrakedWorld(World):
 
 def run_braked(seed: int) -> list[Verdict]:
     """Runs a seed, with all invariants at its end; returns what was decided."""
-    directory = tempfile.mkdtemp(prefix="geosync-braked-")
-    try:
-        world = BrakedWorld(seed, directory.encode())
-        with closing(world), small_limits(world.weather):
-            world.run()
-            assert all(site.engine is None or not site.engine.brakes() for site in world.sites)
-            return world.verdicts
-    finally:
-        shutil.rmtree(directory)
+    with alive(partial(BrakedWorld, seed)) as world:
+        world.run()
+        assert all(site.engine is None or not site.engine.brakes() for site in world.sites)
+        return world.verdicts
 
 
 def test_brakes_and_decisions_lose_nothing_and_all_sites_converge() -> None:

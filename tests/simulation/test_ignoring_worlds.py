@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from contextlib import closing
+from functools import partial
 
 from conflict.errors import GeosyncError
 from conflict.ignore_patterns import ignore_patterns
 from conflict.operations import ROOT
 from tests.simulation.mortality import Killed
 from tests.simulation.simulated_site import SimulatedSite
-from tests.simulation.weather import small_limits
-from tests.simulation.world import World
+from tests.simulation.world import World, alive
 
 SEEDS = (4, 13)
 _CHANGED_SHARE = 0.1  # of an operator's looks
@@ -62,14 +59,9 @@ def _patterns(site: SimulatedSite) -> tuple[bytes, ...]:
 
 def run_ignoring(seed: int) -> int:
     """Runs a seed, with all invariants at its end; returns how often patterns changed."""
-    directory = tempfile.mkdtemp(prefix="geosync-ignoring-")
-    try:
-        world = IgnoringWorld(seed, directory.encode())
-        with closing(world), small_limits(world.weather):
-            world.run()
-            return world.changes
-    finally:
-        shutil.rmtree(directory)
+    with alive(partial(IgnoringWorld, seed)) as world:
+        world.run()
+        return world.changes
 
 
 def test_patterns_that_come_and_go_lose_nothing_and_all_sites_converge() -> None:

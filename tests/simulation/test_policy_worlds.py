@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from functools import partial
 
 from conflict.errors import GeosyncError
 from conflict.line_merge import split_lines
@@ -17,8 +16,7 @@ from tests.simulation.ledger import Written
 from tests.simulation.mortality import Killed
 from tests.simulation.published import digest_of
 from tests.simulation.simulated_site import SimulatedSite
-from tests.simulation.weather import small_limits
-from tests.simulation.world import World
+from tests.simulation.world import World, alive
 
 SEEDS = (5, 17)
 _CHANGED_SHARE = 0.1  # of an operator's looks
@@ -103,14 +101,9 @@ def _check_union(data: bytes, texts: list[bytes]) -> None:
 
 def run_policies(seed: int) -> list[ConflictPolicy]:
     """Runs a seed, with all invariants at its end; returns what was settled."""
-    directory = tempfile.mkdtemp(prefix="geosync-policies-")
-    try:
-        world = PolicyWorld(seed, directory.encode())
-        with closing(world), small_limits(world.weather), world.watching():
-            world.run()
-            return world.settled
-    finally:
-        shutil.rmtree(directory)
+    with alive(partial(PolicyWorld, seed)) as world, world.watching():
+        world.run()
+        return world.settled
 
 
 def test_policies_that_change_lose_nothing_and_all_sites_converge() -> None:

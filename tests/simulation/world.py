@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import TypeVar
 
 from conflict.errors import GeosyncError
 from conflict.policy import ConflictPolicy, PolicyRule
@@ -40,8 +38,10 @@ from tests.simulation.weather import (
     with_incidents,
 )
 from tests.simulation.workload import Machine
+from tests.support.local_sites import quick_directory
 from transport.object_names import VOLUME_RECORD
 
+AnyWorld = TypeVar("AnyWorld", bound="World")
 SETTLE_ROUNDS_MAX = 150
 IDLE_ROUNDS = 6
 LAST_STRIKE_RATE = 0.5
@@ -339,7 +339,7 @@ class World:
         assert site.engine is not None
         cycle = site.cycle(EVERYTHING)
         did_work = False
-        while cycle is not None and cycle.has_more:
+        while cycle is not None and (cycle.has_more or site.engine.has_slice()):
             did_work = did_work or cycle.did_work
             cycle = site.cycle({})
         if cycle is None or site.engine is None:  # its journal is superseded: it starts anew
@@ -383,21 +383,22 @@ def _pause_s(number: int, shortest_s: float) -> float:
 
 
 @contextmanager
+def alive(make: Callable[[bytes], AnyWorld]) -> Iterator[AnyWorld]:
+    """Makes a world, with its journals in a directory in memory that goes afterwards."""
+    with (
+        quick_directory() as directory,
+        closing(make(directory)) as world,
+        small_limits(world.weather),
+    ):
+        yield world
+
+
 def world_of(
     seed: int, *, has_incidents: bool = True, has_checkpoints: bool = False
-) -> Iterator[World]:
-    """Makes the world of a seed, with its journals in a directory that goes afterwards."""
-    parent = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    directory = tempfile.mkdtemp(prefix="geosync-simulation-", dir=parent)
-    world = World(
-        seed,
-        os.fsencode(directory),
-        has_incidents=has_incidents,
-        has_checkpoints=has_checkpoints,
+) -> AbstractContextManager[World]:
+    """Makes the world of a seed."""
+    return alive(
+        lambda directory: World(
+            seed, directory, has_incidents=has_incidents, has_checkpoints=has_checkpoints
+        )
     )
-    try:
-        with small_limits(world.weather):
-            yield world
-    finally:
-        world.close()
-        shutil.rmtree(directory)
