@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from conflict.operations import Transaction
@@ -35,8 +35,13 @@ class ActorLog:
 
 def _actor_log(row: tuple[Any, ...]) -> ActorLog:
     *fixed, knows, applied, segment_at_ms, heard_at_ms, problem = row
-    return ActorLog(
-        *fixed, decode_vector(knows), decode_vector(applied), segment_at_ms, heard_at_ms, problem
+    return replace(
+        ActorLog(*fixed),
+        knows=decode_vector(knows),
+        applied=decode_vector(applied),
+        segment_at_ms=segment_at_ms,
+        heard_at_ms=heard_at_ms,
+        problem=problem,
     )
 
 
