@@ -45,10 +45,10 @@ from geosync.engine.membership import Identity, Randomness
 from geosync.engine.mirroring import Mirror
 from geosync.engine.publishing import Publisher
 from geosync.engine.receiving import Receiver
-from geosync.engine.replaced_file import ReplacedFile
 from geosync.engine.site import Site
 from geosync.engine.spool import Spool
 from geosync.engine.sweeping import Sweeper
+from geosync.engine.uploads import send_pack
 from geosync.journal.journal import Intent, Journal, RetiredFile
 from geosync.journal.log import ActorLog
 from tests.simulation import simulated_disk, simulated_site
@@ -188,7 +188,7 @@ def a_pack_counts_as_stored_before_it_is(patch: pytest.MonkeyPatch) -> None:
             for name in names:
                 chunks.mark_pack_stored(name)
         for name in names:
-            self._send_pack(name)
+            send_pack(self._site, self._spool, name)
         send(self)
 
     patch.setattr(Publisher, "_send_packs", mark_first)
@@ -330,11 +330,9 @@ def hashes_of_what_is_fetched_are_not_compared(patch: pytest.MonkeyPatch) -> Non
 def a_content_that_cannot_be_had_is_taken_for_empty(patch: pytest.MonkeyPatch) -> None:
     blocks = Fetcher.blocks
 
-    def empty(
-        self: Fetcher, content: Content, replaced: ReplacedFile | None = None
-    ) -> Iterator[object]:
+    def empty(self: Fetcher, content: Content) -> Iterator[object]:
         try:
-            yield from blocks(self, content, replaced)
+            yield from blocks(self, content)
         except ContentUnavailable:
             return
 
