@@ -2,9 +2,10 @@
 
     recipes/redmine/as-client .venv/bin/python -m recipes.redmine.soak [--minutes N] [--seed N]
 
-Users come by DNS, by HAProxy, and straight to each site; they upload, look and delete. One fault at
-a time happens to one site or to the WAN, is made good, and then both sites become ready again. In
-the end what the users were told is compared with both sites: rows, files, and every byte.
+Users come by DNS, by HAProxy, and straight to each site; they upload, look and delete. One fault
+at a time happens to one site or to the WAN, is made good, and then both sites become ready again.
+Where a brake of geosync asks whether so many deletions are meant, they are, and an operator says
+so. In the end what the users were told is compared with both sites: rows, files, and every byte.
 """
 
 from __future__ import annotations
@@ -178,13 +179,27 @@ def _let_things_happen(end_s: float, dice: random.Random) -> Counter[str]:
         harm()
         time.sleep(dice.uniform(*FAULT_S))
         mend()
-        await_that("both sites are ready", _are_ready, READY_TIMEOUT_S)
+        await_that("both sites are ready", lambda: _are_ready(happened), READY_TIMEOUT_S)
         happened[name] += 1
     return happened
 
 
-def _are_ready() -> bool:
-    return all(_health(site) == "ready\n" for site in SITES)
+def _are_ready(happened: Counter[str]) -> bool:
+    health = {site: _health(site) for site in SITES}
+    for site in SITES:
+        if "geosync brake list" in health[site]:
+            happened["brakes approved"] += _approve_brakes(site)
+    return all(each == "ready\n" for each in health.values())
+
+
+def _approve_brakes(site: str) -> int:
+    """Says of all that a site's brakes hold that it is meant; returns how many there were."""
+    brakes = json.loads(geosync(site, "brake", "list", "--json", is_checked=False))
+    waiting = [each for each in brakes if each["verdict"] is None]
+    for brake in waiting:
+        print(time.strftime("%H:%M:%S"), f"brake at {brake['site']}: {brake['reason']}", flush=True)
+        geosync(site, "brake", "approve", brake["id"])
+    return len(waiting)
 
 
 def _health(site: str) -> str:
