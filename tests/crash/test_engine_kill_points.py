@@ -13,7 +13,7 @@ import pytest
 from conflict.operations import Delete
 from geosync.disk.interface import Disk
 from tests.support.disk_tree import contents_of, disk_tree
-from tests.support.kill_points import KillPoints, run_to_death
+from tests.support.kill_points import KillPoints, kill_before_each_step, run_to_death
 from tests.support.local_sites import LocalSite, local_sites, operations_of, run, settle
 from transport.memory_store import MemoryStore
 
@@ -98,10 +98,9 @@ def _write_in_place(site: LocalSite) -> set[bytes]:
     return written
 
 
-def _killed_once(change: Change, kill_before: int) -> tuple[bool, int]:
+def _killed_once(change: Change, points: KillPoints) -> tuple[bool, int]:
     """Kills the engine of one site once; returns whether, and how much it wrote in all."""
     store = MemoryStore()
-    points = KillPoints(kill_before)
     with local_sites(store, "away", "here") as (away, here):
         _seed(away)
         settle(away, here)
@@ -109,12 +108,11 @@ def _killed_once(change: Change, kill_before: int) -> tuple[bool, int]:
         change(away, here)
         written = contents_of(away.root) | contents_of(here.root)
         is_deleted = not os.path.exists(here.path(b"gone"))
-        for _ in range(3):
-            away.cycle()
+        run(away, rounds=3)
         was_killed = run_to_death(here, points)
         here.open()
         settle(here, away)
-        why = f"killed before step {kill_before}: {points.where}"
+        why = points.why
         assert disk_tree(here.root) == disk_tree(away.root), why
         shown = contents_of(here.root)
         replaced = {b"first notes", b"other notes", b"goes away"} | {
@@ -139,43 +137,39 @@ def test_a_kill_before_any_step_loses_nothing_and_writes_nothing_of_its_own(
 
     What a crash interrupted must never look like a change that was made on this site.
     """
-    _, expected = _killed_once(change, -1)
-    kill_before = 0
+    _, expected = _killed_once(change, KillPoints())
     failed = {}
-    while True:
-        was_killed, written = _killed_once(change, kill_before)
+
+    def is_killed(points: KillPoints) -> bool:
+        was_killed, written = _killed_once(change, points)
         if written != expected:
-            failed[kill_before] = written
-        if not was_killed:
-            break
-        kill_before += 1
-    assert kill_before > 30
+            failed[points.kill_before] = written
+        return was_killed
+
+    assert len(kill_before_each_step(is_killed)) > 30
     assert not failed, (expected, failed)
 
 
 def test_what_programs_write_between_a_kill_and_the_next_start_is_kept() -> None:
     """Of a file that an interrupted change may have brought, nobody knows what it holds."""
-    kill_before = 0
-    was_killed = True
-    while was_killed:
-        points = KillPoints(kill_before)
-        with local_sites(MemoryStore(), "away", "here") as (away, here):
-            _seed(away)
-            settle(away, here)
-            here.close()
-            _remote_changes(away, here)
-            for _ in range(3):
-                away.cycle()
-            was_killed = run_to_death(here, points)
-            written = _write_in_place(here)
-            here.open()
-            settle(here, away)
-            why = f"killed before step {kill_before}: {points.where}"
-            assert disk_tree(here.root) == disk_tree(away.root), why
-            assert written <= contents_of(here.root), why
-            assert written <= contents_of(away.root), why
-        kill_before += 1
-    assert kill_before > 30
+    assert len(kill_before_each_step(_written_to_while_it_is_dead)) > 30
+
+
+def _written_to_while_it_is_dead(points: KillPoints) -> bool:
+    with local_sites(MemoryStore(), "away", "here") as (away, here):
+        _seed(away)
+        settle(away, here)
+        here.close()
+        _remote_changes(away, here)
+        run(away, rounds=3)
+        was_killed = run_to_death(here, points)
+        written = _write_in_place(here)
+        here.open()
+        settle(here, away)
+        assert disk_tree(here.root) == disk_tree(away.root), points.why
+        assert written <= contents_of(here.root), points.why
+        assert written <= contents_of(away.root), points.why
+        return was_killed
 
 
 class _FailsOnce:
@@ -210,8 +204,7 @@ def test_an_engine_that_goes_on_after_an_io_error_writes_nothing_of_its_own(
         settle(away, here)
         here.close()
         change(away, here)
-        for _ in range(3):
-            away.cycle()
+        run(away, rounds=3)
         here.wrap_disk = lambda disk: cast("Disk", _FailsOnce(disk, method))
         here.open()
         written = len(operations_of(here, store))
