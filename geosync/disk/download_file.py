@@ -16,8 +16,10 @@ from geosync.disk.staging import Stage, write_all, write_without_zero_pages
 _PIECE_SIZE_BYTES: Final = 1024 * 1024
 
 
-def open_download(stage: Stage, name: bytes, size_bytes: int) -> "PosixDownloadFile":
-    """Opens a download, with what an earlier run left of it.
+def open_download(
+    stage: Stage, name: bytes, size_bytes: int, *, data_size_bytes: int
+) -> "PosixDownloadFile":
+    """Opens a download, with what an earlier run left of it; see `Disk.open_download`.
 
     Raises:
         OSError: ENOSPC when there is no room for all of it.
@@ -26,7 +28,7 @@ def open_download(stage: Stage, name: bytes, size_bytes: int) -> "PosixDownloadF
     status = os.fstat(remains) if remains is not None else None
     there_size_bytes = status.st_blocks * 512 if status is not None else 0
     try:
-        stage.require_space(size_bytes - there_size_bytes)
+        stage.require_space(data_size_bytes - there_size_bytes)
         descriptor = remains if remains is not None else stage.make_download(name)
     except OSError:
         if remains is not None:

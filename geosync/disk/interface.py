@@ -267,8 +267,17 @@ class Disk(Protocol):
         """Begins a regular file in the stage. Raises OSError."""
         ...
 
-    def open_download(self, name: bytes, size_bytes: int) -> DownloadFile:
-        """Opens the download of this name, which may be new. Raises OSError."""
+    def open_download(self, name: bytes, size_bytes: int, *, data_size_bytes: int) -> DownloadFile:
+        """Opens the download of this name, which may be new.
+
+        Args:
+            name: of the download.
+            size_bytes: of the file that it becomes.
+            data_size_bytes: how much of that is no hole.
+
+        Raises:
+            OSError: ENOSPC and the like.
+        """
         ...
 
     def discard_download(self, name: bytes) -> None:

@@ -347,9 +347,9 @@ class PosixDisk:
             return file
         return UnprivilegedStagingFile(file, lambda staged: self._withheld.add(staged.token))
 
-    def open_download(self, name: bytes, size_bytes: int) -> DownloadFile:
+    def open_download(self, name: bytes, size_bytes: int, *, data_size_bytes: int) -> DownloadFile:
         """See `Disk.open_download`; raises OSError, ENOSPC at once if it can't fit."""
-        file = open_download(self._parts.stage, name, size_bytes)
+        file = open_download(self._parts.stage, name, size_bytes, data_size_bytes=data_size_bytes)
         if self._accepts_setuid:
             return file
         return UnprivilegedDownloadFile(file, lambda staged: self._withheld.add(staged.token))

@@ -191,7 +191,9 @@ class Fetcher:
         if self._downloads and under_way_bytes >= BEGUN_SIZE_BYTES:
             raise StillComing("a large file, which waits for another one")
         self._may_have_downloads = True
-        file = self._site.disk.open_download(_name(content.digest), content.size_bytes)
+        file = self._site.disk.open_download(
+            _name(content.digest), content.size_bytes, data_size_bytes=content.data_size_bytes
+        )
         is_complete = file.handle == self._complete.pop(content.digest, None)
         download = Download(
             self._site, content, file, self._reader, self.lost, is_complete=is_complete

@@ -262,7 +262,13 @@ class SimulatedDisk:
         """Begins a regular file. Raises OSError (ENOSPC)."""
         return self._stage.begin_file()
 
-    def open_download(self, name: bytes, size_bytes: int) -> SimulatedDownloadFile:
+    def open_download(
+        self,
+        name: bytes,
+        size_bytes: int,
+        *,
+        data_size_bytes: int,
+    ) -> SimulatedDownloadFile:
         """Opens a download. Raises OSError (ENOSPC)."""
         return self._stage.open_download(name, size_bytes)
 

@@ -174,6 +174,19 @@ def test_zeros_and_holes_arrive_as_they_are_also_over_remains(sites: Sites) -> N
     assert here.read(NAME) == content
 
 
+def test_a_file_of_holes_needs_room_only_for_what_is_in_it(sites: Sites) -> None:
+    away, here = sites
+    enormous = os.statvfs(here.root).f_blocks * os.statvfs(here.root).f_frsize * 4
+    with open(away.path(NAME), "wb") as file:
+        file.truncate(enormous)
+        file.write(LARGE)
+    settle(away, here)
+    assert os.path.getsize(here.path(NAME)) == enormous
+    with open(here.path(NAME), "rb") as file:
+        assert file.read(len(LARGE)) == LARGE
+    assert os.lstat(here.path(NAME)).st_blocks * 512 < 2 * len(LARGE)
+
+
 def _killed_once(points: KillPoints) -> bool:
     """Kills a site that brings a large file in place of another one; then lets it end its work."""
     old = LARGE[: 2 * MIB]
