@@ -3,7 +3,8 @@
 For each mutant of the engine there are seeds at which it was noticed. When the engine changes, so
 do the histories, and these may notice nothing any more: then all seeds of every test run are tried,
 which takes longer. `python -m tests.simulation.bite "NAME"` finds others, with the option
-`--without-incidents` for those that have nothing to do with machines that were set back.
+`--without-incidents` for those that have nothing to do with machines that were set back. One seed
+that notices many of them is better than many: the engine as it is has to pass each of them.
 """
 
 from __future__ import annotations
@@ -19,39 +20,39 @@ from tests.simulation.test_simulation import ONCE_FAILED, ONCE_FAILED_WITH_INCID
 from tests.simulation.test_simulation import SEEDS as OF_EVERY_RUN
 
 NOTICED_AT: dict[str, tuple[int, ...]] = {
-    "recovery forgets what was under way": (13, 30),
-    "recovery takes all that was under way for done": (23, 13),
-    "intents are not noted": (28, 13),
+    "recovery forgets what was under way": (28,),
+    "recovery takes all that was under way for done": (28,),
+    "intents are not noted": (28,),
     "the stage is not synced": (22,),
-    "a start does not look at what was left to do": (22, 14),
-    "a start clears the spool": (37, 14),
-    "the outbox is lost with the process": (14, 29),
+    "a start does not look at what was left to do": (14,),
+    "a start clears the spool": (14,),
+    "the outbox is lost with the process": (14,),
     "a pack counts as stored before it is": (14,),
-    "a failed segment is sent again under a new name": (3, 2),
-    "a failed segment is built anew under its name": (3, 2),
-    "what was received is acknowledged before it is applied": (27, 22),
-    "a segment that is not visible is passed over": (15, 5),
-    "the order of causes is ignored": (4, 28),
-    "hashes of what is fetched are not compared": (40, 56),
-    "a content that can't be had is taken for empty": (6, 13),
-    "replace ignores what is expected": (28, 23),
-    "remove_file ignores what is expected": (7, 15),
-    "what a change displaced is not examined": (9, 22),
+    "a failed segment is sent again under a new name": (3,),
+    "a failed segment is built anew under its name": (3,),
+    "what was received is acknowledged before it is applied": (22,),
+    "a segment that is not visible is passed over": (15,),
+    "the order of causes is ignored": (4,),
+    "hashes of what is fetched are not compared": (627,),
+    "a content that can't be had is taken for empty": (6,),
+    "replace ignores what is expected": (28,),
+    "remove_file ignores what is expected": (3,),
+    "what a change displaced is not examined": (9,),
     "displaced files are not watched for late writes": (9,),
-    "the trash is emptied unseen": (150,),
-    "nothing is ever swept": (1, 3),
-    "a change that could not be made is forgotten": (12, 6),
-    "conflict copies are not shown": (1, 6),
+    "the trash is emptied unseen": (56,),
+    "nothing is ever swept": (3,),
+    "a change that could not be made is forgotten": (6,),
+    "conflict copies are not shown": (6,),
     "what can't be read is taken for deleted": (4,),
     "a file is captured while it is written": (3,),
-    "a version replaces all that was received": (6, 23),
-    "a deletion deletes all that was received": (1, 6),
+    "a version replaces all that was received": (6,),
+    "a deletion deletes all that was received": (28,),
 }
 NOTICED_WITH_INCIDENTS: dict[str, tuple[int, ...]] = {
-    "another body under a name of ours is taken for ours": (6, 23),
-    "a fresh journal is the actor that the site was before": (1, 3),
-    "journal and directory of different moments go together": (9, 43),
-    "changes leave no new generation": (46,),
+    "another body under a name of ours is taken for ours": (23,),
+    "a fresh journal is the actor that the site was before": (1,),
+    "journal and directory of different moments go together": (9,),
+    "changes leave no new generation": (43,),
     "what a site lacks when it joins counts as deleted": (1,),
 }
 UNNOTICED = {
