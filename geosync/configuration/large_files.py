@@ -21,7 +21,7 @@ class LargeFiles:
     """
 
     size_bytes_min: int = 64 * MIB
-    slice_size_bytes: int = 32 * MIB
-    slice_s: float = 0.2
+    slice_size_bytes: int = 16 * MIB
+    slice_s: float = 0.1
     unsent_size_bytes_max: int = 1024 * MIB
     announced_size_bytes_min: int = 32 * MIB

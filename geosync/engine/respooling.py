@@ -19,12 +19,18 @@ from transport.sparse_chunker import cut_sparse
 _log = event_logger(__name__)
 
 
-def respool(site: Site, spool: Spool, name: str) -> None:
+def respool(site: Site, spool: Spool, name: str, *, is_ahead: bool = False) -> None:
     """Makes a pack again, as far as the files still hold its chunks.
 
     If all are there, it is the same pack. Else what is left goes into another one, and the rest
     counts as never sent: other sites go on waiting for those versions until newer ones come, and
     a file that holds such a chunk again brings it along.
+
+    Args:
+        site: whose pack it is.
+        spool: in which it is missing.
+        name: of the pack.
+        is_ahead: it is of a large file that is not captured yet, which is read again then.
 
     Raises:
         EntryBusy, EntryUnreadable: a file that may hold a chunk can't be read now; try later.
@@ -38,6 +44,8 @@ def respool(site: Site, spool: Spool, name: str) -> None:
         _log.warning("pack_made_again", name=name, size_bytes=len(body))
         return
     _salvage(site, spool, name, found)
+    if is_ahead:
+        return
     text = (
         f"the pack {name} is gone from the spool and {len(locations) - len(found)} of its"
         f" {len(locations)} chunks are in no file any more: other sites will not see the versions"

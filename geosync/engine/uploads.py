@@ -103,7 +103,7 @@ class Uploads:
         waiting.sort(key=lambda name: (name not in first, name))
         for name in waiting[: self._site.pool.workers - len(self._under_way)]:
             if not self._spool.has(name):
-                respool(self._site, self._spool, name)
+                respool(self._site, self._spool, name, is_ahead=True)
                 continue
             self._under_way[name] = self._site.pool.begin(self._send, name)
 

@@ -15,8 +15,10 @@ from geosync.configuration.capture_rules import CaptureRule, CaptureRules, OpenF
 from geosync.configuration.collection_pace import CollectionPace
 from geosync.configuration.large_files import LargeFiles
 from geosync.engine.role import STANDBY
+from tests.support.await_condition import await_condition
 from tests.support.disk_tree import contents_of
 from tests.support.local_sites import ROUND_S, LocalSite, local_sites, run, settle
+from tests.support.recording_store import let_pass
 from transport.chunker import CHUNK_SIZE_BYTES_MAX
 from transport.errors import StoreUnavailable
 from transport.memory_store import MemoryStore
@@ -69,6 +71,16 @@ def begin(site: LocalSite, name: bytes = b"large", *, slices: int = 3) -> None:
     assert packed_size_bytes(site) > 0
 
 
+def refuse_packs(site: LocalSite) -> None:
+    """Lets the store take everything but packs."""
+
+    def refuse(method: str, name: str) -> None:
+        if method == "put_once" and name.startswith(packs_prefix(site.engine.site.actor)):
+            raise StoreUnavailable("no pack can be stored")
+
+    site.link.before = refuse
+
+
 def come_to_rest(*sites: LocalSite) -> None:
     for _ in range(CYCLES_MAX):
         for site in sites:
@@ -99,12 +111,7 @@ def test_a_small_change_is_shown_elsewhere_while_a_large_file_is_read(
 
 def test_a_small_change_does_not_wait_for_packs_of_a_large_file(sites: list[LocalSite]) -> None:
     here, there = sites
-
-    def refuse(method: str, name: str) -> None:
-        if method == "put_once" and name.startswith(packs_prefix(here.engine.site.actor)):
-            raise StoreUnavailable("no pack can be stored")
-
-    here.link.before = refuse
+    refuse_packs(here)
     here.write(b"large", noise(1))
     begin(here, slices=30)
     here.write(b"small", b"a small change")
@@ -118,18 +125,13 @@ def test_no_more_is_read_than_can_be_sent(sites: list[LocalSite]) -> None:
     here.close()
     here.large_files = replace(SMALL, unsent_size_bytes_max=SIZE_BYTES // 4)
     here.open()
-
-    def refuse(method: str, name: str) -> None:
-        if method == "put_once" and name.startswith(packs_prefix(here.engine.site.actor)):
-            raise StoreUnavailable("no pack can be stored")
-
-    here.link.before = refuse
+    refuse_packs(here)
     here.write(b"large", noise(1))
     begin(here, slices=40)
     assert packed_size_bytes(here) <= SIZE_BYTES // 4 + CHUNK_SIZE_BYTES_MAX
     reason = here.engine.waiting()[(b"large",)]
     assert "are read; the rest is read when more of that is sent" in reason
-    here.link.before = lambda _method, _name: None
+    here.link.before = let_pass
     come_to_rest(here, there)
     assert there.read(b"large") == noise(1)
 
@@ -171,20 +173,15 @@ def test_a_change_after_the_end_of_the_reading_is_captured_without_another_event
 ) -> None:
     """The file is looked at when it changes; it is what was read before that which is captured."""
     here, there = sites
-
-    def refuse(method: str, name: str) -> None:
-        if method == "put_once" and name.startswith(packs_prefix(here.engine.site.actor)):
-            raise StoreUnavailable("no pack can be stored")
-
-    here.link.before = refuse
+    refuse_packs(here)
     here.write(b"large", noise(1))
-    begin(here, slices=40)
+    begin(here, slices=25)
     with open(here.path(b"large"), "ab") as file:
         file.write(b"and more")
     here.cycle()
-    here.link.before = lambda _method, _name: None
+    here.link.before = let_pass
     seen = set()
-    for _ in range(CYCLES_MAX):
+    for _ in range(40):
         for site in (here, there):
             site.engine.cycle({})
             site.time.advance(ROUND_S)
@@ -253,16 +250,44 @@ def test_a_file_of_which_a_pack_was_given_up_meanwhile_is_stored_again(
     pack = here.journal.chunks.packs()[0]
     here.journal.chunks.forget_pack(pack)
     there.store.delete(pack)
+    while not is_captured(here, b"large"):
+        here.cycle()
+    captured = entry_at_path(here.journal.synced, (b"large",)).content  # type: ignore[union-attr]
+    assert all(here.journal.chunks.is_known(chunk.digest) for chunk in captured.chunks)  # type: ignore[union-attr]
     come_to_rest(here, there)
     assert there.read(b"large") == noise(1)
 
 
+def test_a_pack_that_somebody_takes_out_of_the_spool_is_read_again(
+    sites: list[LocalSite],
+) -> None:
+    here, there = sites
+    refuse_packs(here)
+    here.write(b"large", noise(1))
+    begin(here)
+    for pack in here.journal.chunks.packs_to_store():
+        here.engine._spool.remove(pack)
+    here.link.before = let_pass
+    come_to_rest(here, there)
+    assert there.read(b"large") == noise(1)
+    assert not here.problems()
+
+
 def test_a_program_may_write_to_a_file_that_is_being_read(sites: list[LocalSite]) -> None:
-    """It does not wait until the next slice is read."""
+    """It does not wait until the next slice is read, nor until the kernel ends the lease."""
     here, there = sites
     here.write(b"large", noise(1))
     begin(here)
-    with open(here.path(b"large"), "r+b") as file:  # waits for a lease, as any program does
+
+    def may_write() -> bool:
+        try:
+            os.close(os.open(here.path(b"large"), os.O_WRONLY | os.O_NONBLOCK))
+        except BlockingIOError:  # as long as somebody has a lease
+            return False
+        return True
+
+    await_condition(may_write, "the lease is given up", timeout_s=20)
+    with open(here.path(b"large"), "r+b") as file:
         file.write(b"another beginning")
     come_to_rest(here, there)
     assert there.read(b"large") == b"another beginning" + noise(1)[17:]
