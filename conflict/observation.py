@@ -56,3 +56,4 @@ class DirectoryListing:
     directory: DiskEntry
     entries: tuple[DiskEntry, ...]  # sorted by name
     unreadable: tuple[tuple[bytes, str], ...] = ()  # names whose entry could not be read, and why
+    glance: bytes = b""  # a digest by which the same is recognised; empty: it would tell nothing

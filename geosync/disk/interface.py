@@ -218,6 +218,21 @@ class SourceFile(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a glance at a directory shows.
+
+    Attributes:
+        digest: that of an earlier listing, if nothing at all has changed since.
+        directories: the names of those in it.
+        count: how many names there are.
+    """
+
+    digest: bytes
+    directories: tuple[bytes, ...]
+    count: int
+
+
 class Disk(Protocol):
     """A directory tree. Every method may be called from any thread; changes come from one."""
 
@@ -235,6 +250,10 @@ class Disk(Protocol):
 
     def list_directory(self, directory: RelativePath) -> DirectoryListing:
         """Raises EntryVanished, EntryUnreadable."""
+        ...
+
+    def glance(self, directory: RelativePath) -> Glance:
+        """Looks at a directory for as little as that takes. Raises as `list_directory`."""
         ...
 
     def observe(self, path: RelativePath) -> DiskEntry | None:

@@ -14,6 +14,7 @@ from geosync.disk.closed_directories import opened_directories
 from geosync.disk.coarse_times import may_hide_a_write
 from geosync.disk.displacement import Displacement
 from geosync.disk.download_file import PosixSourceFile, open_download
+from geosync.disk.glances import glance_at
 from geosync.disk.inode_flags import protection_of
 from geosync.disk.interface import (
     PRIVATE_DIRECTORY,
@@ -26,6 +27,7 @@ from geosync.disk.interface import (
     EntryVanished,
     Expected,
     Failed,
+    Glance,
     Outcome,
     RelativePath,
     Retired,
@@ -267,11 +269,21 @@ class PosixDisk:
         try:
             return list_directory(self._parts.tree, directory)
         except OSError as error:
-            if error.errno in GONE:
-                raise EntryVanished(
-                    f"{self._shown(directory)} is no directory any more: look at its parent again"
-                ) from error
-            raise self._unreadable(directory, error) from error
+            raise self._not_listed(directory, error) from error
+
+    def glance(self, directory: RelativePath) -> Glance:
+        """See `Disk.glance`."""
+        try:
+            return glance_at(self._parts.tree, directory)
+        except OSError as error:
+            raise self._not_listed(directory, error) from error
+
+    def _not_listed(self, directory: RelativePath, error: OSError) -> DiskError:
+        if error.errno in GONE:
+            return EntryVanished(
+                f"{self._shown(directory)} is no directory any more: look at its parent again"
+            )
+        return self._unreadable(directory, error)
 
     def observe(self, path: RelativePath) -> DiskEntry | None:
         """See `Disk.observe`."""

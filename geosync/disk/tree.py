@@ -68,6 +68,10 @@ class Tree:
             raise OSError(errno.EXDEV, "another file system is mounted here", place.name)
         return handle
 
+    def handle_of(self, descriptor: int) -> bytes:
+        """Returns the identity of the inode that a descriptor holds; raises as `handle_at`."""
+        return self.handle_at(Place(descriptor, b""))
+
     def entry_of(self, descriptor: int, name: bytes) -> DiskEntry:
         """Describes the inode that a descriptor holds.
 
@@ -75,14 +79,17 @@ class Tree:
             OSError: a part of it could not be read.
         """
         # stat comes first: what changes afterwards leaves a newer ctime to be found.
-        status = os.fstat(descriptor)
+        return self.described(descriptor, name, os.fstat(descriptor))
+
+    def described(self, descriptor: int, name: bytes, status: os.stat_result) -> DiskEntry:
+        """As `entry_of`, given what stat told before."""
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), DiskKind.UNSUPPORTED)
         if kind is DiskKind.DIRECTORY and status.st_dev != self._device:
             raise OSError(errno.EXDEV, "another file system begins here", name)
         return DiskEntry(
             name=name,
             kind=kind,
-            handle=self.handle_at(Place(descriptor, b"")),
+            handle=self.handle_of(descriptor),
             fingerprint=Fingerprint(status.st_size, status.st_mtime_ns, status.st_ctime_ns),
             attributes=read_attributes(descriptor, status, self.names),
             link_count=status.st_nlink,
@@ -113,10 +120,15 @@ class Tree:
 
     def entry_at(self, place: Place) -> DiskEntry:
         """Describes what lies at a name; raises as `pinned`."""
+        return self.looked_at(place)[0]
+
+    def looked_at(self, place: Place) -> tuple[DiskEntry, os.stat_result]:
+        """Describes what lies at a name, and tells what stat told of it; raises as `pinned`."""
         # As `with self.pinned(place)`, without what a context manager costs in a large directory.
         descriptor = os.open(place.name, _INODE, dir_fd=place.directory)
         try:
-            return self.entry_of(descriptor, place.name)
+            status = os.fstat(descriptor)
+            return self.described(descriptor, place.name, status), status
         finally:
             os.close(descriptor)
 

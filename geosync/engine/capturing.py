@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,7 +18,7 @@ from conflict.node import Location
 from conflict.observation import DirectoryListing, DiskKind
 from conflict.scan import directory_entry, without_new_fifos
 from conflict.synced import EntryId, Path
-from geosync.disk.interface import EntryUnreadable, EntryVanished
+from geosync.disk.interface import EntryUnreadable, EntryVanished, Glance
 from geosync.engine.authoring import author_of, save_written
 from geosync.engine.braking import Braking, Parked
 from geosync.engine.drifting import Drifting
@@ -34,6 +34,7 @@ from geosync.engine.reading_ahead import ReadingAhead
 from geosync.engine.site import Site, joined
 from geosync.engine.spool import Spool
 from geosync.engine.uncertain_files import UncertainFiles
+from geosync.engine.unchanged_directories import UnchangedDirectories
 from geosync.engine.unreadable import Unreadable
 from geosync.engine.waiting_files import WaitingFiles
 from geosync.event_log import event_logger
@@ -41,6 +42,7 @@ from geosync.event_log import event_logger
 ENTRIES_AT_ONCE_MAX: Final = 2000  # of one transaction; a directory is never cut in two
 # The first of many travel while the rest is read; each further transaction is twice as large.
 ENTRIES_AT_FIRST_MAX: Final = 250
+GLANCES_IN_A_LOOK: Final = 10  # so many names seen by a glance cost less than one that is looked at
 QUIETLY_GONE_MAX: Final = 20  # more at once are looked at twice, as what looks like a mass deletion
 _BURSTING: Final = "many files change at once: it is seen first whether a brake engages"
 _log = event_logger(__name__)
@@ -83,6 +85,7 @@ class Capturer:
         self._group_problems = GroupProblems(site)
         self._unreadable = Unreadable(site)
         self._pending = PendingDirectories()
+        self._unchanged = UnchangedDirectories(site)
         self._entries_max = ENTRIES_AT_FIRST_MAX  # of the next transaction
         self._quiet: frozenset[Path] = frozenset()
         self._new: set[Path] = set()  # directories that were found since nothing was left
@@ -181,6 +184,8 @@ class Capturer:
         self._unreadable.tell(scan, look.unknown, read.unreadable)
         self._group_problems.tell(scan, read)
         self._add_new(look)
+        if self._recognition is None and may_capture:
+            self._unchanged.note(scan)
         return result
 
     def _add_new(self, look: _Look) -> None:
@@ -203,18 +208,21 @@ class Capturer:
         listings: dict[Path, DirectoryListing] = {}
         absent: set[Path] = set()
         unknown: dict[Path, str] = {}
-        count = 0
+        count = 0.0
+        waiting = {path[:-1] for path in self.waiting()}  # for a full look at where they are
         while self._pending and count < min(self._entries_max, ENTRIES_AT_ONCE_MAX):
             path, is_recursive = self._pending.take()
-            self._list(path, listings, absent, unknown)
-            listing = listings.get(path)
-            if listing is not None:
-                count += len(listing.entries)
-                if is_recursive:
-                    for entry in listing.entries:
-                        if entry.kind is DiskKind.DIRECTORY:
-                            below = (*path, entry.name)
-                            self._pending.add_to_turn(below, is_recursive=True)
+            glance = self._glance(path) if path not in waiting else None
+            if glance is not None:
+                count += glance.count / GLANCES_IN_A_LOOK
+                below: Iterable[bytes] = glance.directories
+            else:
+                self._list(path, listings, absent, unknown)
+                entries = listings[path].entries if path in listings else ()
+                count += len(entries)
+                below = [each.name for each in entries if each.kind is DiskKind.DIRECTORY]
+            for name in below if is_recursive else ():
+                self._pending.add_to_turn((*path, name), is_recursive=True)
         new: set[Path] = set()
         confirmed = self._confirmed()
         places = self._missing.places_of(confirmed)
@@ -229,6 +237,13 @@ class Capturer:
                 return _Look(scan, unknown, new, confirmed)
             for path in sorted(wanted - fresh):
                 self._list(path, listings, absent, unknown)
+
+    def _glance(self, path: Path) -> Glance | None:
+        """Returns what a glance shows of a directory in which nothing can have changed."""
+        if self._recognition is not None or not self._site.role.may_capture:
+            self._unchanged.forget()
+            return None
+        return self._unchanged.glance(path)
 
     def _list_groups(
         self,

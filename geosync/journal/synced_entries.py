@@ -50,6 +50,7 @@ class JournalSynced:
         self._cache: dict[EntryId, SyncedEntry] = {}
         self._names: dict[tuple[EntryId, bytes], SyncedEntry | None] = {}
         self._handles: dict[bytes, tuple[SyncedEntry, ...]] = {}
+        self._changed: set[EntryId] = set()
         row = connection.execute("SELECT max(entry) FROM synced").fetchone()
         self._last_entry = self._last_saved = row[0] or 0
         copy = connection.execute("SELECT 1 FROM synced WHERE copy_of <> x'' LIMIT 1").fetchone()
@@ -126,6 +127,7 @@ class JournalSynced:
         if before is not None:
             self._drop(before)
         self._keep(entry)
+        self._note_changed(entry)
 
     def remove_entry(self, entry: EntryId) -> None:
         """See SyncedStore."""
@@ -136,6 +138,11 @@ class JournalSynced:
         self._remember_unset(before, None)
         self._connection.execute("DELETE FROM synced WHERE entry = ?", (entry,))
         self._drop(before)
+
+    def take_changed(self) -> set[EntryId]:
+        """Returns once which directories were changed, or something in them, perhaps in vain."""
+        changed, self._changed = self._changed, set()
+        return changed
 
     def new_entry_id(self) -> EntryId:
         """See SyncedStore."""
@@ -175,8 +182,14 @@ class JournalSynced:
         """Returns what is stored of an entry; nobody needs to look for one with a fresh number."""
         return self.entry(entry) if entry <= self._last_saved else None
 
+    def _note_changed(self, entry: SyncedEntry) -> None:
+        self._changed.add(entry.parent)
+        if entry.is_directory:
+            self._changed.add(entry.entry)
+
     def _drop(self, before: SyncedEntry) -> None:
         """Takes an entry, as it was, out of memory."""
+        self._note_changed(before)
         self._cache.pop(before.entry, None)
         self._names.pop((before.parent, before.name), None)
         known = self._handles.get(before.handle)

@@ -393,6 +393,10 @@ class FileSystem:
         )
         self._free = []
 
+    def wall_ns(self) -> int:
+        """Returns what the kernel's clock says."""
+        return self._clock.wall_ns()
+
     def _now_ns(self) -> int:
         self._stamps += 1
         return self._clock.wall_ns() // TICK_NS * TICK_NS + self._stamps % TICK_NS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from conflict.observation import Attributes, DirectoryListing, DiskEntry, DiskKind
+from geosync.disk.glances import REST_NS
 from geosync.disk.interface import (
     PRIVATE_DIRECTORY,
     ROOT_PATH,
@@ -21,6 +23,7 @@ from geosync.disk.interface import (
     EntryVanished,
     Expected,
     Failed,
+    Glance,
     Mismatch,
     Outcome,
     RelativePath,
@@ -229,9 +232,40 @@ class SimulatedDisk:
                 unreadable.append((name, os.strerror(errno.EIO)))
             else:
                 entries.append(self.file_system.inodes[inode.names[name]].entry(name))
+        glance, latest_ns = self._glance_at(directory, inode)
+        is_at_rest = not unreadable and latest_ns < self.file_system.wall_ns() - REST_NS
         return DirectoryListing(
-            inode.entry(_last_name(directory)), tuple(entries), tuple(unreadable)
+            inode.entry(_last_name(directory)),
+            tuple(entries),
+            tuple(unreadable),
+            glance.digest if is_at_rest else b"",
         )
+
+    def glance(self, directory: RelativePath) -> Glance:
+        """See `Disk.glance`."""
+        self.dice.require_readable(directory)
+        inode = self.file_system.find(directory)
+        if inode is None or inode.kind is not DiskKind.DIRECTORY:
+            raise EntryVanished(f"{directory!r} is no directory now; list its parent again")
+        return self._glance_at(directory, inode)[0]
+
+    def _glance_at(self, directory: RelativePath, inode: Inode) -> tuple[Glance, int]:
+        """Returns what stat tells, by which no inode differs from a later one of its number."""
+        names = [
+            name
+            for name in sorted(inode.names)
+            if (directory, name) != (ROOT_PATH, PRIVATE_DIRECTORY)
+        ]
+        below = [self.file_system.inodes[inode.names[name]] for name in names]
+        rows = [
+            (each.number, each.kind, each.link_count, each.attributes.mode, each.fingerprint())
+            for each in (inode, *below)
+        ]
+        digest = hashlib.blake2b(repr((names, rows)).encode(), digest_size=16).digest()
+        kinds = zip(names, below, strict=True)
+        directories = tuple(name for name, each in kinds if each.kind is DiskKind.DIRECTORY)
+        latest_ns = max(each.ctime_ns for each in (inode, *below))
+        return Glance(digest, directories, len(names)), latest_ns
 
     def observe(self, path: RelativePath) -> DiskEntry | None:
         """Returns what is at the path. Raises EntryUnreadable."""
