@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tests.torture.final_state import see_conflict_files, see_tree, stamps_of
 from tests.torture.tortured_site import TorturedSite
@@ -24,12 +26,21 @@ class Quiet:
         self._objects: set[str] = set()
 
     def await_rest(self, timeout_s: float) -> list[str]:
-        """Waits until all is at rest; returns what is not when the time is over."""
-        deadline_s = time.monotonic() + timeout_s
+        """Waits until all is at rest, as long as ever less is left to do.
+
+        Returns:
+            What is not at rest when there has been nothing less for `timeout_s`. So a machine may
+            take its time, and going round in circles is found out.
+        """
+        least, deadline_s = math.inf, time.monotonic() + timeout_s
         while True:
-            reasons = self._unrest()
+            rests = [_rest_of(site) for site in self._sites]
+            reasons = self._unrest([reason for rest in rests for reason in rest.reasons])
+            left = sum(rest.left for rest in rests)
+            if left < least:
+                least, deadline_s = left, time.monotonic() + timeout_s
             if not reasons or time.monotonic() > deadline_s:
-                return [f"no rest after {timeout_s:g} s: {reason}" for reason in reasons]
+                return [f"no progress for {timeout_s:g} s: {reason}" for reason in reasons]
             time.sleep(LOOK_EVERY_S)
 
     def watch(self) -> list[str]:
@@ -47,8 +58,8 @@ class Quiet:
     def _names(self) -> set[str]:
         return {name for area in AREAS for name in self._store.list_names(f"{area}/")}
 
-    def _unrest(self) -> list[str]:
-        reasons = [text for site in self._sites for text in _unrest_of(site)]
+    def _unrest(self, reasons: list[str]) -> list[str]:
+        """Returns why not all is at rest: what the sites say, or what is seen from outside."""
         objects = self._names()
         if objects != self._objects:
             reasons.append(f"{len(objects - self._objects)} objects were published")
@@ -66,27 +77,40 @@ class Quiet:
         return []
 
 
-def _unrest_of(site: TorturedSite) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """Why a site is not at rest, and how much it has left to do, of whatever kind."""
+
+    reasons: list[str]
+    left: float = math.inf
+
+
+def _rest_of(site: TorturedSite) -> _Rest:
     if site.daemon.poll() is not None:
-        return [f"the daemon of {site.name} ended: {site.log_text()[-2000:]}"]
+        return _Rest([f"the daemon of {site.name} ended: {site.log_text()[-2000:]}"])
     asked = site.run("status", "--json")
     if asked.returncode != 0:
-        return [f"{site.name} does not answer: {asked.stderr}"]
+        return _Rest([f"{site.name} does not answer: {asked.stderr}"])
     status = json.loads(asked.stdout)
-    if status["daemon"] is None:
-        return [f"the daemon of {site.name} is only starting"]
-    facts: dict[str, Callable[[], object]] = {
-        "waits for": lambda: status["daemon"]["waiting"],
-        "has to publish": lambda: status["to_publish"]["operations"],
-        "lacks or is lacked": lambda: [
-            other
-            for other in status["sites"]
-            if other["operations_it_lacks"] or other["operations_we_lack"] or other["problem"]
-        ],
-        "reports": lambda: problems_of(status),
+    daemon = status["daemon"]
+    if daemon is None:
+        return _Rest([f"the daemon of {site.name} is only starting"])
+    to_publish = status["to_publish"]["operations"]
+    lacking = [
+        other
+        for other in status["sites"]
+        if other["operations_it_lacks"] or other["operations_we_lack"] or other["problem"]
+    ]
+    facts = {
+        "waits for": daemon["waiting"],
+        "has to publish": to_publish,
+        "lacks or is lacked": lacking,
+        "reports": problems_of(status),
     }
-    reasons = [f"{site.name} {words} {fact()}" for words, fact in facts.items() if fact()]
-    return reasons or ([] if status["is_settled"] else [f"{site.name} has work"])
+    reasons = [f"{site.name} {words} {fact}" for words, fact in facts.items() if fact]
+    lacks = sum(other["operations_we_lack"] for other in lacking)
+    left = daemon["waiting_count"] + to_publish + lacks
+    return _Rest(reasons or ([] if status["is_settled"] else [f"{site.name} has work"]), left)
 
 
 def problems_of(status: dict[str, object]) -> list[str]:
