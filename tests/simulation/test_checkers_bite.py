@@ -21,7 +21,7 @@ from tests.simulation.test_simulation import SEEDS as OF_EVERY_RUN
 
 NOTICED_AT: dict[str, tuple[int, ...]] = {
     "recovery forgets what was under way": (28,),
-    "recovery takes all that was under way for done": (28,),
+    "recovery takes all that was under way for done": (22,),
     "intents are not noted": (28,),
     "the stage is not synced": (22,),
     "a start does not look at what was left to do": (14,),
@@ -32,7 +32,7 @@ NOTICED_AT: dict[str, tuple[int, ...]] = {
     "a failed segment is built anew under its name": (3,),
     "what was received is acknowledged before it is applied": (22,),
     "a segment that is not visible is passed over": (15,),
-    "the order of causes is ignored": (4,),
+    "the order of causes is ignored": (17,),
     "hashes of what is fetched are not compared": (627,),
     "a content that can't be had is taken for empty": (6,),
     "replace ignores what is expected": (28,),
