@@ -25,6 +25,7 @@ class PendingDirectories:
         self._queue: list[tuple[int, Path]] = []  # of this turn
         self._next_turn: dict[Path, bool] = {}
         self._taken: dict[Path, bool] = {}
+        self._finished_turn = 0  # in which the last look ended that was not in vain
 
     def __bool__(self) -> bool:
         return bool(self._turn or self._next_turn)
@@ -57,9 +58,14 @@ class PendingDirectories:
     def finish(self) -> None:
         """Says that what was taken was looked at."""
         self._taken.clear()
+        self._finished_turn = self.turn
 
     def put_back(self) -> None:
-        """Says that what was taken must be looked at again."""
+        """Says that what was taken must be looked at again.
+
+        Some of it may have waited since an earlier turn: that turn is not over, then.
+        """
+        self.turn = self._finished_turn
         for path, is_recursive in self._taken.items():
             self.add_to_turn(path, is_recursive=is_recursive)
         self._taken.clear()
