@@ -73,8 +73,22 @@ def rescue(site: Site, spool: Spool, recognition: Recognition) -> None:
             intake.commit()
             save_written(site, author)
         _log.warning("version_rescued", path=joined(path))
+    _remove_empty_directories(site, (PRIVATE_DIRECTORY, MIRROR))
     if left is not None:
         raise left
+
+
+def _remove_empty_directories(site: Site, directory: tuple[bytes, ...]) -> None:
+    """Removes those that were made for copies which never came, or went; nobody knows of them."""
+    try:
+        listing = site.disk.list_directory(joined(directory))
+    except EntryVanished:
+        return
+    for entry in listing.entries:
+        if entry.kind is DiskKind.DIRECTORY:
+            below = (*directory, entry.name)
+            _remove_empty_directories(site, below)
+            site.disk.remove_directory(joined(below), Expected(entry.handle))  # not if it holds any
 
 
 def _bring_out_parked(site: Site) -> None:

@@ -288,6 +288,7 @@ class SimulatedSite:
     def lose_journal(self) -> None:
         """Removes the state directory."""
         self.stop()
+        self._note_lost_with_journal()
         shutil.rmtree(self._state_dir)
         os.mkdir(self._state_dir)
         self.actor = b""
@@ -323,6 +324,20 @@ class SimulatedSite:
             kept |= contents_in(each for one in self.committed for each in one)
         self.machine.ledger.note_lost(
             content for content in contents if digest_of(shared.hasher, *content) not in kept
+        )
+
+    def _note_lost_with_journal(self) -> None:
+        """Notes what only the journal had, as the disk refused a copy: see docs/guarantees.md."""
+        shared = self._shared
+        if shared.hasher is None or shared.weather.disk == NO_FAULTS:
+            return
+        captured = contents_in(each for one in self.committed for each in one)
+        captured -= contents_in(shared.published().operations)
+        held = self._held_contents()
+        self.machine.ledger.note_lost(
+            content
+            for content in self.machine.ledger.written
+            if content not in held and digest_of(shared.hasher, *content) in captured
         )
 
     def hide(self) -> set[Written]:

@@ -30,7 +30,8 @@ ONCE_FAILED = (
     30062,  # a name was given to a second file before the first one could be moved on; a directory
     # that was moved into what was left of one that it had been one with
     40144,  # a program wrote to a file that was swapped in and taken away again
-    40150,  # a name below a directory that should have been moved before
+    40150,  # a name below a directory that should have been moved before; what had moved to a
+    # directory that waited since an earlier turn, and of which a look was in vain
     50153,  # a program changed a file while it was given one more name
     50337,  # a program made a file in a directory whose time was just set
     50558,  # names that were waited for although nothing was there any more
@@ -59,6 +60,7 @@ ONCE_FAILED_WITH_INCIDENTS = (
     373,
     3,  # the actor of a machine that was set back, before it had written anything
     46,  # a journal of before the disk was formatted
+    5025,  # directories for copies that never came, of which no journal knew any more
 )
 
 
