@@ -6,7 +6,7 @@ b"" is the root itself. Nothing here follows a symlink below the root.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, NewType, Protocol
@@ -417,8 +417,8 @@ class Disk(Protocol):
         """Makes durable what programs have done below the root until now, too. Raises OSError."""
         ...
 
-    def retired(self) -> Iterator[Retired]:
-        """Yields what lies in the trash."""
+    def retired(self, but_for: Collection[bytes] = frozenset()) -> Iterator[Retired]:
+        """Yields what lies in the trash, but for these tokens."""
         ...
 
     def open_retired(self, retired: Retired) -> AbstractContextManager[StableReader]:

@@ -3,7 +3,7 @@
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
@@ -569,9 +569,9 @@ class PosixDisk:
         """
         sync_file_system(self._parts.private.itself)
 
-    def retired(self) -> Iterator[Retired]:
+    def retired(self, but_for: Collection[bytes] = frozenset()) -> Iterator[Retired]:
         """See `Disk.retired`; raises OSError when the trash can't be read."""
-        return self._parts.trash.retired()
+        return self._parts.trash.retired(but_for)
 
     def open_retired(self, retired: Retired) -> AbstractContextManager[StableReader]:
         """See `Disk.open_retired`."""

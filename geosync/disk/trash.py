@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from conflict.observation import DiskEntry, DiskKind
@@ -45,9 +45,10 @@ class Trash:
         """Returns where a token's inode lies."""
         return Place(self._directory, token)
 
-    def retired(self) -> Iterator[Retired]:
-        """Yields every displaced inode as it is now. Raises OSError."""
-        for token in sorted(map(os.fsencode, os.listdir(self._directory))):
+    def retired(self, but_for: Collection[bytes]) -> Iterator[Retired]:
+        """Yields every displaced inode as it is now, but for these tokens. Raises OSError."""
+        tokens = map(os.fsencode, os.listdir(self._directory))
+        for token in sorted(token for token in tokens if token not in but_for):
             entry = self._tree.found_at(self.place_of(token))
             if entry is not None and not is_made_for(token, entry.handle):
                 yield Retired(token, entry)

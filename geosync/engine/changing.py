@@ -125,10 +125,7 @@ class Changer:
         was = self._current(expected) if expected is not None else None
         if was is None or was.is_directory:
             return
-        known = {retired.token for retired in self._site.journal.retired()}
-        for stray in self._site.disk.retired():
-            if stray.token in known:
-                continue
+        for stray in self._site.disk.retired(but_for=self._site.journal.retired_tokens()):
             if stray.entry.handle == was.handle and isinstance(step.action, ReplaceFile):
                 self._note_overtaken(step, step.action, stray, was)
             else:

@@ -142,7 +142,7 @@ def _is_displaced(
     if before.handle not in in_trash or (found is not None and found.handle == before.handle):
         return False
     token = in_trash[before.handle].token
-    return all(retired.token != token for retired in site.journal.retired())
+    return token not in site.journal.retired_tokens()
 
 
 def _is_result(site: Site, intent: Intent, becomes: SyncedEntry, found: DiskEntry) -> bool:
@@ -212,7 +212,7 @@ def _remember_strays(
     """
     files = (replacing_nothing(entry) for entry in displaced if entry.handle not in in_trash)
     was = next(files, None)
-    known = {retired.token for retired in site.journal.retired()}
+    known = site.journal.retired_tokens()
     for stray in in_trash.values():
         stands_for = brought.get(stray.entry.handle, was)
         if stands_for is not None and stray.token not in known:

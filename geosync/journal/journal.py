@@ -151,6 +151,10 @@ class Journal:
             for token, handle, *seen, since_ms, record in rows
         ]
 
+    def retired_tokens(self) -> set[bytes]:
+        """Returns the names of the displaced files in the trash."""
+        return {token for (token,) in self._connection.execute("SELECT token FROM retired")}
+
     def remove_retired(self, token: bytes) -> None:
         """Forgets a displaced file."""
         self._connection.execute("DELETE FROM retired WHERE token = ?", (token,))

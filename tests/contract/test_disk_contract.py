@@ -530,6 +530,12 @@ class TestTrash:
         assert list(world.disk.retired()) == []
         assert world.disk.discard_retired(retired) == Mismatch(None)
 
+    def test_what_is_known_is_not_told_again(self, world: DiskWorld, retired: Retired) -> None:
+        expected = expected_at(world.disk, b"other")
+        further = retired_by(world.disk.remove_file(path_of(b"other"), expected))
+        found = list(world.disk.retired(but_for={retired.token}))
+        assert [each.token for each in found] == [further.token]
+
     def test_a_late_write_is_detected_and_can_be_captured(
         self, world: DiskWorld, retired: Retired
     ) -> None:

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import wraps
@@ -546,9 +546,9 @@ class SimulatedDisk:
 
     # The trash
 
-    def retired(self) -> Iterator[Retired]:
+    def retired(self, but_for: Collection[bytes] = frozenset()) -> Iterator[Retired]:
         """Yields the trash in the order of tokens."""
-        for token in sorted(self.file_system.lookup(TRASH).names):
+        for token in sorted(self.file_system.lookup(TRASH).names.keys() - set(but_for)):
             entry = self._entry(TRASH + b"/" + token)
             if entry is not None and not is_made_for(token, entry.handle):
                 yield Retired(token, entry)
