@@ -89,6 +89,7 @@ class Capturer:
         self._entries_max = ENTRIES_AT_FIRST_MAX  # of the next transaction
         self._quiet: frozenset[Path] = frozenset()
         self._new: set[Path] = set()  # directories that were found since nothing was left
+        self._named: set[Path] = set()  # those of which the name is captured
         self._recognition: Recognition | None = None
         self._has_looked = False
 
@@ -192,12 +193,14 @@ class Capturer:
         """Has new directories looked at, each once until nothing is left to look at.
 
         One whose name can't be captured yet shows its neighbours as new each time, and so do they.
-        Once its name is captured it is looked at again: what is in it waited for that.
+        Once its name is captured it is looked at once more: what is in it waited for that.
         """
-        captured = {path for path in look.new if self._is_captured(look.scan, path)}
-        for path in captured | (look.new - self._new):
+        named = {path for path in look.new if self._is_captured(look.scan, path)}
+        for path in (named - self._named) | (look.new - self._new):
             self._pending.add_to_turn(path, is_recursive=True)
-        self._new = (self._new | look.new) if self._pending else set()
+        self._new, self._named = self._new | look.new, self._named | named
+        if not self._pending:
+            self._new, self._named = set(), set()
 
     def _is_captured(self, scan: Scan, path: Path) -> bool:
         handles = (e.handle for e in scan.listings[path[:-1]].entries if e.name == path[-1])
