@@ -63,8 +63,8 @@ MUTANTS: dict[str, tuple[Patch, ...]] = {
     "delete beats move": (
         Patch(
             NODE,
-            "return placed if self.versions else set()",
-            "return placed if not all(v.is_deleted for v in self.versions.values()) else set()",
+            "if not self.versions:",
+            "if all(version.is_deleted for version in self.versions.values()):",
         ),
     ),
     "every unlink deletes the content": (Patch(NODE, " and operation.is_last_name:", ":"),),
