@@ -37,11 +37,7 @@ class UnprivilegedStagingFile:
 
     def finish(self, attributes: Attributes) -> Staged:
         """See `StagingFile.finish`."""
-        allowed = without_privileges(attributes)
-        staged = self._file.finish(allowed)
-        if allowed != attributes:
-            self._on_withheld(staged)
-        return staged
+        return _finish(self._file, attributes, self._on_withheld)
 
     def abandon(self) -> None:
         """See `StagingFile.abandon`."""
@@ -65,8 +61,15 @@ class UnprivilegedDownloadFile:
 
     def finish(self, attributes: Attributes) -> Staged:
         """See `DownloadFile.finish`."""
-        allowed = without_privileges(attributes)
-        staged = self._file.finish(allowed)
-        if allowed != attributes:
-            self._on_withheld(staged)
-        return staged
+        return _finish(self._file, attributes, self._on_withheld)
+
+
+def _finish(
+    file: StagingFile | DownloadFile, attributes: Attributes, on_withheld: Callable[[Staged], None]
+) -> Staged:
+    """Finishes a file with the attributes that it may have, and tells when some are withheld."""
+    allowed = without_privileges(attributes)
+    staged = file.finish(allowed)
+    if allowed != attributes:
+        on_withheld(staged)
+    return staged

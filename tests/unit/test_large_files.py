@@ -18,6 +18,7 @@ from geosync.engine.role import STANDBY
 from tests.support.await_condition import await_condition
 from tests.support.disk_tree import contents_of
 from tests.support.local_sites import ROUND_S, LocalSite, local_sites, run, settle
+from tests.support.pair_of_sites import pair_of_sites
 from tests.support.recording_store import let_pass
 from transport.chunker import CHUNK_SIZE_BYTES_MAX
 from transport.errors import StoreUnavailable
@@ -25,6 +26,7 @@ from transport.memory_store import MemoryStore
 from transport.object_names import packs_prefix
 
 SIZE_BYTES = 4 * CHUNK_SIZE_BYTES_MAX
+COLLECTING = CollectionPace(every_s=5.0, history_s=5.0, grace_s=5.0)
 SMALL = LargeFiles(
     size_bytes_min=1024 * 1024,
     slice_size_bytes=1,  # so that one chunk is a slice
@@ -202,12 +204,7 @@ def test_what_was_stored_is_not_stored_again_after_a_restart(sites: list[LocalSi
 
 
 def test_a_collection_leaves_what_is_being_read(store: MemoryStore) -> None:
-    pace = CollectionPace(every_s=5.0, history_s=5.0, grace_s=5.0)
-    with local_sites(store, "here", "there", large_files=SMALL, collection_pace=pace) as (
-        here,
-        there,
-    ):
-        settle(here, there)
+    with pair_of_sites(store, large_files=SMALL, collection_pace=COLLECTING) as (here, there):
         here.write(b"large", noise(1))
         begin(here)
         packs = set(here.journal.chunks.packs())
@@ -225,12 +222,7 @@ def test_a_collection_leaves_what_is_being_read(store: MemoryStore) -> None:
 
 
 def test_what_nobody_needs_after_all_is_collected(store: MemoryStore) -> None:
-    pace = CollectionPace(every_s=5.0, history_s=5.0, grace_s=5.0)
-    with local_sites(store, "here", "there", large_files=SMALL, collection_pace=pace) as (
-        here,
-        there,
-    ):
-        settle(here, there)
+    with pair_of_sites(store, large_files=SMALL, collection_pace=COLLECTING) as (here, there):
         here.write(b"large", noise(1))
         begin(here, slices=8)
         os.unlink(here.path(b"large"))
