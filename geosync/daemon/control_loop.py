@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from contextlib import suppress
@@ -374,12 +375,15 @@ class ControlLoop:
         self.engine.site.report(_WATCHER, None)
 
     def _await_first_walk(self) -> None:
-        """Waits until all is watched, as the first scan would otherwise have to be repeated."""
+        """Waits until all is watched, as the first scan would otherwise have to be repeated.
+
+        That scan begins after it, and so it stands for all that was marked until now.
+        """
         dirty = self._state.dirty
         while self._watcher.is_running() and not len(dirty) and not self._state.is_stopping:
             dirty.wait(FIRST_WALK_STEP_S)
             self._state.queue.serve(self)
-        dirty.mark(ROOT, recursive=True)
+        dirty.take(math.inf)
         self._is_scan_wanted = True
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import pairwise
 
 from conflict.actions import Action, ApplyAttributes, PlaceFile, ReplaceFile, entries_of
 from conflict.merged_tree import ROOT_LOCATION
@@ -115,11 +117,13 @@ class Applier:
         now_s = self._site.clock.monotonic_s()
         self._site.progress.note_planned(*self._size(planned.actions), now_s)
         self._fetcher.begin_round(now_s - began_s)
-        for batch in batches(in_order_of_writing(planned.actions, journal.nodes)):
-            if result.is_coming and self._site.role.keeps_order:
-                runner.hold_back(batch, result)
-            else:
-                runner.run(batch, result)
+        cut = batches(in_order_of_writing(planned.actions, journal.nodes))
+        with closing(runner):
+            for batch, following in pairwise((*cut, [])):
+                if result.is_coming and self._site.role.keeps_order:
+                    runner.hold_back(batch, result)
+                else:
+                    runner.run(batch, following, result)
         self._fetcher.pause_others()
         if not result.blocked:
             self._site.progress.end(Stage.BRINGING)

@@ -28,6 +28,7 @@ from geosync.engine.changing import REMOVALS, Changer
 from geosync.engine.content_stage import ContentStage
 from geosync.engine.downloading import ContentUnavailable, StillComing
 from geosync.engine.fetching import NO_ROOM, Fetcher, is_large
+from geosync.engine.gathering import Gathering
 from geosync.engine.generation import begin_generation
 from geosync.engine.intending import intents_of
 from geosync.engine.places import NEVER_SEEN, note_own_times
@@ -86,15 +87,24 @@ class BatchRunner:
         self._entries = entries
         self._stage = stage
         self._changer = Changer(site, fetcher, entries)
+        self._expected: Gathering | None = None  # for the next batch
 
-    def run(self, actions: Iterable[Action], result: ApplyResult) -> None:
+    def run(self, batch: list[Action], following: list[Action], result: ApplyResult) -> None:
         """Does what can be done of one batch, and adds to `result` what became of it.
+
+        Args:
+            batch: what is to be done.
+            following: what the next call will do, unless it is held back.
+            result: gets what became of it.
 
         Raises:
             OSError: the stage can't be written or synced; nothing was changed by this batch.
         """
-        steps = [Step(action) for action in actions]
+        steps = [Step(action) for action in batch]
         try:
+            self._fetcher.use(self._expected or self._gathering(batch))
+            self._expected = self._gathering(following)
+            self._expected.begin()
             self._prepare(steps, result)
             self._change(steps, result)
         finally:
@@ -103,13 +113,22 @@ class BatchRunner:
                     self._site.disk.discard_staged(step.staged)
             self._fetcher.forget()
 
-    def hold_back(self, actions: Iterable[Action], result: ApplyResult) -> None:
+    def close(self) -> None:
+        """Waits for nothing that was begun."""
+        if self._expected is not None:
+            self._expected.give_up()
+
+    def hold_back(self, batch: list[Action], result: ApplyResult) -> None:
         """Does nothing of a batch: a large file that was written before it has yet to come."""
-        for action in actions:
+        for action in batch:
             result.undone.append(action)
             shown = self._entries.path(_subject(action))
             if shown is not None:
                 result.blocked.setdefault(shown, "waits for a large file that was written before")
+
+    def _gathering(self, batch: list[Action]) -> Gathering:
+        contents = [a.content for a in batch if isinstance(a, (PlaceFile, ReplaceFile))]
+        return self._fetcher.gathering(filter(self._stage.may_have_room, contents))
 
     def _prepare(self, steps: list[Step], result: ApplyResult) -> None:
         wanted = [
@@ -117,9 +136,6 @@ class BatchRunner:
             for step in steps
             if isinstance(step.action, (PlaceFile, ReplaceFile))
         ]
-        self._fetcher.prefetch(
-            action.content for _, action in wanted if self._stage.may_have_room(action.content)
-        )
         for step, action in wanted:
             try:
                 replaced = self._replaced(action)

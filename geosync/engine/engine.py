@@ -321,9 +321,11 @@ class Engine:
         return self.site.journal.log.received().counter_of(self.site.actor)
 
     def next_sequence(self, actor: ActorId) -> int | None:
-        """Returns which segment of another's log is read next; None where no log is known."""
+        """Returns which segment of another's log is read next; None: the log is our own."""
+        if actor == self.site.actor:
+            return None
         log = self.site.journal.log.actor(actor)
-        return None if log is None or actor == self.site.actor else log.next_sequence
+        return log.next_sequence if log is not None else 0
 
     @property
     def superseded(self) -> str | None:
@@ -510,7 +512,7 @@ class Engine:
 
     def _receive(self, cycle: Cycle, *, is_prompt: bool = False) -> None:
         unavailable: StoreUnavailable | None = None
-        if self._is_due("discover", DISCOVER_EVERY_S):
+        if self._is_due("discover", DISCOVER_EVERY_S) or self._receiver.knows_nobody():
             try:
                 self._receiver.discover()
             except StoreUnavailable as error:
@@ -529,6 +531,8 @@ class Engine:
 
     def _heed_hints(self, cycle: Cycle, logs: frozenset[ActorId]) -> None:
         """Reads what hints told of, and no further: there is a hint for each segment."""
+        if not self._receiver.knows(logs):
+            self._receiver.discover()
         before = cycle.has_more
         unavailable = self._take_in(cycle, self._receiver.receive(logs, is_prompt=True))
         cycle.has_more = before

@@ -7,20 +7,18 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from conflict.content import Block, ChunkReference, Content, Zeros
-from conflict.errors import GeosyncError
 from conflict.observation import Attributes
 from conflict.synced import Path
 from geosync.disk.interface import Staged
 from geosync.engine.ahead import Ahead
 from geosync.engine.downloading import ContentUnavailable, Download, StillComing
+from geosync.engine.gathering import Gathering
 from geosync.engine.lost_chunks import LostChunks
-from geosync.engine.ranges import RangeReader, ranges
+from geosync.engine.ranges import RangeReader
 from geosync.engine.replaced_file import ReplacedFile
 from geosync.engine.site import Site
 from geosync.engine.spool import Spool
 from geosync.terminal import human_size
-from transport.errors import CorruptObject, ObjectNotVisible
-from transport.pack import ChunkLocation
 
 LARGE_SIZE_BYTES: Final = 8 * 1024 * 1024  # from here on, files come in the background
 NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
@@ -42,8 +40,7 @@ class Fetcher:
         self.ahead = Ahead(site)
         self._site = site
         self._reader = RangeReader(site, spool, self.ahead)
-        self._chunks: dict[bytes, bytes] = {}
-        self._errors: dict[bytes, GeosyncError] = {}
+        self._gathered: Gathering | None = None  # what is in memory
         self._downloads: dict[bytes, Download] = {}  # by the content's digest
         self._complete: dict[bytes, bytes] = {}  # digest -> inode, of those that were staged
         self._placed: dict[bytes, ReplacedFile] = {}  # large contents that came to the disk
@@ -55,21 +52,23 @@ class Fetcher:
 
     # Small contents
 
+    def gathering(self, contents: Iterable[Content]) -> Gathering:
+        """Returns what brings the chunks of small contents, to be begun before `use`."""
+        small = (content for content in contents if not is_large(content))
+        return Gathering(self._site, self._reader, self.lost, small)
+
+    def use(self, gathering: Gathering) -> None:
+        """Waits for what is gathered, and takes it for what is in memory."""
+        gathering.finish()
+        self._gathered = gathering
+
     def prefetch(self, contents: Iterable[Content]) -> None:
         """Brings the chunks of small contents into memory, many with one request."""
-        wanted = {
-            chunk.digest: chunk
-            for content in contents
-            if not is_large(content)
-            for chunk in content.chunks
-            if not chunk.is_hole
-        }
-        self._bring(wanted.values())
+        self.use(self.gathering(contents))
 
     def forget(self) -> None:
         """Frees the memory; for when a batch is over."""
-        self._chunks.clear()
-        self._errors.clear()
+        self._gathered = None
         self._staged.clear()
 
     def blocks(self, content: Content) -> Iterator[Block]:
@@ -220,7 +219,7 @@ class Fetcher:
         self._downloads.pop(digest).give_up()
 
     def _chunk(self, chunk: ChunkReference) -> bytes:
-        found = self._chunks.get(chunk.digest)
+        found = self._gathered.chunks.get(chunk.digest) if self._gathered else None
         if found is None:
             raise self._unavailable(chunk)
         if len(found) != chunk.size_bytes:
@@ -231,41 +230,8 @@ class Fetcher:
         return found
 
     def _unavailable(self, chunk: ChunkReference) -> ContentUnavailable:
-        reason = self._errors.get(chunk.digest)
+        reason = self._gathered.errors.get(chunk.digest) if self._gathered else None
         return ContentUnavailable(str(reason) if reason else "its bytes are not in the store yet")
-
-    def _bring(self, wanted: Iterable[ChunkReference]) -> None:
-        places: dict[bytes, list[ChunkLocation]] = {}
-        for chunk in wanted:
-            if chunk.digest in self._chunks:
-                continue
-            inline = self._site.journal.chunks.inline_chunk(chunk.digest)
-            if inline is not None:
-                self._chunks[chunk.digest] = inline
-            else:
-                places[chunk.digest] = self._site.journal.chunks.locations(chunk.digest)
-        while places:
-            for digest in [digest for digest, known in places.items() if not known]:
-                tried = frozenset(at.pack for at in self._site.journal.chunks.locations(digest))
-                self.lost.note_lost(digest, tried, self._site.clock.monotonic_s())
-            first = {digest: known.pop(0) for digest, known in places.items() if known}
-            places = {digest: places[digest] for digest in self._bring_from(first)}
-
-    def _bring_from(self, locations: dict[bytes, ChunkLocation]) -> list[bytes]:
-        """Brings chunks from one place each; returns those that are not there.
-
-        A store that can't tell, or still works on it, is no reason to ask for another place.
-        """
-        lost: list[bytes] = []
-        for result in self._site.pool.map(self._reader.read, list(ranges(locations))):
-            self._chunks.update(result.chunks)
-            for digest in result.chunks:
-                self.lost.note_found(digest)
-            for digest, error in result.errors.items():
-                self._errors.setdefault(digest, error)
-                if isinstance(error, (ObjectNotVisible, CorruptObject)):
-                    lost.append(digest)
-        return lost
 
 
 def is_large(content: Content) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -99,6 +99,14 @@ class Receiver:
         """
         found = (recognise(name) for name in self._site.store.list_names(ACTORS_PREFIX))
         self._remember({name.actor: name.site for name in found if isinstance(name, ActorName)})
+
+    def knows(self, actors: Iterable[ActorId]) -> bool:
+        """Tells whether somebody has told of all these actors."""
+        return {log.actor for log in self._site.journal.log.actors()}.issuperset(actors)
+
+    def knows_nobody(self) -> bool:
+        """Tells whether there is no log to read, so that only `discover` can find anything."""
+        return not self._logs()
 
     def receive(
         self, only: frozenset[ActorId] | None = None, *, is_prompt: bool = False

@@ -47,8 +47,8 @@ class PendingHints:
 
         Args:
             now_s: monotonic.
-            next_of: the sequence of the next segment to read of a log; None for an actor that this
-                site does not read.
+            next_of: the sequence of the next segment to read of a log, 0 for one that nobody has
+                told of yet; None for an actor that this site does not read.
         """
         for actor, pending in list(self._pending.items()):
             following = next_of(actor)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from conflict.synced import Path
 from geosync.assembly.store_backoff import BackoffStore
 from geosync.clock import SystemClock
 from geosync.configuration.volume_configuration import Configuration, Tuning, parse_configuration
@@ -17,6 +18,9 @@ from geosync.daemon.control_loop import ControlLoop, LoopParts
 from geosync.daemon.daemon_state import DaemonState
 from geosync.daemon.hint_service import HintService
 from geosync.daemon.service_notification import ServiceNotifier
+from geosync.engine.cycle import Cycle
+from geosync.engine.engine import Engine
+from geosync.engine.haste import Haste
 from geosync.hooks.hooks import Hooks
 from geosync.watching.errors import WatchingError
 from geosync.watching.tree_watcher import TreeWatcher
@@ -197,3 +201,24 @@ def test_a_watcher_that_can_not_be_started_is_tried_again_and_the_operator_is_to
         await_condition(lambda: loop.problem() == "", "the problem is over")
     messages = [record.getMessage() for record in caplog.records]
     assert messages.count("watcher_not_started") == 1
+
+
+def test_the_whole_tree_is_looked_at_once_when_the_daemon_starts(
+    site: LocalSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole: list[bool] = []
+    cycle = Engine.cycle
+
+    def noted(engine: Engine, dirty: dict[Path, bool], haste: Haste) -> Cycle:
+        whole.extend(is_recursive for path, is_recursive in dirty.items() if path == ())
+        return cycle(engine, dirty, haste)
+
+    monkeypatch.setattr(Engine, "cycle", noted)
+    site.write(b"directory/file", b"there from the begin")
+    loop = Loop(site, replace(QUICK, rescan_s=31_536_000))
+    with running(loop):
+        await_condition(loop.is_settled, "all is looked at")
+        cycles = loop.state.cycles()
+        await_condition(lambda: loop.state.cycles() > cycles + 20, "many cycles end")
+        assert loop.entries() == 2
+    assert whole == [True]

@@ -129,3 +129,27 @@ def test_what_arrives_first_is_on_the_disk_before_more_is_looked_for(
     assert not os.path.exists(cnaf.path(b"file 1"))
     assert cnaf.engine.cycle({}, Haste(is_prompt=True)).received
     assert os.path.exists(cnaf.path(b"file 2")), "and then all of it at once"
+
+
+def test_a_hint_of_a_site_that_nobody_knows_finds_its_log_at_once() -> None:
+    store = MemoryStore()
+    with local_sites(store, "bari", "cnaf") as (bari, cnaf), local_sites(store, "new") as (new,):
+        settle(bari, cnaf)
+        cnaf.engine.cycle({})  # looks for new sites, and not again for a while
+        new.write(b"file", b"by a new site")
+        settle(new)
+        cnaf.engine.cycle({})
+        assert not os.path.exists(cnaf.path(b"file"))
+        cnaf.engine.cycle({}, Haste(logs=frozenset({new.engine.site.actor})))
+        assert cnaf.read(b"file") == b"by a new site"
+
+
+def test_a_site_that_knows_nobody_looks_for_others_each_time() -> None:
+    store = MemoryStore()
+    with local_sites(store, "bari") as (bari,), local_sites(store, "new") as (new,):
+        settle(bari)
+        bari.engine.cycle({})
+        new.write(b"file", b"by a new site")
+        settle(new)
+        bari.engine.cycle({})
+        assert bari.read(b"file") == b"by a new site"
