@@ -646,6 +646,8 @@ class Engine:
     def _refresh_mirror(self) -> None:
         if self._is_mirror_stale:
             self._is_mirror_stale = not self._mirror.refresh()
+            if not self._is_mirror_stale and not self._applier.has_work():
+                self._fetcher.discard_downloads()  # the next round of applying may be far
 
     def _acknowledge(self, cycle: Cycle) -> None:
         """Tells the others what is on our disk, once it is and they don't know it yet.

@@ -65,7 +65,10 @@ class Mirror:
         made = [path for path in sorted(new) if self._add(RelativePath(path), new[path])]
         self._site.disk.sync_changes()
         self._note(dict.fromkeys(gone) | {path: new[path].loser.content.digest for path in made})
-        return len(gone) + len(made) == len(stale) + len(new)
+        is_done = len(gone) + len(made) == len(stale) + len(new)
+        if is_done:
+            self._fetcher.hold(())
+        return is_done
 
     def _note(self, digests: Mapping[bytes, bytes | None]) -> None:
         if digests:

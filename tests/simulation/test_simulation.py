@@ -13,7 +13,7 @@ ONCE_FAILED = (
     37,  # an undone change, and what programs did to the same names meanwhile
     1026,  # an undone change, and what programs did to the same names meanwhile
     1036,  # an undone change, and what programs did to the same names meanwhile
-    56,  # a batch that failed halfway, recovered in part only
+    56,  # a batch that failed halfway, recovered in part only; an unwanted download
     97,  # names in a directory that was one with others, and parted from them
     1014,  # names below a directory that was moved before they were planned
     1048,  # a program wrote to a file that was parked

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 
 import pytest
 
+from geosync.disk.interface import Failed, Outcome, RelativePath, Staged
+from geosync.engine import fetching
 from geosync.engine.resolving import Choice
 from tests.support.disk_tree import Shown, disk_tree
 from tests.support.local_sites import LocalSite, local_sites, run, settle
@@ -99,6 +102,32 @@ def test_a_copy_whose_bytes_cannot_be_had_comes_later(store: RecordingStore, sit
     store.before = let_pass
     settle(*sites)
     assert [shown.content for shown in _copies(cnaf).values()] == [large]
+
+
+def test_a_large_copy_that_could_not_be_shown_is_gone_once_it_is_settled(
+    sites: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "LARGE_SIZE_BYTES", 10_000)
+    bari, cnaf = sites
+
+    def refuse(staged: Staged, path: RelativePath) -> Outcome:
+        return Failed("the disk says no", errno.EIO)
+
+    bari.write(b"notes/2026/file.txt", os.urandom(50_000))
+    bari.cycle_alone()
+    cnaf.write(b"notes/2026/file.txt", b"by cnaf")
+    with monkeypatch.context() as refusing:
+        refusing.setattr(cnaf.engine.site.disk, "place_new", refuse)
+        run(bari, cnaf)
+        assert len(_staged(cnaf)) == 1
+        (conflict,) = bari.engine.conflicts()
+        bari.engine.decisions.resolve(conflict.identity, Choice.WINNER)
+        settle(*sites)
+    assert _staged(cnaf) == []
+
+
+def _staged(site: LocalSite) -> list[bytes]:
+    return os.listdir(site.path(b".geosync/stage"))
 
 
 def test_a_losing_link_is_shown_as_a_link(sites: Two) -> None:
