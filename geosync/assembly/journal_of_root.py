@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from glob import glob
 from typing import Final, Protocol
 
@@ -28,7 +28,9 @@ ROOT_MARKER: Final = "root_marker"
 """The journal's setting with the token of the root: a root without it is not the right one."""
 
 _REASON: Final = b".reason"
-_MEMBERSHIP: Final = b"retired-actors"  # a file in the state directory
+# Files in the state directory, in which a journal that is set aside leaves something to the next.
+_MEMBERSHIP: Final = b"retired-actors"
+_MARKER: Final = b"root-marker"  # until the next journal has it
 _INCARNATION: Final = b"incarnation"  # subject of a problem
 _SUFFIXES: Final = (b"", b"-wal", b"-shm")
 _log = event_logger(__name__)
@@ -78,7 +80,7 @@ def open_journal(
     journal = opening(state_dir)
     try:
         check_names(journal, names)
-        marker = disk.initialise(journal.setting(ROOT_MARKER))
+        marker = disk.initialise(journal.setting(ROOT_MARKER) or _left(state_dir, _MARKER))
         if not is_same_generation(journal, disk.generation()):
             journal.close()
             set_journal_aside(
@@ -90,6 +92,8 @@ def open_journal(
         _tell(journal, state_dir, clock)
         _inherit(journal, state_dir)
         _begin_generation(journal, disk, marker)
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(state_dir, _MARKER))
     except BaseException:
         journal.close()
         raise
@@ -122,15 +126,22 @@ def set_journal_aside(state_dir: bytes, reason: str) -> None:
 def _bequeath(state_dir: bytes) -> None:
     """Keeps who was retired: the next journal must know that before it reads any log.
 
-    CRASH: a part of it is never taken for the whole, and the next attempt writes it anew.
+    And which directory is the root: what is in its place while it is not mounted is not joined.
     """
-    path = os.path.join(state_dir, _MEMBERSHIP)
     try:
         with closing(Journal(state_dir, is_read_only=True)) as journal:
-            value = bequest(journal)
+            membership, marker = bequest(journal), journal.setting(ROOT_MARKER)
     except (OperatorError, sqlite3.Error, MalformedValueError) as error:
         _log.warning("earlier_journal_not_read", reason=str(error))
         return
+    _leave(state_dir, _MEMBERSHIP, membership)
+    if marker is not None:
+        _leave(state_dir, _MARKER, marker)
+
+
+def _leave(state_dir: bytes, name: bytes, value: bytes) -> None:
+    """Writes a file. CRASH: a part of it is never taken for the whole; it is written anew."""
+    path = os.path.join(state_dir, name)
     with open(path + b".new", "wb") as file:
         file.write(value)
         file.flush()
@@ -138,11 +149,16 @@ def _bequeath(state_dir: bytes) -> None:
     os.replace(path + b".new", path)
 
 
+def _left(state_dir: bytes, name: bytes) -> bytes | None:
+    with suppress(FileNotFoundError), open(os.path.join(state_dir, name), "rb") as file:
+        return file.read()
+    return None
+
+
 def _inherit(journal: Journal, state_dir: bytes) -> None:
-    path = os.path.join(state_dir, _MEMBERSHIP)
-    if journal.setting("actor") is None and os.path.exists(path):
-        with open(path, "rb") as file:
-            inherit(journal, file.read())
+    membership = _left(state_dir, _MEMBERSHIP)
+    if journal.setting("actor") is None and membership is not None:
+        inherit(journal, membership)
 
 
 def _aside(state_dir: bytes, number: int) -> bytes:

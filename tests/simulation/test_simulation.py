@@ -61,6 +61,7 @@ ONCE_FAILED_WITH_INCIDENTS = (
     3,  # the actor of a machine that was set back, before it had written anything
     46,  # a journal of before the disk was formatted
     5025,  # directories for copies that never came, of which no journal knew any more
+    348,  # a machine that was set back joined anew while its root was not mounted
 )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from geosync.assembly.journal_of_root import open_journal
+from geosync.assembly.journal_of_root import open_journal, set_journal_aside
+from geosync.disk.interface import RootLost
 from geosync.disk.posix_disk import PosixDisk
 from geosync.engine.generation import begin_generation, is_same_generation
 from geosync.engine.site import Site
@@ -91,3 +93,41 @@ def test_a_directory_that_takes_no_token_keeps_the_one_it_has(
 
 def test_a_directory_without_a_token_belongs_to_no_journal_that_has_one(site: Site) -> None:
     assert not is_same_generation(site.journal, None)
+
+
+def test_the_next_journal_of_a_site_takes_no_other_directory_for_the_root(tmp_path: Path) -> None:
+    """A machine is set back, and its volume is not mounted when it joins anew."""
+    root, mounted, state = (tmp_path / name for name in ("root", "mounted", "state"))
+    for directory in (root, state):
+        directory.mkdir()
+    _opened_once(root, state)
+    set_journal_aside(os.fsencode(state), "another machine goes on with its log")
+    root.rename(mounted)
+    root.mkdir()
+    with pytest.raises(RootLost, match="mount the right"):
+        _opened_once(root, state)
+    assert os.listdir(root) == []
+    root.rmdir()
+    mounted.rename(root)
+    _opened_once(root, state)
+
+
+def test_without_any_journal_any_directory_will_do(tmp_path: Path) -> None:
+    """Also where an earlier one was set aside once, and the next one found its root."""
+    root, state = tmp_path / "root", tmp_path / "state"
+    for directory in (root, state):
+        directory.mkdir()
+    _opened_once(root, state)
+    set_journal_aside(os.fsencode(state), "another machine goes on with its log")
+    _opened_once(root, state)
+    for journal in state.glob("journal*"):
+        journal.unlink()
+    shutil.rmtree(root)
+    root.mkdir()
+    _opened_once(root, state)
+
+
+def _opened_once(root: Path, state: Path) -> None:
+    clock = SimulatedClock(SimulatedTime())
+    with closing(PosixDisk(os.fsencode(root))) as disk:
+        open_journal(os.fsencode(state), disk, ("volume", "bari"), clock).close()
