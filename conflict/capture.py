@@ -133,8 +133,10 @@ class _Capture:
 
     def _capture_directory(self, path: Path, listing: DirectoryListing) -> None:
         directory = directory_entry(self._synced, path, listing)
-        if directory is None:
-            return  # its own name was skipped, so what is below waits too
+        if directory is None:  # its own name was skipped, so what is below waits too
+            below = ((*path, entry.name) for entry in listing.entries)
+            self._skipped.update(each for each in below if each in self._contents)
+            return
         self._capture_own_attributes(directory, listing)
         for entry in listing.entries:
             known = self._synced.entry_at(directory.entry, entry.name)

@@ -96,9 +96,15 @@ class Departures:
     def may_part(self, known: SyncedEntry, seen: DiskEntry) -> bool:
         """Tells whether it is open yet to which file the new inode of a name belongs.
 
-        Another name of that inode could not be read, so the two may be a file of their own.
+        Another name of that inode could not be read, so the two may be a file of their own. Or
+        another name of the inode before is missing: where it moved, the file went with it.
         """
-        return known.handle != seen.handle and seen.handle in self._unread_handles
+        if known.handle == seen.handle:
+            return False
+        return seen.handle in self._unread_handles or any(
+            mate.entry in self.unconfirmed and not mate.copy_of
+            for mate in self._synced.entries_of_handle(known.handle)
+        )
 
     def has_lost(self, entry: SyncedEntry, seen_as: DiskEntry) -> bool:
         """Tells whether the entry's name is no name of its file any more, as seen elsewhere.

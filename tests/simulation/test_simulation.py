@@ -46,6 +46,7 @@ ONCE_FAILED = (
     173,  # something came into the trash after the last look
     3036,  # a name below a directory that another site had moved
     5221,  # an operator was to be told of a name that is no text
+    80040,  # large files were read again and again while their directory's name waited
 )
 
 

@@ -467,6 +467,41 @@ def test_both_names_are_removed_and_the_last_one_takes_the_content_along(site: S
     check(site)
 
 
+def test_a_name_that_is_saved_anew_waits_for_a_hard_link_that_is_on_the_move(
+    site: SmallSite,
+) -> None:
+    """Where that one went, the file went with it: what is saved is another one."""
+    write(site, a=b"1")
+    site.application.hard_link(b"a", b"b")
+    site.capture()
+    before = node(site, "a")
+    site.application.rename(b"b", b".geosync/away")
+    site.application.write(b"saved", b"2")
+    site.application.rename(b"saved", b"a")
+    assert kinds(site.capture()) == {}
+    assert site.result.skipped == {(b"a",)}
+    site.file_system.rename(b".geosync/away", b"c", RenameMode.NO_REPLACE)
+    site.settle()
+    assert node(site, "c") == before
+    assert node(site, "a") != before
+    check(site)
+
+
+def test_a_name_that_is_saved_anew_is_the_file_once_its_hard_link_is_gone(
+    site: SmallSite,
+) -> None:
+    write(site, a=b"1")
+    site.application.hard_link(b"a", b"b")
+    site.capture()
+    before = node(site, "a")
+    site.application.remove(b"b")
+    site.application.write(b"saved", b"2")
+    site.application.rename(b"saved", b"a")
+    assert kinds(site.settle()) == {"Delete": 1, "Put": 1}
+    assert node(site, "a") == before
+    check(site)
+
+
 def test_a_name_that_is_saved_by_renaming_leaves_its_hard_links(site: SmallSite) -> None:
     write(site, f=b"1")
     site.application.hard_link(b"f", b"g")
