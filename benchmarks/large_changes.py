@@ -16,8 +16,9 @@ LARGE_FILE_MIB = 512
 RENAMED_FILES = 2000
 BURST_FILES = 1000
 BOTH_FILES = 500
+FIRST_FILES = 200
 TIMEOUT_S = 240.0
-SETTLE_S = 3.0
+SETTLE_S = 5.0
 
 
 def first_sync(tool: Tool, files: int) -> Iterator[Measurement]:
@@ -76,7 +77,11 @@ def both_at_once(tool: Tool, files: int = BOTH_FILES) -> Iterator[Measurement]:
 
 
 def _run(tool: Tool) -> None:
-    """Starts a tool, and waits until the trees, which may have some files, are equal."""
+    """Starts a tool with some files, and waits until the trees are equal, and a while longer.
+
+    So the sites know each other, and what a tool does at its start is over.
+    """
+    write_small_files(os.path.join(tool.world.first.root, b"first"), FIRST_FILES, 1)
     tool.prepare()
     tool.start()
     tool.bring()

@@ -27,6 +27,7 @@ KINDS = ("create", "modify", "delete")
 def small_changes(tool: Tool, count: int) -> Iterator[Measurement]:
     """Measures `count` files, each created, modified and deleted; the tool is started here."""
     world = tool.world
+    count = min(count, tool.changes_max)
     write_small_files(world.first.root, FILES, seed=2)
     tool.prepare()
     tool.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from xml.etree import ElementTree as ET
 
 from benchmarks.processes import first_line
@@ -13,6 +14,7 @@ from benchmarks.world import BenchSite
 
 PORT = 22000
 GUI_PORT = 8384
+APART_S = 3.0
 _OPTIONS = {
     "globalAnnounceEnabled": "false",
     "localAnnounceEnabled": "false",
@@ -42,8 +44,11 @@ class SyncthingTool(Tool):
             self.processes.start(
                 site,
                 ["syncthing", "serve", "--no-browser", "--no-restart", "--home", home],
-                {"HOME": site.beside, "STNOUPGRADE": "1"},
+                {"HOME": site.beside, "STNOUPGRADE": "1", "STMONITORED": "yes"},
             )
+            # Two that call each other at the same moment may wait half a minute for a greeting.
+            self.await_port(site, PORT)
+            time.sleep(APART_S)
 
     def _generate(self, site: BenchSite) -> str:
         home = os.path.join(site.beside, "syncthing")

@@ -20,11 +20,13 @@ class Tool(ABC):
         name: for tables.
         is_two_way: changes of the second site arrive at the first.
         is_by_hand: nothing happens unless `bring` is called.
+        changes_max: so many small changes of a kind are worth waiting for.
     """
 
     name = ""
     is_two_way = True
     is_by_hand = False
+    changes_max = 1000
 
     def __init__(self, world: World) -> None:
         self.world = world
