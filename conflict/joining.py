@@ -102,3 +102,29 @@ class Recognition:
     def _is_directory(self, claim: Claim) -> bool:
         state = self._nodes.node(claim.node)
         return state is not None and state.is_directory
+
+
+class LateRecognition(Recognition):
+    """Recognises files that could not be read while all was; what else is new on the disk is new.
+
+    Attributes:
+        files: where they are.
+    """
+
+    def __init__(self, recognition: Recognition, files: Iterable[Path]) -> None:
+        """Takes what the whole disk was recognised by, and where that was not possible."""
+        self.files = frozenset(files)
+        self._all = recognition
+
+    def directory(self, path: Path) -> Known | None:  # noqa: ARG002 - see Recognition
+        """See Recognition: all directories were seen."""
+        return None
+
+    def file(self, path: Path, content: Content) -> Known | Beside | None:
+        """See Recognition."""
+        return self._all.file(path, content) if path in self.files else None
+
+    def among(self, files: Iterable[Path]) -> LateRecognition | None:
+        """Returns what is left of it for these files; None: nothing."""
+        left = self.files.intersection(files)
+        return LateRecognition(self._all, left) if left else None

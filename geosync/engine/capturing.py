@@ -13,7 +13,7 @@ from conflict.capture import (
     further_directories,
 )
 from conflict.in_place import not_in_place
-from conflict.joining import Recognition
+from conflict.joining import LateRecognition, Recognition
 from conflict.node import Location
 from conflict.observation import DirectoryListing, DiskKind
 from conflict.scan import directory_entry, without_new_fifos
@@ -91,10 +91,17 @@ class Capturer:
         self._new: set[Path] = set()  # directories that were found since nothing was left
         self._named: set[Path] = set()  # those of which the name is captured
         self._recognition: Recognition | None = None
+        self._late: LateRecognition | None = None
         self._has_looked = False
 
     def recognise(self, recognition: Recognition | None) -> None:
-        """Says that what is on the disk may be the volume's: while the site joins."""
+        """Says that what is on the disk may be the volume's: while the site joins.
+
+        What a program has open until that is over is recognised when it can be read: else an old
+        file would look like a new one, and win.
+        """
+        if recognition is None and self._recognition is not None:
+            self._late = LateRecognition(self._recognition, self.waiting())
         self._recognition = recognition
 
     def waiting(self) -> dict[Path, str]:
@@ -314,7 +321,8 @@ class Capturer:
             author = author_of(site)
             self._braking.engage(author, parked)
             gone = confirmed - parked.kept
-            left = capture(author, journal.synced, parked.scan, contents, gone, self._recognition)
+            recognition = self._recognition or self._late
+            left = capture(author, journal.synced, parked.scan, contents, gone, recognition)
             self._braking.release(author, parked)
             transaction = save_written(site, author)
             if transaction is not None or contents:
@@ -326,6 +334,7 @@ class Capturer:
         self._braking.note_kept(parked)
         again = self._ahead.note_captured(contents.keys() - left.skipped - parked.bursting)
         self._remember(left, read, parked)
+        self._late = self._late and self._late.among(self.waiting())
         self._pending.add(dict.fromkeys(again, False))
         if transaction is not None:
             result.touched |= not_in_place(journal.nodes, journal.synced, author.touched)

@@ -70,6 +70,40 @@ def test_an_old_version_is_recognised_as_old(sites: Three, store: MemoryStore) -
     assert late.engine.conflicts() == []
 
 
+def test_an_old_version_that_a_program_has_open_while_the_site_joins_is_old_afterwards(
+    sites: Three, store: MemoryStore
+) -> None:
+    bari, _, late = sites
+    late.write(b"docs/old", b"first version")
+    with open(late.path(b"docs/old"), "r+b"):
+        late.open()
+        run(*sites)
+        assert (b"docs", b"old") in late.engine.waiting()
+        late.write(b"docs/new", b"written while the other one is open")
+        run(*sites)
+        assert bari.read(b"docs/new") == b"written while the other one is open"
+        assert late.read(b"docs/old") == b"first version"
+    settle(*sites)
+    assert late.read(b"docs/old") == bari.read(b"docs/old") == b"second version"
+    assert [type(each) for each in _written(late, store)] == [Put]
+    assert late.engine.conflicts() == []
+
+
+def test_what_is_written_into_a_file_that_was_open_while_the_site_joined_is_kept_beside(
+    sites: Three,
+) -> None:
+    bari, _, late = sites
+    late.write(b"docs/old", b"first version")
+    with open(late.path(b"docs/old"), "r+b") as file:
+        late.open()
+        run(*sites)
+        file.write(b"changed by a program")
+    settle(*sites)
+    assert late.read(b"docs/old") == bari.read(b"docs/old") == b"second version"
+    (conflict,) = late.engine.conflicts()
+    assert conflict.loser.content.size_bytes == len(b"changed by a program")
+
+
 def test_what_was_deleted_since_is_not_brought_back(sites: Three, store: MemoryStore) -> None:
     bari, _, late = sites
     late.write(b"docs/gone", b"deleted later")
