@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,19 @@ def sites(tmp_path: Path) -> Iterator[Pair]:
         site.kill()
 
 
+@contextmanager
+def _stopped(site: RealSite) -> Iterator[None]:
+    """Stops a daemon meanwhile, or some of it would be captured before it is too much."""
+    site.daemon.send_signal(signal.SIGSTOP)
+    yield
+    site.daemon.send_signal(signal.SIGCONT)
+
+
 def _empty(site: RealSite) -> None:
-    for path in site.root.iterdir():
-        if path.name != ".geosync":
-            shutil.rmtree(path)
+    with _stopped(site):
+        for path in site.root.iterdir():
+            if path.name != ".geosync":
+                shutil.rmtree(path)
 
 
 def _brakes(site: RealSite) -> list[Any]:
@@ -50,7 +60,16 @@ def _brakes(site: RealSite) -> list[Any]:
 
 def _await_brake(site: RealSite, count: int) -> str:
     """Waits until a brake holds so much; returns its id."""
-    await_condition(lambda: [b["count"] for b in _brakes(site)] == [count], f"{_brakes(site)}")
+    seen: list[Any] = []
+
+    def is_holding() -> bool:
+        seen[:] = _brakes(site)
+        return [brake["count"] for brake in seen] == [count]
+
+    try:
+        await_condition(is_holding)
+    except AssertionError:
+        pytest.fail(f"the brakes of {site.name} hold {seen}, and not {count}: {site.log_text()}")
     return str(_brakes(site)[0]["id"])
 
 
@@ -142,9 +161,8 @@ def test_an_old_tree_that_is_restored_over_a_new_one_does_not_push_it_back(
         f"{bari.configuration.read_text()}\n[brakes]\nchanged_count = 50\n"
     )
     bari.start()
-    bari.daemon.send_signal(signal.SIGSTOP)  # or some of it is captured before it is too much
-    shutil.copytree(backup, bari.root, dirs_exist_ok=True)
-    bari.daemon.send_signal(signal.SIGCONT)
+    with _stopped(bari):
+        shutil.copytree(backup, bari.root, dirs_exist_ok=True)
     name = _await_brake(bari, FILES // 2)
     assert paris.tree() == newer
     bari.must("brake", "reject", name)
@@ -157,9 +175,10 @@ def test_files_that_are_all_encrypted_raise_an_alarm_and_stay_at_the_other_site(
 ) -> None:
     bari, paris = sites
     before = paris.tree()
-    for path in bari.root.glob("wiki-*/*.txt"):
-        path.with_suffix(".new").write_bytes(os.urandom(900))
-        path.with_suffix(".new").rename(path)
+    with _stopped(bari):
+        for path in bari.root.glob("wiki-*/*.txt"):
+            path.with_suffix(".new").write_bytes(os.urandom(900))
+            path.with_suffix(".new").rename(path)
     name = _await_brake(bari, FILES)
     told = {p["subject"]: p["text"] for p in bari.status()["problems"]}
     assert "encryption looks like that" in told["encryption"]
