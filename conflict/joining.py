@@ -8,7 +8,7 @@ which is kept beside the volume's own. Nothing is taken for deleted, and no old 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from conflict.checkpoint import PastVersion
@@ -104,8 +104,25 @@ class Recognition:
         return state is not None and state.is_directory
 
 
-class LateRecognition(Recognition):
-    """Recognises files that could not be read while all was; what else is new on the disk is new.
+class PartialRecognition(Recognition):
+    """Recognises what is at some names; what else is new on the disk is new."""
+
+    def __init__(self, recognition: Recognition, is_meant: Callable[[Path], bool]) -> None:
+        """Takes what the whole disk could be recognised by, and what tells which names."""
+        self._all = recognition
+        self._is_meant = is_meant
+
+    def directory(self, path: Path) -> Known | None:
+        """See Recognition."""
+        return self._all.directory(path) if self._is_meant(path) else None
+
+    def file(self, path: Path, content: Content) -> Known | Beside | None:
+        """See Recognition."""
+        return self._all.file(path, content) if self._is_meant(path) else None
+
+
+class LateRecognition(PartialRecognition):
+    """Recognises files that could not be read while everything else was recognised.
 
     Attributes:
         files: where they are.
@@ -114,15 +131,11 @@ class LateRecognition(Recognition):
     def __init__(self, recognition: Recognition, files: Iterable[Path]) -> None:
         """Takes what the whole disk was recognised by, and where that was not possible."""
         self.files = frozenset(files)
-        self._all = recognition
+        super().__init__(recognition, self.files.__contains__)
 
     def directory(self, path: Path) -> Known | None:  # noqa: ARG002 - see Recognition
         """See Recognition: all directories were seen."""
         return None
-
-    def file(self, path: Path, content: Content) -> Known | Beside | None:
-        """See Recognition."""
-        return self._all.file(path, content) if path in self.files else None
 
     def among(self, files: Iterable[Path]) -> LateRecognition | None:
         """Returns what is left of it for these files; None: nothing."""

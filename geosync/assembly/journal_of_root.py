@@ -156,8 +156,10 @@ def _left(state_dir: bytes, name: bytes) -> bytes | None:
 
 
 def _inherit(journal: Journal, state_dir: bytes) -> None:
+    if journal.setting("actor") is not None:
+        return
     membership = _left(state_dir, _MEMBERSHIP)
-    if journal.setting("actor") is None and membership is not None:
+    if membership is not None:
         inherit(journal, membership)
 
 

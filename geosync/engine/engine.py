@@ -6,6 +6,7 @@ import os
 from functools import partial
 from typing import Final
 
+from conflict.joining import PartialRecognition
 from conflict.node import Location
 from conflict.report import Conflict, conflicts
 from conflict.synced import Path
@@ -32,7 +33,7 @@ from geosync.engine.failover import Failover
 from geosync.engine.fetching import Fetcher
 from geosync.engine.foreign_brakes import ForeignBrakes
 from geosync.engine.haste import AT_LEISURE, Haste
-from geosync.engine.ignoring import Ignoring, RecognitionOfIgnored
+from geosync.engine.ignoring import Ignoring
 from geosync.engine.incarnation import is_log_ours
 from geosync.engine.joining import Joining
 from geosync.engine.membership import introduce, write_first_operation
@@ -436,7 +437,9 @@ class Engine:
             return
         if not self._is_restoring:
             self._is_restoring = True
-            recognition = RecognitionOfIgnored(self._ignoring, self._joining.recognition())
+            recognition = PartialRecognition(
+                self._joining.recognition(), self._ignoring.was_ignored
+            )
             self._capturer.recognise(recognition)
         self._capturer.look_at({(): True})
 

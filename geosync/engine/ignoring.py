@@ -11,10 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from conflict.content import Content
 from conflict.errors import MalformedValueError
 from conflict.ignore_patterns import add_pattern, ignore_patterns, remove_pattern
-from conflict.joining import Beside, Known, Recognition
 from conflict.node import Location
 from conflict.observation import DirectoryListing, DiskKind
 from conflict.operations import ROOT, AttributeChanges
@@ -78,23 +76,6 @@ class Ignoring:
             for spec in self._former
             for kind in (True, False)
         )
-
-
-class RecognitionOfIgnored(Recognition):
-    """Recognises what was ignored; all else that is new on the disk is new."""
-
-    def __init__(self, ignoring: Ignoring, recognition: Recognition) -> None:
-        """Takes what the whole disk could be recognised by."""
-        self._ignoring = ignoring
-        self._all = recognition
-
-    def directory(self, path: Path) -> Known | None:
-        """See Recognition."""
-        return self._all.directory(path) if self._ignoring.was_ignored(path) else None
-
-    def file(self, path: Path, content: Content) -> Known | Beside | None:
-        """See Recognition."""
-        return self._all.file(path, content) if self._ignoring.was_ignored(path) else None
 
 
 def _is_only_more(before: tuple[bytes, ...], after: tuple[bytes, ...]) -> bool:

@@ -476,8 +476,7 @@ def test_a_name_that_is_saved_anew_waits_for_a_hard_link_that_is_on_the_move(
     site.capture()
     before = node(site, "a")
     site.application.rename(b"b", b".geosync/away")
-    site.application.write(b"saved", b"2")
-    site.application.rename(b"saved", b"a")
+    site.application.save(b"a", b"2")
     assert kinds(site.capture()) == {}
     assert site.result.skipped == {(b"a",)}
     site.file_system.rename(b".geosync/away", b"c", RenameMode.NO_REPLACE)
@@ -495,8 +494,7 @@ def test_a_name_that_is_saved_anew_is_the_file_once_its_hard_link_is_gone(
     site.capture()
     before = node(site, "a")
     site.application.remove(b"b")
-    site.application.write(b"saved", b"2")
-    site.application.rename(b"saved", b"a")
+    site.application.save(b"a", b"2")
     assert kinds(site.settle()) == {"Delete": 1, "Put": 1}
     assert node(site, "a") == before
     check(site)
