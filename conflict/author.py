@@ -98,7 +98,7 @@ class Author:
                 name back from a version that a site of lower priority writes.
         """
         first, *others = claims
-        if self._state(first.node).name_count > 1:
+        if self._state(first.node).has_several_names:
             self._place_again(first.node)
         dot = self._put(first, content, attributes, first.content_dots)
         for claim in others:

@@ -319,27 +319,35 @@ class _Capture:
         else:
             claims = self._author.write(claims, found.content, written, source.losers)
         self._save(source, parent, found.entry, claims, found.content, written)
-        for other in self._other_names(source):
-            is_there = not self._departures.has_lost(other, found.entry)
-            if other.handle == found.entry.handle and not other.is_directory and is_there:
-                dots = claims[0].content_dots
-                self._synced.save_entry(
-                    replace(
-                        other,
-                        fingerprint=found.entry.fingerprint,
-                        attributes=found.entry.attributes,
-                        intended=amended(other.intended, written),
-                        claims=tuple(
-                            replace(claim, content_dots=dots)
-                            if claim.node == claims[0].node
-                            else claim
-                            for claim in other.claims
-                        ),
-                        content=found.content,
-                    )
-                )
-
+        self._write_through_other_names(source, claims[0], found, written)
         self._part_from(source.nodes, found.entry.handle)
+
+    def _write_through_other_names(
+        self, source: SyncedEntry, claim: Claim, found: StableContent, written: AttributeChanges
+    ) -> None:
+        """Notes that the other names of an inode show the same now; most often they do already."""
+        seen = found.entry
+        for other in self._other_names(source):
+            is_there = not self._departures.has_lost(other, seen)
+            if other.handle != seen.handle or other.is_directory or not is_there:
+                continue
+            mine = [each for each in other.claims if each.node == claim.node]
+            is_known = all(each.content_dots == claim.content_dots for each in mine)
+            if is_known and not written and _shows(other, found):
+                continue
+            self._synced.save_entry(
+                replace(
+                    other,
+                    fingerprint=seen.fingerprint,
+                    attributes=seen.attributes,
+                    intended=amended(other.intended, written),
+                    claims=tuple(
+                        replace(each, content_dots=claim.content_dots) if each in mine else each
+                        for each in other.claims
+                    ),
+                    content=found.content,
+                )
+            )
 
     def _part_from(self, nodes: frozenset[NodeId], handle: bytes) -> None:
         """Notes that an inode is this file's now, for names of others that held it before.
@@ -348,15 +356,16 @@ class _Capture:
         links of each other.
         """
         for other in self._synced.entries_of_handle(handle):
-            is_others = not other.nodes & nodes and other.parent != PARKED
+            is_theirs = any(claim.node in nodes for claim in other.claims)
+            is_others = not is_theirs and other.parent != PARKED
             if is_others and self._departures.is_away(other):
                 self._synced.save_entry(replace(other, handle=b"left %d" % other.entry))
 
     def _twin(self, source: SyncedEntry, found: StableContent) -> SyncedEntry | None:
         """Returns another name of the file that got the same new inode and was captured before."""
         for other in self._other_names(replace(source, handle=found.entry.handle)):
-            is_same_file = other.nodes == source.nodes and len(source.claims) == 1
-            if is_same_file and source.handle != other.handle and other.content == found.content:
+            is_elsewhere = source.handle != other.handle and other.content == found.content
+            if is_elsewhere and len(source.claims) == 1 and other.nodes == source.nodes:
                 return other
         return None
 
@@ -405,6 +414,11 @@ class _Capture:
                 content=content,
             )
         )
+
+
+def _shows(entry: SyncedEntry, found: StableContent) -> bool:
+    shown = (found.entry.fingerprint, found.entry.attributes, found.content)
+    return (entry.fingerprint, entry.attributes, entry.content) == shown
 
 
 def _node(directory: SyncedEntry) -> NodeId:

@@ -12,7 +12,7 @@ from conflict.observation import DiskKind
 from conflict.operations import NAME_SIZE_BYTES_MAX, NodeId
 from conflict.picture import Picture, losers_of
 from conflict.rendering import ConflictCopy, Rendered, claimants_at
-from conflict.synced import Path, SyncedEntry, path_of_entry
+from conflict.synced import EntryId, Path, SyncedEntry, path_of_entry
 
 _KINDS = {
     ContentKind.REGULAR: DiskKind.REGULAR,
@@ -27,6 +27,7 @@ class FilePlanner:
     def __init__(self, picture: Picture, leaving: Leaving) -> None:
         self._picture = picture
         self._leaving = leaving
+        self._mates: dict[NodeId, EntryId] = {}  # a right name of a file, when last looked for
 
     def plan(self, path: Path, parent: SyncedEntry, wanted: Rendered) -> None:
         """Plans a name that is to be a file."""
@@ -47,11 +48,9 @@ class FilePlanner:
 
     def _file_elsewhere(self, wanted: Rendered) -> SyncedEntry | None:
         """Returns a file on the disk, under another name, that this name is to be."""
-        links = {claim.link for claim in wanted.claims}
         for claim in wanted.claims:
-            for entry in self._picture.synced.entries_of_node(claim.node):
-                is_same = any(own.link in links for own in entry.claims)
-                if entry.is_directory or entry.copy_of or not is_same:
+            for entry in self._picture.names.of_link(claim.node, claim.link):
+                if entry.is_directory or entry.copy_of:
                     continue
                 if not self._picture.is_wanted_where_it_is(entry):
                     return entry
@@ -124,14 +123,24 @@ class FilePlanner:
         """Returns another name of the same file that is right: this one is to be its hard link."""
         node = wanted.claims[0].node
         state = self._picture.nodes.node(node)
-        if state is None or state.name_count < 2:
+        if state is None or not state.has_several_names:
             return None
-        for entry in self._picture.synced.entries_of_node(node):
-            is_other = (here is None or entry.entry != here.entry) and not entry.copy_of
-            is_mate = is_other and self._is_right(entry, node, content)
-            if is_mate and self._stays_name_of(entry, node, content):
+        synced = self._picture.synced
+        last = synced.entry(self._mates[node]) if node in self._mates else None
+        if last is not None and self._is_mate(last, node, content, here):
+            return last
+        for entry in synced.entries_of_node(node):
+            if self._is_mate(entry, node, content, here):
+                self._mates[node] = entry.entry
                 return entry
         return None
+
+    def _is_mate(
+        self, entry: SyncedEntry, node: NodeId, content: Content, here: SyncedEntry | None
+    ) -> bool:
+        if entry.copy_of or (here is not None and entry.entry == here.entry):
+            return False
+        return self._is_right(entry, node, content) and self._stays_name_of(entry, node, content)
 
     def _stays_name_of(self, entry: SyncedEntry, node: NodeId, content: Content) -> bool:
         """Tells whether a name is to show the file; where it is parked, it is on its way there."""
@@ -143,11 +152,7 @@ class FilePlanner:
 
     def _is_right(self, entry: SyncedEntry, node: NodeId, content: Content) -> bool:
         """Tells whether an entry has the content, and its inode is no name of another file."""
-        return entry.content == content and all(
-            other.claims[0].node == node and not other.copy_of
-            for other in self._picture.synced.entries_of_handle(entry.handle)
-            if other.entry != entry.entry
-        )
+        return entry.content == content and self._picture.names.is_of_one_file(entry, node)
 
     # Conflict copies
 

@@ -136,7 +136,8 @@ class MergedTree:
             return set()
         change = _Change(self._store)
         state = self._state_for(operation)
-        before = state.presence()
+        only = _only_name(operation, state)
+        before = state.presence(only)
         was_listed_directory = state.is_directory and bool(before)
         if isinstance(operation, Put):
             for dot in operation.context & state.versions.keys():
@@ -147,7 +148,7 @@ class MergedTree:
             self._update_directory(change, operation, state, was_live=was_listed_directory)
             after = state.presence()
         else:
-            after = state.presence()
+            after = state.presence(only)
             self._update_file(change, state, before, after)
         change.touched.update(after.values())
         if state.node == ROOT:
@@ -232,6 +233,25 @@ def _created(operation: TreeOperation) -> NodeState:
     if operation.node != id_of(operation.dot):
         raise MalformedValueError(f"{operation.dot} names a node that does not exist")
     return NodeState(operation.node, operation.is_directory, operation.stamp)
+
+
+def _only_name(operation: TreeOperation, state: NodeState) -> LinkId | None:
+    """Returns the one name of a file that an operation concerns; None if it may concern others.
+
+    While another name has a place, none comes back or goes but the one that is placed or deleted,
+    and a deletion that leaves a name changes nothing about which versions are seen. A file may
+    have thousands of names: each of them is not to cost a look at all the others.
+    """
+    if state.is_directory or not state.versions:
+        return None
+    match operation:
+        case Place(link=link):
+            pass
+        case Delete(link=link, is_last_name=False, aside=aside) if not aside:
+            pass
+        case _:
+            return None
+    return link if state.is_placed_but_for(link) else None
 
 
 def _check_fits(operation: TreeOperation, state: NodeState) -> None:

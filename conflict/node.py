@@ -121,21 +121,38 @@ class NodeState:
         return bool(self.versions) if self.is_placed else bool(self._live_links())
 
     @property
-    def name_count(self) -> int:
-        """How many names the node has in the tree."""
-        return len(self.presence()) if self.is_directory else len(self._live_links())
+    def has_several_names(self) -> bool:
+        """Whether a file has hard links in the tree; cheaper than to look at all of many."""
+        if self.is_directory:
+            return False
+        placed = (link for link, state in self.links.items() if state.places)
+        if self.versions and next(placed, None) is not None:
+            return next(placed, None) is not None
+        return len(self._live_links()) > 1
 
     def location_of(self, link: LinkId) -> Location | None:
         """Returns where one of its names is in the tree, as `presence` has it."""
+        if self.is_directory:
+            return self.presence().get(link)
         state = self.links.get(link)
-        if state is None:
+        if state is None or not self.versions:
             return None
-        if state.places and not self.is_directory:
-            return state.location if self.versions else None
-        return self.presence().get(link)
+        is_there = state.places or (not self.is_placed and link in self._revived_links())
+        return state.location if is_there else None
 
-    def presence(self) -> dict[LinkId, Location]:
-        """Returns the names under which the node is in the tree; empty when it is gone."""
+    def is_placed_but_for(self, link: LinkId) -> bool:
+        """Tells whether another name than this one has a place that counts."""
+        return any(state.places and other != link for other, state in self.links.items())
+
+    def presence(self, only: LinkId | None = None) -> dict[LinkId, Location]:
+        """Returns the names under which the node is in the tree; empty when it is gone.
+
+        Args:
+            only: the one name that is asked for; None for all.
+        """
+        if only is not None:
+            at = self.location_of(only)
+            return {} if at is None else {only: at}
         if self.is_directory:
             if not self.is_live_directory or self.location is None:
                 return {}
@@ -145,10 +162,11 @@ class NodeState:
     def _live_links(self) -> set[LinkId]:
         if not self.versions:
             return set()
-        placed = {link for link, state in self.links.items() if state.places}
-        return placed or {
-            link for version in self._unsettled() for link in self._revived_names(version)
-        }
+        return {link for link, state in self.links.items() if state.places} or self._revived_links()
+
+    def _revived_links(self) -> set[LinkId]:
+        """Returns the names that come back for a version, where none has a place."""
+        return {link for version in self._unsettled() for link in self._revived_names(version)}
 
     def _revived_names(self, version: Version) -> set[LinkId]:
         """Returns the name that comes back for a version whose author knew of no deletion.

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from conflict.actions import Action, Adopt, ApplyAttributes, Move, RemoveDirectory, RemoveFile
 from conflict.attributes import attributes_of
+from conflict.file_names import FileNames
 from conflict.merged_tree import NodeStore, directories_at, path_of
 from conflict.observation import Attributes, DiskKind, Fingerprint
 from conflict.operations import ROOT, NodeId
@@ -34,6 +35,7 @@ class Picture:
     Attributes:
         nodes: the merged tree.
         synced: the synced tree once the actions are done.
+        names: the names of files in it.
         actions: what was decided so far, in order.
         retimed: directories whose attributes differ, or whose time the actions spoil.
     """
@@ -41,6 +43,7 @@ class Picture:
     def __init__(self, nodes: NodeStore, synced: SyncedStore) -> None:
         self.nodes = nodes
         self.synced = MemorySynced(synced)
+        self.names = FileNames(self.synced)
         self.actions: list[Action] = []
         self.retimed: set[EntryId] = set()
         self._policy: VolumePolicy = policy_of(nodes.node(ROOT))
@@ -105,14 +108,18 @@ class Picture:
     def do(self, action: Action, becomes: SyncedEntry) -> None:
         """Adds an action, and shows what it brings about."""
         self.actions.append(action)
+        before = self.synced.entry(becomes.entry)
         self.synced.save_entry(becomes)
+        self.names.note(before, becomes)
         if becomes.is_directory:
             self._directories.clear()
 
     def remove(self, entry: SyncedEntry) -> None:
         """Adds the removal of an entry, with nothing below it any more."""
         self.actions.append(RemoveDirectory(entry) if entry.is_directory else RemoveFile(entry))
+        before = self.synced.entry(entry.entry)
         self.synced.remove_entry(entry.entry)
+        self.names.note(before, None)
         self.retimed.add(entry.parent)
         if entry.is_directory:
             self._directories.clear()

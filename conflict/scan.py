@@ -35,6 +35,7 @@ def further_directories(synced: SyncedStore, scan: Scan) -> set[Path]:
     yet, in whose name something else was before.
     """
     wanted: set[Path] = {path[:-1] for path in scan.absent if path}
+    traced: set[bytes] = set()  # inodes: of all names of a file, the same comes out
     for path, listing in scan.listings.items():
         parent = directory_entry(synced, path, listing)
         if parent is None:
@@ -47,8 +48,10 @@ def further_directories(synced: SyncedStore, scan: Scan) -> set[Path]:
             known = synced.entries_of_handle(entry.handle)
             if entry.kind is DiskKind.DIRECTORY and not known:
                 wanted.add((*path, entry.name))
-            came_from = (path_of_entry(synced, other) for other in known)
-            wanted.update(path[:-1] for path in came_from if path)
+            if entry.handle not in traced:
+                traced.add(entry.handle)
+                came_from = (path_of_entry(synced, other) for other in known)
+                wanted.update(path[:-1] for path in came_from if path)
     return {p for p in wanted - scan.absent - scan.unknown if p not in scan.listings}
 
 

@@ -426,5 +426,8 @@ class Disk(Protocol):
         ...
 
     def discard_retired(self, retired: Retired) -> Outcome:
-        """Unlinks a retired inode that nobody has open for writing and that is as told."""
+        """Unlinks a retired inode that nobody has open for writing and that is as told.
+
+        If it has other names, `retired` of the outcome is the inode as they show it now.
+        """
         ...

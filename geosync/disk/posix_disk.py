@@ -419,23 +419,23 @@ class PosixDisk:
         outcome = self._attempted(action, (path, target or path), change)
         if isinstance(outcome, Applied):
             self._has_unsynced_changes = True
-            return self._as_certain(outcome, began_ns)
+            entry = outcome.entry
+            return (
+                outcome if entry is None else replace(outcome, entry=self._certain(entry, began_ns))
+            )
         if isinstance(outcome, Failed) and outcome.errno == errno.EPERM:
             protection = protection_of(self._root, path)
             if protection:
                 return Failed(f"{outcome.reason}; {protection}", outcome.errno)
         return outcome
 
-    def _as_certain(self, outcome: Applied, began_ns: int) -> Applied:
+    def _certain(self, entry: DiskEntry, began_ns: int) -> DiskEntry:
         """Tells no fingerprint that a program's next write may leave as it is."""
-        entry, granularity_ns = outcome.entry, self.capabilities.timestamp_granularity_ns
-        if entry is None or entry.kind is not DiskKind.REGULAR:
-            return outcome
-        if not may_hide_a_write(
+        granularity_ns = self.capabilities.timestamp_granularity_ns
+        is_certain = entry.kind is not DiskKind.REGULAR or not may_hide_a_write(
             entry.fingerprint, granularity_ns=granularity_ns, looked_at_ns=began_ns
-        ):
-            return outcome
-        return replace(outcome, entry=replace(entry, fingerprint=UNCERTAIN))
+        )
+        return entry if is_certain else replace(entry, fingerprint=UNCERTAIN)
 
     def _attempted(
         self,
@@ -581,5 +581,9 @@ class PosixDisk:
 
     def discard_retired(self, retired: Retired) -> Outcome:
         """See `Disk.discard_retired`; without leases the fingerprint alone decides."""
-        trash = self._parts.trash
-        return attempt("discard", retired.token, lambda: trash.discard(retired))
+        trash, began_ns = self._parts.trash, time.time_ns()
+        outcome = attempt("discard", retired.token, lambda: trash.discard(retired))
+        if not isinstance(outcome, Applied) or outcome.retired is None:
+            return outcome
+        left = self._certain(outcome.retired.entry, began_ns)
+        return replace(outcome, retired=replace(outcome.retired, entry=left))

@@ -65,7 +65,7 @@ class Trash:
                 _remove(place)
 
     def discard(self, retired: Retired) -> Applied:
-        """Unlinks an inode that is as it was told.
+        """Unlinks an inode that is as it was told; returns what became of it if it has other names.
 
         A lease shows that there is no writer, and keeps out new ones until the name is gone; the
         inode has no name but in this private directory, unless it has other hard links.
@@ -84,9 +84,12 @@ class Trash:
             ):
                 require_expected(entry, expected)
                 _remove(place)
+                if entry.link_count == 1 or entry.kind is DiskKind.DIRECTORY:
+                    return Applied(None)
+                left = self._tree.entry_of(pin.descriptor, retired.token)
         except FileNotFoundError as error:
             raise Differs(None) from error
-        return Applied(None)
+        return Applied(None, Retired(retired.token, left) if left.link_count else None)
 
 
 def _remove(place: Place) -> None:

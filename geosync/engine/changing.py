@@ -31,6 +31,7 @@ from geosync.disk.interface import (
 )
 from geosync.engine.fetching import Fetcher
 from geosync.engine.ignoring import holds_only_ignored
+from geosync.engine.link_times import LinkTimes
 from geosync.engine.places import NEVER_SEEN, as_seen, path_on_disk, replacing_nothing
 from geosync.engine.planned_entries import PlannedEntries
 from geosync.engine.site import Site, split
@@ -48,7 +49,7 @@ class Changer:
         self._fetcher = fetcher
         self._entries = entries
         self._shown: dict[bytes, DiskEntry] = {}  # inodes with hard links, after our last change
-        self._link_times: dict[bytes, tuple[Fingerprint, Fingerprint]] = {}  # handle -> old, new
+        self._link_times = LinkTimes()
 
     def settle(self) -> None:
         """Records what our changes of some names did to the others of a file.
@@ -61,11 +62,7 @@ class Changer:
             for other in list(synced.entries_of_handle(handle)):
                 synced.save_entry(self._as_changed(other))
         self._shown.clear()
-        for handle, (before, after) in self._link_times.items():
-            for other in list(synced.entries_of_handle(handle)):
-                if other.fingerprint == before:
-                    synced.save_entry(replace(other, fingerprint=after))
-        self._link_times.clear()
+        self._link_times.settle(self._site.journal)
 
     def change(self, step: Step) -> Outcome | None:
         """Makes one change; None when what it rests on did not happen."""
@@ -265,16 +262,14 @@ class Changer:
 
     def _note_link_times(self, retired: Retired, was: SyncedEntry) -> None:
         """A name that goes changes the times of the file's other names; nobody else did."""
-        before, _ = self._link_times.get(was.handle, (was.fingerprint, None))
-        is_unchanged = before == was.fingerprint and retired.entry.attributes == was.attributes
-        if retired.entry.link_count > 1 and is_unchanged:
-            self._link_times[was.handle] = (before, retired.entry.fingerprint)
+        if retired.entry.link_count > 1 and retired.entry.attributes == was.attributes:
+            before = self._link_times.now(was.handle, was.fingerprint)
+            self._link_times.note(was.handle, before, retired.entry.fingerprint)
 
     def _expected(self, entry: SyncedEntry) -> Expected:
         if entry.is_directory:
             return Expected(entry.handle)
-        before, after = self._link_times.get(entry.handle, (None, entry.fingerprint))
-        return Expected(entry.handle, after if entry.fingerprint == before else entry.fingerprint)
+        return Expected(entry.handle, self._link_times.now(entry.handle, entry.fingerprint))
 
     # Records
 
@@ -286,7 +281,7 @@ class Changer:
         synced.save_entry(as_seen(becomes, outcome.entry))
         if outcome.entry.link_count > 1:  # the change time of its other names changed, too
             self._shown[outcome.entry.handle] = outcome.entry
-            self._link_times.pop(outcome.entry.handle, None)
+            self._link_times.forget(outcome.entry.handle)
 
     def _current(self, expected: SyncedEntry) -> SyncedEntry | None:
         now = self._entries.current(expected)

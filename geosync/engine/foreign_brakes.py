@@ -7,8 +7,9 @@ such a thing itself: this one is for those that have none, or other limits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache, partial
 from typing import Final
 
 from conflict.author import Author
@@ -49,12 +50,13 @@ class ForeignBrakes:
         actors: set[ActorId] = set()
         for transaction in transactions:
             settled = list(_settled(transaction))
+            on_disk = cache(partial(_on_disk, self._journal))  # one file may lose many names
             for each in settled:
                 self._let_go(each)
             found = [
                 taken
                 for operation in transaction
-                for taken in self._taken_away(operation)
+                for taken in self._taken_away(operation, on_disk)
                 if not any(each.covers(taken.dot, taken.kind) for each in settled)
             ]
             if found:
@@ -64,7 +66,9 @@ class ForeignBrakes:
             for kind in _KINDS:
                 self._judge(actor, kind)
 
-    def _taken_away(self, operation: Operation) -> Iterable[TakenAway]:
+    def _taken_away(
+        self, operation: Operation, on_disk: Callable[[NodeId], list[SyncedEntry]]
+    ) -> Iterable[TakenAway]:
         """Yields what an operation takes off our disk, if it does; the merged tree knows it."""
         if isinstance(operation, Delete):
             kind = BrakeKind.DELETION
@@ -73,8 +77,10 @@ class ForeignBrakes:
         else:
             return
         state = self._journal.nodes.node(operation.node)
-        entries = _on_disk(self._journal, operation.node)
-        if state is None or not entries or bool(state.presence()) == (kind is BrakeKind.DELETION):
+        if state is None or state.is_present == (kind is BrakeKind.DELETION):
+            return
+        entries = on_disk(operation.node)
+        if not entries:
             return
         content = entries[0].content
         if isinstance(operation, Put):
@@ -165,7 +171,7 @@ class ForeignBrakes:
         if not entries or state is None:
             return False
         if taken.kind is BrakeKind.DELETION:
-            return not state.presence()
+            return not state.is_present
         content = entries[0].content
         visible = {version.content.digest for version in state.visible_versions()}
         return content is not None and visible != {content.digest}

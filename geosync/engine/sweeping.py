@@ -7,13 +7,13 @@ writes there is captured as a version of its own, concurrent with the one that t
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from conflict.attributes import changes
 from conflict.author import Author
 from conflict.content import Content
 from conflict.node import Location
-from conflict.observation import DiskKind
+from conflict.observation import DiskEntry, DiskKind
 from conflict.operations import ROOT
 from conflict.rendering import Claim
 from conflict.synced import path_of_entry
@@ -30,6 +30,7 @@ from geosync.engine.authoring import author_of, save_written
 from geosync.engine.drifting import keep_aside
 from geosync.engine.forgetting import may_write_about
 from geosync.engine.intake import Intake
+from geosync.engine.link_times import LinkTimes
 from geosync.engine.places import NEVER_SEEN
 from geosync.engine.set_aside import is_set_aside
 from geosync.engine.site import Site, joined
@@ -39,6 +40,13 @@ from geosync.journal.journal import RetiredFile
 
 WATCHED_FOR_MS: Final = 60_000
 _log = event_logger(__name__)
+
+
+class _Links(NamedTuple):
+    """What became of files of which a sweep let some names go."""
+
+    left: dict[bytes, DiskEntry]  # handle -> as the names that stay show it
+    times: LinkTimes
 
 
 class Sweeper:
@@ -58,18 +66,22 @@ class Sweeper:
         known = self._site.journal.retired()
         now_ms = self._site.now_ms()
         in_trash = {retired.token: retired for retired in self._site.disk.retired()}
+        links = _Links({}, LinkTimes())
         for record in known:
             there = in_trash.get(record.token)
             if there is None:
                 self._forget(record)
             elif there.entry.link_count > 1:  # it has other names, under which it is watched
-                self._let_go(record, there)
+                self._let_go_of_link(record, there, links)
             elif there.entry.fingerprint != record.fingerprint and _is_file(there):
                 touched |= self._take_late_write(record, there)
             elif abs(now_ms - record.since_ms) >= WATCHED_FOR_MS:
                 self._let_go(record, there)
         for token in sorted(in_trash.keys() - {record.token for record in known}):
             touched |= self._look_at_stray(in_trash[token])
+        if links.left:
+            with self._site.journal.transaction():
+                links.times.settle(self._site.journal)
         return touched
 
     def _take_late_write(self, record: RetiredFile, there: Retired) -> set[Location]:
@@ -145,6 +157,20 @@ class Sweeper:
     def _let_go(self, record: RetiredFile, there: Retired) -> None:
         if isinstance(self._site.disk.discard_retired(there), Applied):
             self._forget(record)
+
+    def _let_go_of_link(self, record: RetiredFile, there: Retired, links: _Links) -> None:
+        """Lets one of several names go; the others, here and in the volume, show another time."""
+        entry = links.left.get(there.entry.handle, there.entry)
+        if entry.link_count == 1:  # the others went just now: the next sweep looks at the last one
+            return
+        outcome = self._site.disk.discard_retired(replace(there, entry=entry))
+        if not isinstance(outcome, Applied):
+            return
+        self._forget(record)
+        if outcome.retired is not None:
+            left = outcome.retired.entry
+            links.left[entry.handle] = left
+            links.times.note(entry.handle, entry.fingerprint, left.fingerprint)
 
     def _forget(self, record: RetiredFile) -> None:
         with self._site.journal.transaction():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,7 @@ class JournalSynced:
         self._connection = connection
         self._cache: dict[EntryId, SyncedEntry] = {}
         self._names: dict[tuple[EntryId, bytes], SyncedEntry | None] = {}
-        self._handles: dict[bytes, tuple[SyncedEntry, ...]] = {}
+        self._handles: dict[bytes, list[SyncedEntry]] = {}  # sorted by entry
         self._changed: set[EntryId] = set()
         row = connection.execute("SELECT max(entry) FROM synced").fetchone()
         self._last_entry = self._last_saved = row[0] or 0
@@ -80,7 +81,7 @@ class JournalSynced:
         """See SyncedStore."""
         known = self._handles.get(handle)
         if known is None:
-            known = tuple(self._all("WHERE handle = ? ORDER BY entry", handle))
+            known = self._all("WHERE handle = ? ORDER BY entry", handle)
             self._handles[handle] = known
         return list(known)
 
@@ -194,8 +195,8 @@ class JournalSynced:
         self._names.pop((before.parent, before.name), None)
         known = self._handles.get(before.handle)
         if known is not None:
-            left = tuple(each for each in known if each.entry != before.entry)
-            self._handles[before.handle] = left
+            gone = known.pop(bisect_left(known, before.entry, key=_number))
+            assert gone.entry == before.entry, "what is stored of an inode is kept in full"
 
     def _keep(self, entry: SyncedEntry) -> None:
         """Keeps in memory what was just saved: most often it is asked for again."""
@@ -203,8 +204,7 @@ class JournalSynced:
         self._names[entry.parent, entry.name] = entry
         known = self._handles.get(entry.handle)
         if known is not None:
-            joined = sorted((*known, entry), key=lambda each: each.entry)
-            self._handles[entry.handle] = tuple(joined)
+            insort(known, entry, key=_number)
 
     def _remember_nodes(
         self, entry: EntryId, before: SyncedEntry | None, nodes: frozenset[NodeId]
@@ -234,3 +234,7 @@ class JournalSynced:
             cached = unpack_synced(*row)
             self._cache[cached.entry] = cached
         return cached
+
+
+def _number(entry: SyncedEntry) -> EntryId:
+    return entry.entry

@@ -526,9 +526,22 @@ class TestTrash:
         return retired_by(outcome)
 
     def test_an_untouched_inode_is_discarded_once(self, world: DiskWorld, retired: Retired) -> None:
-        assert world.disk.discard_retired(retired) == Applied(None)
+        assert isinstance(world.disk.discard_retired(retired), Applied)
         assert list(world.disk.retired()) == []
         assert world.disk.discard_retired(retired) == Mismatch(None)
+
+    def test_its_other_names_show_afterwards_what_the_outcome_tells(self, world: DiskWorld) -> None:
+        """Also that no other one is left."""
+        world.application.write(b"file", b"old")
+        world.application.hard_link(b"file", b"other")
+        world.application.set_mtime(b"file", 1)  # long ago: no write can look as this one did
+        outcome = world.disk.remove_file(path_of(b"file"), expected_at(world.disk, b"file"))
+        left = retired_by(world.disk.discard_retired(retired_by(outcome))).entry
+        other = entry_at(world.disk, b"other")
+        assert (left.handle, left.link_count) == (other.handle, 1)
+        assert (left.fingerprint, left.attributes) == (other.fingerprint, other.attributes)
+        outcome = world.disk.remove_file(path_of(b"other"), expected_at(world.disk, b"other"))
+        assert world.disk.discard_retired(retired_by(outcome)) == Applied(None)
 
     def test_what_is_known_is_not_told_again(self, world: DiskWorld, retired: Retired) -> None:
         expected = expected_at(world.disk, b"other")
@@ -546,7 +559,9 @@ class TestTrash:
         assert outcome.found is not None
         assert outcome.found.handle == retired.entry.handle
         assert read_retired(world.disk, retired) == b"old and late"
-        assert world.disk.discard_retired(replace(retired, entry=outcome.found)) == Applied(None)
+        assert isinstance(
+            world.disk.discard_retired(replace(retired, entry=outcome.found)), Applied
+        )
 
     def test_an_inode_that_is_open_for_writing_is_kept(
         self, world: DiskWorld, retired: Retired
@@ -557,7 +572,7 @@ class TestTrash:
             assert world.disk.discard_retired(retired) == Busy()
             with pytest.raises(EntryBusy), world.disk.open_retired(retired):
                 pass
-        assert world.disk.discard_retired(retired) == Applied(None)
+        assert isinstance(world.disk.discard_retired(retired), Applied)
 
     def test_a_writer_that_came_before_the_removal_is_found_after_it(
         self, world: DiskWorld
@@ -575,7 +590,7 @@ class TestTrash:
         disk.clear_stage()
         assert list(disk.retired()) == [retired]
         assert read_retired(disk, retired) == b"old"
-        assert disk.discard_retired(retired) == Applied(None)
+        assert isinstance(disk.discard_retired(retired), Applied)
 
     def test_another_inode_under_the_token_is_not_read(
         self, world: DiskWorld, retired: Retired

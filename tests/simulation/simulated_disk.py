@@ -569,7 +569,10 @@ class SimulatedDisk:
         if not isinstance(found, Inode):
             return found
         self.file_system.unlink(path)
-        return Applied(None)
+        left = self.file_system.inodes.get(found.number)
+        if left is None or not left.link_count:
+            return Applied(None)
+        return Applied(None, Retired(retired.token, left.entry(retired.token)))
 
     # Parts
 

@@ -6,6 +6,7 @@ and says so in the same change; seconds are measured by `make bench`.
 
 from __future__ import annotations
 
+import cProfile
 import os
 import random
 from collections import Counter
@@ -15,6 +16,7 @@ from functools import partial
 
 import pytest
 
+from conflict.brakes import NO_BRAKES
 from geosync.engine.haste import Haste
 from tests.crash.system_call_crashes import missing_tracing
 from tests.support.local_sites import LocalSite, local_sites, settle
@@ -26,6 +28,7 @@ from transport.object_store import ObjectStore
 FILES = 200
 FILE_SIZE_BYTES = 1000  # of random bytes, which do not compress
 RENAMED_FILES = 300
+FEW_NAMES, MANY_NAMES = 60, 240  # of one file
 
 requires_tracing = pytest.mark.skipif(missing_tracing() is not None, reason=str(missing_tracing()))
 Sites = tuple[LocalSite, LocalSite]
@@ -145,6 +148,45 @@ def test_a_renamed_directory_costs_the_same_whatever_is_in_it(sites: Sites) -> N
     assert stored_bytes(bari.store) - before <= 300
     assert at_bari.transactions <= 4
     assert at_cnaf.transactions <= 4
+
+
+def calls_for(work: Callable[[], object]) -> int:
+    """Counts calls of functions, which are the same in each run."""
+    profile = cProfile.Profile()
+    profile.runcall(work)
+    return sum(entry.callcount for entry in profile.getstats())
+
+
+def costs_of_names(count: int) -> dict[str, int]:
+    """Returns what a file with so many names costs two sites: new, moved, written and deleted."""
+    found = {}
+    with local_sites(MemoryStore(), "bari", "cnaf", brake_limits=NO_BRAKES) as (bari, cnaf):
+        settle(bari, cnaf)
+        bari.write(b"names/0", b"before")
+        names = [b"names/%d" % number for number in range(1, count)]
+        for name in names:
+            os.link(bari.path(b"names/0"), bari.path(name))
+        found["new"] = calls_for(lambda: settle(bari, cnaf))
+        assert os.stat(cnaf.path(b"names/0")).st_nlink == count
+        for name in names:
+            os.rename(bari.path(name), bari.path(name + b"-moved"))
+        found["moved"] = calls_for(lambda: settle(bari, cnaf))
+        bari.write(b"names/0", b"after")
+        found["written"] = calls_for(lambda: settle(bari, cnaf))
+        for name in names:
+            os.unlink(bari.path(name + b"-moved"))
+        found["deleted"] = calls_for(lambda: settle(bari, cnaf))
+        assert os.listdir(cnaf.path(b"names")) == [b"0"]
+    return found
+
+
+def test_each_name_of_a_file_costs_the_same_however_many_it_has() -> None:
+    """Nearly so: of moved names, each looks at the others, which is to be the smaller part."""
+    few, many = costs_of_names(FEW_NAMES), costs_of_names(MANY_NAMES)
+    more = MANY_NAMES / FEW_NAMES
+    ratios = {what: many[what] / few[what] / more for what in few}
+    assert ratios.pop("moved") < 2.5
+    assert max(ratios.values()) < 1.5, ratios
 
 
 def test_a_site_at_rest_asks_for_one_object_and_writes_nothing(sites: Sites) -> None:

@@ -135,3 +135,40 @@ def test_a_trash_that_somebody_emptied_is_forgotten(sites: Two) -> None:
     run(*sites, rounds=4)
     assert cnaf.journal.retired() == []
     assert cnaf.problems() == {}
+
+
+def test_names_of_a_file_leave_the_trash_without_a_change_of_those_that_stay(sites: Two) -> None:
+    """Else they would look as if a program had changed them, and wait until they are read again."""
+    bari, cnaf = sites
+    names = [b"name-%d" % number for number in range(7)]
+    for name in names:
+        os.link(bari.path(b"file"), bari.path(name))
+    settle(*sites)
+    os.utime(cnaf.path(b"file"), ns=(1, 1))  # long ago: no later write can look like this one
+    settle(*sites)
+    while names:
+        for _ in range(min(len(names), 3)):
+            os.unlink(bari.path(names.pop()))
+        bari.cycle()
+        assert cnaf.cycle().blocked == {}
+        assert sorted(os.listdir(cnaf.root)) == sorted([b".geosync", b"file", *names])
+        assert sum(cnaf.cycle().captured for _ in range(4)) == 0
+        assert _trash(cnaf) == []
+
+
+def test_of_several_names_in_the_trash_the_last_one_is_watched(sites: Two) -> None:
+    bari, cnaf = sites
+    os.link(bari.path(b"file"), bari.path(b"second"))
+    os.link(bari.path(b"file"), bari.path(b"third"))
+    settle(*sites)
+    program = Program(cnaf, b"file")
+    for name in (b"file", b"second", b"third"):
+        os.unlink(bari.path(name))
+    settle(*sites)
+    run(*sites, rounds=2)
+    assert len(_trash(cnaf)) == 1
+    program.write(b"late, by cnaf")
+    run(*sites, rounds=4)
+    settle(*sites)
+    assert contents_of(bari.root) == {b"late, by cnaf"}
+    program.close()
