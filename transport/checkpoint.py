@@ -161,6 +161,16 @@ def decode_part(
     Raises:
         WireFormatError: of the class that fits.
     """
+    return tuple(records_of_part(stored, hasher, manifest, index))
+
+
+def records_of_part(
+    stored: bytes, hasher: VolumeHasher, manifest: Manifest, index: int
+) -> Iterator[Record]:
+    """As `decode_part`, for whoever does not want all of the work at once.
+
+    The part is proved before the first record; one that can't be read raises when its turn comes.
+    """
     name = checkpoint_part_name(manifest.actor, manifest.number, index)
     body = unseal(_PART, stored, name, hasher.authenticator)
     if hasher.chain_digest(stored) != manifest.parts[index]:
@@ -172,16 +182,12 @@ def decode_part(
         fields = array(decode(body, CHECKPOINT_PART_SIZE_BYTES_MAX), "part", 3)
         section = Section(integer(fields[0], 0, max(Section), "section"))
         reader = RecordReader(ActorTable(fields[1]))
-        records = tuple(
-            reader.record(
-                section, decode(byte_string(each, "record"), CHECKPOINT_PART_SIZE_BYTES_MAX)
-            )
-            for each in array(fields[2], "records")
-        )
-        for record in records:
+        for each in array(fields[2], "records"):
+            value = decode(byte_string(each, "record"), CHECKPOINT_PART_SIZE_BYTES_MAX)
+            record = reader.record(section, value)
             if isinstance(record, InlineChunk):
                 _check_chunk(record, hasher)
-    return records
+            yield record
 
 
 def _check_chunk(record: InlineChunk, hasher: VolumeHasher) -> None:

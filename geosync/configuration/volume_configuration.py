@@ -85,7 +85,8 @@ class Tuning:
         rescan_s: time between two scans of the whole tree.
         transfer_workers: how many transfers run at the same time.
         transfer_memory_mib: about how much memory these may take.
-        checkpoint_operations: a checkpoint is due after so many operations of all sites.
+        checkpoint_operations: a checkpoint is due after so many operations of all sites, and as
+            many as a tenth of the names in the volume.
         checkpoint_hours: and after so many hours in which anything was written.
         collection_hours: time between two looks at what is needed of the store.
         history_days: for how long contents that were replaced or deleted are kept.
@@ -125,7 +126,7 @@ _TUNING_RULES: dict[str, tuple[int, int, str]] = {
     "checkpoint_operations": (
         10,
         1_000_000_000,
-        "A checkpoint is due after so many operations of all sites.",
+        "A checkpoint is due after so many operations of all sites, and a tenth of the tree.",
     ),
     "checkpoint_hours": (
         1,

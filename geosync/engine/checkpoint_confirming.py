@@ -7,6 +7,7 @@ must be just the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from conflict.checkpoint import difference
@@ -27,11 +28,12 @@ from geosync.engine.authoring import declare
 from geosync.engine.checkpoint_source import stored_manifest, stored_part
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
-from transport.checkpoint import CheckpointedLog, Manifest, decode_manifest, decode_part
+from transport.checkpoint import CheckpointedLog, Manifest, decode_manifest, records_of_part
 from transport.checkpoint_records import InlineChunk, LocatedChunk, Record
 from transport.checkpoint_statement import encode_checkpoint_statement
 from transport.segment import ExpectedSegment, decode_segment
 
+RECORDS_PER_STEP: Final = 250
 _AFTER_ALL: Final = b"\xff" * (ID_SIZE_BYTES + 1)
 _WHOLE_OUTBOX_SIZE_BYTES: Final = 2**62
 _log = event_logger(__name__)
@@ -46,13 +48,14 @@ class NotYetComparable(GeosyncError):
 
 
 class CheckpointConfirming:
-    """The comparison of one checkpoint, a part at a time."""
+    """The comparison of one checkpoint, some records at a time: small changes come in between."""
 
     def __init__(self, site: Site, known: CheckpointKnown) -> None:
         self._site = site
         self._known = known
         self._manifest: Manifest | None = None
         self._index = 0
+        self._records: Iterator[Record] | None = None  # of this part, that are not compared yet
         self._last: bytes = b""  # identity of the node that was compared last
         self._has_all_nodes = False
         self._moves: list[DirectoryMove] = []
@@ -67,7 +70,7 @@ class CheckpointConfirming:
         return self._known
 
     def step(self) -> bool:
-        """Compares the next part, and confirms at the end; returns whether that was all.
+        """Reads or compares a bit, and confirms at the end; returns whether that was all.
 
         Raises:
             CheckpointDiffers: it must not be relied on.
@@ -77,14 +80,14 @@ class CheckpointConfirming:
         if self._manifest is None:
             self._manifest = self._read_manifest()
             return False
-        if self._index < len(self._manifest.parts):
+        if self._records is None and self._index < len(self._manifest.parts):
             body = stored_part(self._site, self._manifest, self._index)
-            records = decode_part(body, self._site.hasher, self._manifest, self._index)
-            self._look_at_later(self._manifest)
-            self._compare(records)
-            self._index += 1
+            self._records = records_of_part(body, self._site.hasher, self._manifest, self._index)
             return False
         self._look_at_later(self._manifest)
+        if self._records is not None:
+            self._compare_some(self._records)
+            return False
         self._compare_rest()
         written = self._known.written
         statement = Confirmed(self._known.writer, written.number, written.digest)
@@ -138,6 +141,13 @@ class CheckpointConfirming:
             self._touched.add(operation.node)
             if not isinstance(operation, SetAttributes):
                 self._is_shape_kept = False
+
+    def _compare_some(self, records: Iterator[Record]) -> None:
+        some = list(islice(records, RECORDS_PER_STEP))
+        self._compare(some)
+        if len(some) < RECORDS_PER_STEP:
+            self._records = None
+            self._index += 1
 
     def _compare(self, records: Iterable[Record]) -> None:
         for record in records:

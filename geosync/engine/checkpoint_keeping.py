@@ -38,6 +38,7 @@ from transport.wire_errors import OversizeObjectError
 
 LOOK_EVERY_S: Final = 5.0
 ATTEMPTS_MAX: Final = 4
+LOG_SHARE: Final = 10  # a checkpoint costs what the whole tree does: not for less than a tenth
 TURN_S: Final = 1800.0  # so long the next site waits for the one whose turn it is
 _MS_PER_HOUR: Final = 3_600_000
 _SUBJECT: Final = b"checkpoint"
@@ -215,7 +216,7 @@ class CheckpointKeeping:
         count = sum(n - (since.counter_of(a) if since else 0) for a, n in received.items())
         told = journal.declarations.of_topic(Topic.CHECKPOINT)
         count -= sum(since is None or not since.includes(each.operation.dot) for each in told)
-        if count >= pace.operations:
+        if count >= pace.operations and count >= journal.nodes.count_live_links() // LOG_SHARE:
             return True
         is_old = self._site.now_ms() - self._newest_since_ms(newest) >= pace.hours * _MS_PER_HOUR
         return is_old and count > 0

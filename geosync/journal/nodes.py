@@ -35,6 +35,7 @@ class JournalNodes:
         self._changed: dict[NodeId, bool | None] = {}  # is_contested, None: as it was
         self._versions: dict[NodeId, dict[Dot, Version]] = {}  # as last read or saved
         self._replaced: list[tuple[NodeId, Version]] = []
+        self._crowded: set[Location] | None = None  # None: not known yet
         self.while_looking: Callable[[NodeState], None] | None = None  # is given what is saved
 
     def flush(self) -> None:
@@ -62,6 +63,7 @@ class JournalNodes:
 
     def forget_changes(self) -> None:
         """Drops what was not flushed: the transaction was rolled back."""
+        self._crowded = None
         self._cache.clear()
         self._changed.clear()
         self._versions.clear()
@@ -179,6 +181,7 @@ class JournalNodes:
         self._connection.execute(
             "INSERT INTO live_link VALUES (?, ?, ?, ?)", (parent, live.name, live.node, live.link)
         )
+        self._note_crowd(Location(parent, live.name))
 
     def remove_live_link(self, parent: NodeId, live: LiveLink) -> None:
         """See NodeStore."""
@@ -186,6 +189,7 @@ class JournalNodes:
             "DELETE FROM live_link WHERE parent = ? AND name = ? AND node = ? AND link = ?",
             (parent, live.name, live.node, live.link),
         )
+        self._note_crowd(Location(parent, live.name))
 
     def moves_after(self, stamp: Stamp) -> list[DirectoryMove]:
         """See NodeStore."""
@@ -248,12 +252,22 @@ class JournalNodes:
         return iter(sorted(stored))
 
     def crowded_locations(self) -> Iterator[Location]:
-        """See NodeStore."""
-        rows = self._connection.execute(
-            "SELECT parent, name FROM live_link GROUP BY parent, name HAVING count(*) > 1"
-            " ORDER BY parent, name"
-        ).fetchall()
-        return (Location(NodeId(parent), name) for parent, name in rows)
+        """See NodeStore. Each status asks for them: all names are looked at once only."""
+        if self._crowded is None:
+            rows = self._connection.execute(
+                "SELECT parent, name FROM live_link GROUP BY parent, name HAVING count(*) > 1"
+            )
+            self._crowded = {Location(NodeId(parent), name) for parent, name in rows}
+        return iter(sorted(self._crowded))
+
+    def _note_crowd(self, location: Location) -> None:
+        """Is told of a name at which a live link came or went."""
+        if self._crowded is None:
+            return
+        row = self._connection.execute(
+            "SELECT count(*) FROM live_link WHERE parent = ? AND name = ?", location
+        ).fetchone()
+        (self._crowded.add if row[0] > 1 else self._crowded.discard)(location)
 
 
 def shown_versions(state: NodeState) -> list[Version]:

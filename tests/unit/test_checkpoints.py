@@ -11,6 +11,8 @@ import pytest
 from conflict.operations import Delete, Put
 from geosync.configuration.checkpoint_pace import CheckpointPace
 from geosync.configuration.volume_configuration import Mode
+from geosync.engine import checkpoint_confirming
+from geosync.engine.checkpoint_confirming import CheckpointConfirming
 from geosync.engine.checkpoint_statements import checkpointing, confirmed_checkpoints
 from geosync.engine.site import Site
 from tests.support.disk_tree import disk_tree
@@ -66,6 +68,45 @@ def test_what_is_due_is_written_by_one_confirmed_by_the_other_and_the_logs_are_c
         assert not store_has(store, f"{log_prefix(actor)}{0:016x}")
         for other in (bari, cnaf):
             assert other.journal.log.segment(actor, 0) is None
+
+
+def test_a_checkpoint_is_compared_bit_by_bit_while_files_change(
+    sites: list[LocalSite], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bari, cnaf, _ = sites
+    monkeypatch.setattr(checkpoint_confirming, "RECORDS_PER_STEP", 3)
+    step, steps = CheckpointConfirming.step, list[bool]()
+
+    def counted(confirming: CheckpointConfirming) -> bool:
+        for number in range(3):  # those that it has seen, those that come, and new ones
+            cnaf.write(b"one/%d" % (3 * len(steps) % 12 + number), b"meanwhile %d" % len(steps))
+        steps.append(step(confirming))
+        return steps[-1]
+
+    write_many(bari, "one")
+    settle(bari, cnaf)
+    monkeypatch.setattr(CheckpointConfirming, "step", counted)
+    run(bari, cnaf, rounds=QUIET_ROUNDS)
+    settle(bari, cnaf)
+    assert steps.index(True) >= 4
+    assert confirmed(bari.engine.site) == confirmed(cnaf.engine.site) >= 1
+    assert bari.problems() == cnaf.problems() == {}
+
+
+def test_in_a_large_tree_a_checkpoint_waits_for_a_tenth_of_it(sites: list[LocalSite]) -> None:
+    bari, cnaf, _ = sites
+    write_many(bari, "large", 300)
+    keep(bari, cnaf)
+    newest = checkpointing(bari.engine.site).newest()
+    assert newest is not None
+    write_many(bari, "few", 10)  # two operations each, so more than the pace
+    settle(bari, cnaf)
+    run(bari, cnaf, rounds=QUIET_ROUNDS)
+    assert checkpointing(bari.engine.site).newest() == newest
+    write_many(bari, "some", 30)
+    settle(bari, cnaf)
+    run(bari, cnaf, rounds=QUIET_ROUNDS)
+    assert checkpointing(bari.engine.site).newest() != newest
 
 
 def store_has(store: MemoryStore, name: str) -> bool:
