@@ -22,7 +22,9 @@ REAL_FILES_FROM = ("/usr/lib", "/usr/share")
 _OF_TOOLS = frozenset((b".geosync", b".stfolder", b".stversions"))
 _TIME_STEP_NS = 1_000_000_000  # rclone and unison keep whole seconds only
 
-QuickLook = dict[bytes, tuple[int, int, int]]  # path -> kind, size, time in steps
+_LOOK_EVERY_S = 0.005
+Seen = tuple[int, int, int]  # kind, size, time in steps
+QuickLook = dict[bytes, Seen]  # by path
 
 
 def copy_real_files(root: bytes, count: int) -> int:
@@ -86,14 +88,24 @@ def quick_look(root: bytes) -> QuickLook:
                 if not directory and entry.name in _OF_TOOLS:
                     continue
                 path = os.path.join(directory, entry.name)
-                status = entry.stat(follow_symlinks=False)
-                kind = stat.S_IFMT(status.st_mode)
-                if kind == stat.S_IFDIR:
+                found[path] = _seen(entry.stat(follow_symlinks=False))
+                if entry.is_dir(follow_symlinks=False):
                     pending.append(path)
-                    found[path] = (kind, 0, 0)
-                else:
-                    found[path] = (kind, status.st_size, status.st_mtime_ns // _TIME_STEP_NS)
     return found
+
+
+def _seen(status: os.stat_result) -> Seen:
+    kind = stat.S_IFMT(status.st_mode)
+    if kind == stat.S_IFDIR:
+        return (kind, 0, 0)
+    return (kind, status.st_size, status.st_mtime_ns // _TIME_STEP_NS)
+
+
+def _seen_at(path: bytes) -> Seen | None:
+    try:
+        return _seen(os.lstat(path))
+    except OSError:
+        return None
 
 
 def tree_hash(root: bytes) -> str:
@@ -119,21 +131,28 @@ class TreesDiffer(Exception):
 def seconds_until_equal(start_s: float, roots: tuple[bytes, ...], timeout_s: float) -> float:
     """Waits until trees look equal; returns the seconds since `start_s`, of the monotonic clock.
 
-    The looks take at most a tenth of one processor, so as not to be in the tools' way.
+    What differs at a look is waited for name by name, so as not to be in the tools' way: that
+    costs next to nothing, and the moment is known to some milliseconds however large the trees
+    are. Another look then shows whether that was all.
 
     Raises:
         TreesDiffer: they do not in time.
     """
+    equal_s = None
     while True:
-        began_s = time.monotonic()
         first, *others = map(quick_look, roots)
-        seen_s = time.monotonic()
-        if all(other == first for other in others):
-            return seen_s - start_s
-        if seen_s - start_s > timeout_s:
-            missing = sum(len(first.items() - other.items()) for other in others)
-            raise TreesDiffer(f"{missing} entries differ after {timeout_s:.0f} s")
-        time.sleep(max(0.005, 9 * (seen_s - began_s)))
+        differing = {path for other in others for path, _ in first.items() ^ other.items()}
+        if not differing:
+            return (time.monotonic() if equal_s is None else equal_s) - start_s
+        for path in sorted(differing):
+            while len({_seen_at(os.path.join(root, path)) for root in roots}) > 1:
+                if time.monotonic() - start_s > timeout_s:
+                    shown = os.fsdecode(path)
+                    raise TreesDiffer(f"{shown} and perhaps others differ after {timeout_s:.0f} s")
+                time.sleep(_LOOK_EVERY_S)
+        equal_s = time.monotonic()
+        if equal_s - start_s > timeout_s:
+            raise TreesDiffer(f"names come and go after {timeout_s:.0f} s")
 
 
 def require_equal(roots: tuple[bytes, ...]) -> None:

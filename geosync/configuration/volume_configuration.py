@@ -93,7 +93,7 @@ class Tuning:
         grace_hours: for how long packs that nobody needs are kept once all know that they go.
     """
 
-    settle_ms: int = 40
+    settle_ms: int = 30
     poll_active_ms: int = 200
     poll_idle_ms: int = 2000
     rescan_s: int = 3600

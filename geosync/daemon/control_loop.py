@@ -59,7 +59,7 @@ STATUS_EVERY_S: Final = 1.0
 PROGRESS_EVERY_S: Final = 10.0  # in the log
 PROGRESS_AFTER_S: Final = 5.0  # what takes less is not told
 STATUS_SHARE_MAX: Final = 0.05  # of the time that may go into making the status
-QUIET_S: Final = 0.03  # without an event after a name left a directory: it is gone
+QUIET_S: Final = 0.025  # without an event after a name left a directory: it is gone
 UNWATCHED_SHARE_MAX: Final = 0.1  # of the time that may go into polling what is not watched
 RESCAN_JITTER: Final = 0.25
 _HTTP: Final = b"http"
@@ -213,7 +213,7 @@ class ControlLoop:
         hinted = self._hints.due(self.engine.next_sequence)
         look_due_s = self.engine.look_due_s()
         is_look_due = look_due_s is not None and now_s >= look_due_s
-        is_more_due = is_look_due or self._has_large_files()
+        is_more_due = is_look_due or self._has_large_files() or self.last_cycle.has_more
         if taken or hinted or is_more_due or self._is_poll_due(now_s):
             self._run_cycle(taken, hinted)
 
@@ -228,7 +228,7 @@ class ControlLoop:
         return not self.is_root_lost and (engine.has_slice() or engine.has_sent())
 
     def _wait_s(self) -> float:
-        if self._has_large_files():
+        if self._has_large_files() or self.last_cycle.has_more:
             return 0.0
         due_s = min(self._pace.due_s, self._rescan_due_s)
         for also_due_s in (self._hints.next_due_s(), self.engine.look_due_s()):
@@ -263,7 +263,7 @@ class ControlLoop:
             self._pace.note_look(now_s, had_work=had_work)
         elif had_work:
             self._pace.note_work(now_s)
-        if self.last_cycle.has_more:
+        if self.last_cycle.is_reading:  # else what there is to do at once needs no look
             self._pace.hurry(now_s)
         retry_in_s = self._backoff.retry_in_s()
         if retry_in_s is not None:

@@ -35,6 +35,7 @@ class Cycle:
     arrived: set[Path] = field(default_factory=set)  # the names that these changed
     published: bool = False
     has_more: bool = False  # the next cycle has work already, without any event
+    is_reading: bool = False  # and a part of it is to read on in the logs of others
     blocked: dict[Path, str] = field(default_factory=dict)
     store_error: GeosyncError | None = None
     disk_error: Exception | None = None

@@ -546,6 +546,7 @@ class Engine:
         """Does what follows from what was read; returns the error where a log can't be told."""
         cycle.received += received.operations
         cycle.has_more = cycle.has_more or received.has_more
+        cycle.is_reading = cycle.is_reading or received.has_more
         self._note(received.touched, received.operations)
         self._applier.mark_paths(received.forgotten)
         self._note_reading(is_over=not received.has_more)

@@ -86,7 +86,7 @@ def test_keys_that_are_left_out_have_their_documented_defaults():
     assert configuration.swift == {}
     assert configuration.directory_path is None
     assert configuration.http_listen == NetworkAddress("127.0.0.1", 8484)
-    assert configuration.tuning == Tuning(40, 200, 2000, 3600, 4, 64, 10_000, 24)
+    assert configuration.tuning == Tuning(30, 200, 2000, 3600, 4, 64, 10_000, 24)
 
 
 def test_all_problems_are_reported_at_once_with_what_was_found():
@@ -321,7 +321,7 @@ def test_the_text_that_init_writes_reads_back_as_it_was(path, swift, mode, liste
 
 def test_the_text_that_init_writes_names_every_key_even_of_defaults():
     text = default_configuration_text(parse_configuration(MINIMAL, "options"))
-    for line in ('mode = "multi-master"', '# path = "', "# settle_ms = 40", '# cloud = "'):
+    for line in ('mode = "multi-master"', '# path = "', "# settle_ms = 30", '# cloud = "'):
         assert f"\n{line}" in text
     assert parse_configuration(tomllib.loads(text), "f") == parse_configuration(MINIMAL, "f")
 
