@@ -124,7 +124,9 @@ class MemorySynced:
             return ROOT_SYNCED
         if entry in self._entries:
             return self._entries[entry]
-        return self._base.entry(entry) if self._base is not None else None
+        if self._base is None or entry < ROOT_ENTRY:  # a new one, which the other knows nothing of
+            return None
+        return self._base.entry(entry)
 
     def entry_at(self, parent: EntryId, name: bytes) -> SyncedEntry | None:
         """See SyncedStore."""
