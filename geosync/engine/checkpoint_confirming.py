@@ -28,6 +28,7 @@ from geosync.engine.authoring import declare
 from geosync.engine.checkpoint_source import stored_manifest, stored_part
 from geosync.engine.site import Site
 from geosync.event_log import event_logger
+from geosync.journal.digest_set import DigestSet
 from transport.checkpoint import CheckpointedLog, Manifest, decode_manifest, records_of_part
 from transport.checkpoint_records import InlineChunk, LocatedChunk, Record
 from transport.checkpoint_statement import encode_checkpoint_statement
@@ -59,7 +60,7 @@ class CheckpointConfirming:
         self._last: bytes = b""  # identity of the node that was compared last
         self._has_all_nodes = False
         self._moves: list[DirectoryMove] = []
-        self._needed: set[bytes] = set()  # chunks of what the tree shows
+        self._needed = DigestSet()  # chunks of what the tree shows
         self._later_of: VersionVector | None = None
         self._touched: set[NodeId] = set()
         self._is_shape_kept = True
@@ -68,6 +69,10 @@ class CheckpointConfirming:
     def subject(self) -> CheckpointKnown:
         """What is compared."""
         return self._known
+
+    def close(self) -> None:
+        """Lets go of what was gathered for the comparison."""
+        self._needed.close()
 
     def step(self) -> bool:
         """Reads or compares a bit, and confirms at the end; returns whether that was all.
@@ -150,27 +155,24 @@ class CheckpointConfirming:
             self._index += 1
 
     def _compare(self, records: Iterable[Record]) -> None:
+        needed, told = list[bytes](), list[bytes]()  # chunks come after all files
         for record in records:
             match record:
                 case NodeState():
                     self._compare_node(record)
+                    needed += _chunks_shown(record)
                 case DirectoryMove():
                     self._moves.append(record)
                 case LocatedChunk() | InlineChunk():
-                    self._needed.discard(record.digest)
+                    told.append(record.digest)
                 case _:
                     pass
+        self._needed.update(needed)
+        self._needed.difference_update(told)
 
     def _compare_node(self, told: NodeState) -> None:
         self._expect_none_before(told.node)
         self._last = told.node
-        if told.presence():
-            self._needed.update(
-                chunk.digest
-                for version in told.visible_versions()
-                for chunk in version.content.chunks
-                if not chunk.is_hole
-            )
         if told.node not in self._touched:
             mine = self._site.journal.nodes.node(told.node)
             self._require_same(mine, told)
@@ -194,6 +196,11 @@ class CheckpointConfirming:
             raise CheckpointDiffers(
                 f"{len(missing)} chunks of its files are in no pack that it tells of"
             )
+
+
+def _chunks_shown(state: NodeState) -> Iterator[bytes]:
+    for version in state.visible_versions():
+        yield from (chunk.digest for chunk in version.content.chunks if not chunk.is_hole)
 
 
 def _later(site: Site, manifest: Manifest) -> Iterator[Operation]:

@@ -152,10 +152,10 @@ class CheckpointKeeping:
             is_done = confirming.step()
         except (NotYetComparable, ObjectNotVisible):
             self._confirms_since_s[subject.dot] = self._site.clock.monotonic_s()
-            self._confirming = None  # later, perhaps
+            self._end_confirming()  # later, perhaps
             return False
         except CorruptObject as error:
-            self._confirming = None
+            self._end_confirming()
             self._attempts[subject.dot] += 1  # it may be damaged on its way to us only
             if self._attempts[subject.dot] >= ATTEMPTS_MAX:
                 self._refuse(subject, error)
@@ -164,12 +164,17 @@ class CheckpointKeeping:
             self._refuse(subject, error)
             return False
         if is_done:
-            self._confirming = None
+            self._end_confirming()
             self._site.report(_SUBJECT, None)
         return True
 
-    def _refuse(self, subject: CheckpointKnown, error: GeosyncError) -> None:
+    def _end_confirming(self) -> None:
+        if self._confirming is not None:
+            self._confirming.close()
         self._confirming = None
+
+    def _refuse(self, subject: CheckpointKnown, error: GeosyncError) -> None:
+        self._end_confirming()
         self._refused.add(subject.dot)
         name = f"{subject.written.number} of actor {subject.writer.hex()[:8]}"
         self._report(
