@@ -152,14 +152,7 @@ class _Capture:
             return
         written = changes(directory.attributes, seen.attributes)
         self._author.set_attributes(directory.claims, written)
-        self._synced.save_entry(
-            replace(
-                directory,
-                fingerprint=seen.fingerprint,
-                attributes=seen.attributes,
-                intended=amended(directory.intended, written),
-            )
-        )
+        self._synced.save_entry(_as_written(directory, seen, written))
 
     def _capture_subdirectory(
         self, path: Path, parent: SyncedEntry, known: SyncedEntry | None, entry: DiskEntry
@@ -337,10 +330,7 @@ class _Capture:
                 continue
             self._synced.save_entry(
                 replace(
-                    other,
-                    fingerprint=seen.fingerprint,
-                    attributes=seen.attributes,
-                    intended=amended(other.intended, written),
+                    _as_written(other, seen, written),
                     claims=tuple(
                         replace(each, content_dots=claim.content_dots) if each in mine else each
                         for each in other.claims
@@ -414,6 +404,16 @@ class _Capture:
                 content=content,
             )
         )
+
+
+def _as_written(entry: SyncedEntry, seen: DiskEntry, written: AttributeChanges) -> SyncedEntry:
+    """Returns an entry whose inode shows this, since these attributes were written."""
+    return replace(
+        entry,
+        fingerprint=seen.fingerprint,
+        attributes=seen.attributes,
+        intended=amended(entry.intended, written),
+    )
 
 
 def _shows(entry: SyncedEntry, found: StableContent) -> bool:

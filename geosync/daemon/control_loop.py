@@ -213,7 +213,7 @@ class ControlLoop:
         hinted = self._hints.due(self.engine.next_sequence)
         look_due_s = self.engine.look_due_s()
         is_look_due = look_due_s is not None and now_s >= look_due_s
-        is_more_due = is_look_due or self._has_large_files() or self.last_cycle.has_more
+        is_more_due = is_look_due or self._has_more()
         if taken or hinted or is_more_due or self._is_poll_due(now_s):
             self._run_cycle(taken, hinted)
 
@@ -222,13 +222,14 @@ class ControlLoop:
         is_awaited = self._is_scan_wanted or self._state.has_waiting_clients()
         return is_awaited or now_s >= self._pace.due_s
 
-    def _has_large_files(self) -> bool:
-        """Tells whether there is more to read of large files, or to send."""
+    def _has_more(self) -> bool:
+        """Tells whether there is work at once, as that of large files, which goes bit by bit."""
         engine = self.engine
-        return not self.is_root_lost and (engine.has_slice() or engine.has_sent())
+        has_large_files = engine.has_slice() or engine.has_sent()
+        return self.last_cycle.has_more or (has_large_files and not self.is_root_lost)
 
     def _wait_s(self) -> float:
-        if self._has_large_files() or self.last_cycle.has_more:
+        if self._has_more():
             return 0.0
         due_s = min(self._pace.due_s, self._rescan_due_s)
         for also_due_s in (self._hints.next_due_s(), self.engine.look_due_s()):

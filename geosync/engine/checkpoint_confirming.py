@@ -60,7 +60,7 @@ class CheckpointConfirming:
         self._last: bytes = b""  # identity of the node that was compared last
         self._has_all_nodes = False
         self._moves: list[DirectoryMove] = []
-        self._needed = DigestSet()  # chunks of what the tree shows
+        self._needed = DigestSet(site.state_dir)  # chunks of what the tree shows
         self._later_of: VersionVector | None = None
         self._touched: set[NodeId] = set()
         self._is_shape_kept = True

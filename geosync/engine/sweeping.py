@@ -154,23 +154,23 @@ class Sweeper:
         with self._site.disk.open_retired(there) as reader:
             return intake.take_retired(reader)
 
-    def _let_go(self, record: RetiredFile, there: Retired) -> None:
-        if isinstance(self._site.disk.discard_retired(there), Applied):
-            self._forget(record)
+    def _let_go(self, record: RetiredFile, there: Retired) -> Retired | None:
+        """Lets one name go if nobody writes to it; returns what its file is now under others."""
+        outcome = self._site.disk.discard_retired(there)
+        if not isinstance(outcome, Applied):
+            return None
+        self._forget(record)
+        return outcome.retired
 
     def _let_go_of_link(self, record: RetiredFile, there: Retired, links: _Links) -> None:
         """Lets one of several names go; the others, here and in the volume, show another time."""
         entry = links.left.get(there.entry.handle, there.entry)
         if entry.link_count == 1:  # the others went just now: the next sweep looks at the last one
             return
-        outcome = self._site.disk.discard_retired(replace(there, entry=entry))
-        if not isinstance(outcome, Applied):
-            return
-        self._forget(record)
-        if outcome.retired is not None:
-            left = outcome.retired.entry
-            links.left[entry.handle] = left
-            links.times.note(entry.handle, entry.fingerprint, left.fingerprint)
+        left = self._let_go(record, replace(there, entry=entry))
+        if left is not None:
+            links.left[entry.handle] = left.entry
+            links.times.note(entry.handle, entry.fingerprint, left.entry.fingerprint)
 
     def _forget(self, record: RetiredFile) -> None:
         with self._site.journal.transaction():

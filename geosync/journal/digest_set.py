@@ -1,19 +1,29 @@
-"""A set of digests that need not fit into memory: a temporary database, which nobody else sees."""
+"""A set of digests that need not fit into memory: a database without a name, for one process."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
-_MEMORY_KIB: Final = 4096  # what is beyond goes to a file that has no name
+_NAME: Final = b"digests"
+_MEMORY_KIB: Final = 4096  # what is beyond goes to the file
 
 
 class DigestSet:
     """Kept by one thread, until `close`. Nothing of it outlives the process."""
 
-    def __init__(self) -> None:
-        self._connection = sqlite3.connect("", isolation_level=None)
+    def __init__(self, state_dir: bytes) -> None:
+        """Makes it on the disk of the journal, of which an operator knows that it takes space.
+
+        CRASH: its file, still empty, is left; the next one takes its place.
+        """
+        path = os.path.join(state_dir, _NAME)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        self._connection = sqlite3.connect(path, isolation_level=None)
         for statement in (
             "PRAGMA journal_mode = OFF",
             "PRAGMA synchronous = OFF",
@@ -22,6 +32,7 @@ class DigestSet:
             "BEGIN",  # for ever: there is nothing to commit for
         ):
             self._connection.execute(statement)
+        os.unlink(path)
 
     def __iter__(self) -> Iterator[bytes]:
         """Yields the digests, sorted. Not to be mixed with changes."""
