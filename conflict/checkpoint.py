@@ -45,6 +45,8 @@ def canonical(state: NodeState) -> NodeState:
 
 
 def _canonical_link(link: LinkState) -> LinkState:
+    if len(link.places) < 2:
+        return link
     return replace(link, places=tuple(sorted(link.places, key=lambda place: place.dot)))
 
 
@@ -85,21 +87,20 @@ def _check_state(state: NodeState) -> None:
         raise MalformedValueError(f"no operations make what is told of node {_shown(state.node)}")
 
 
-def check_whole(store: NodeStore, nodes: Iterable[NodeId]) -> None:
+def check_whole(store: NodeStore, states: Iterable[NodeState]) -> None:
     """Proves that the nodes of a store make one tree.
 
     Args:
         store: holds all of them.
-        nodes: their identities.
+        states: what it holds.
 
     Raises:
         MalformedValueError: one is in a directory that is not there, or in itself, or a directory
             does not count what lives in it.
     """
     reached: set[NodeId] = {ROOT}
-    for node in nodes:
-        state = store.node(node)
-        assert state is not None
+    for state in states:
+        node = state.node
         for link in state.links.values():
             for place in (*link.places, link.latest):
                 _check_directory(store, place.location.parent)

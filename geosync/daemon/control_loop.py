@@ -60,6 +60,7 @@ PROGRESS_EVERY_S: Final = 10.0  # in the log
 PROGRESS_AFTER_S: Final = 5.0  # what takes less is not told
 STATUS_SHARE_MAX: Final = 0.05  # of the time that may go into making the status
 QUIET_S: Final = 0.025  # without an event after a name left a directory: it is gone
+LOOK_EVERY_S: Final = 60.0  # at the store, though hints vouch for all logs
 UNWATCHED_SHARE_MAX: Final = 0.1  # of the time that may go into polling what is not watched
 RESCAN_JITTER: Final = 0.25
 _HTTP: Final = b"http"
@@ -103,6 +104,7 @@ class ControlLoop:
         self._idle_s = tuning.poll_idle_ms / 1000
         self._pace = Pace(active_s=tuning.poll_active_ms / 1000, idle_s=self._idle_s, now_s=now_s)
         self._random = random.Random()  # noqa: S311 - jitter is no secret
+        self._look_due_s = now_s
         self._rescan_due_s = now_s + self._rescan_s()
         self._unwatched_due_s = now_s
         self._watcher_due_s = now_s
@@ -126,6 +128,9 @@ class ControlLoop:
         """
         self.engine.site.report(_HTTP, self._state.http.problem or None)
         self.engine.site.report(_HINTS, self._hints.problem or None)
+        stored = self.engine.last_stored()
+        if stored is not None:
+            self.engine.site.on_stored(stored, is_news=False)
         try:
             self._start_watcher()
             self._await_first_walk()
@@ -183,7 +188,7 @@ class ControlLoop:
                 lag_s=self._lag_s(),
                 store_failures=self._store_failures,
                 http_address=self._state.http.address,
-                hints=self._hints.state(),
+                hints=self._hints.state({log.actor: log.site for log in engine.logs_read()}),
                 conflicts_shown=tuple(
                     conflict_json(each, engine.site.journal)
                     for each in conflicts[:CONFLICTS_SHOWN_MAX]
@@ -206,6 +211,7 @@ class ControlLoop:
         now_s = self._clock.monotonic_s()
         if self._state.take_hurry():
             self._pace.hurry(now_s)
+            self._look_due_s = now_s
         self._tend_watcher(now_s)
         self._hooks.tend(now_s, self.engine.site.report)
         self._mark_what_is_due(now_s)
@@ -218,7 +224,7 @@ class ControlLoop:
             self._run_cycle(taken, hinted)
 
     def _is_poll_due(self, now_s: float) -> bool:
-        """Tells whether the next cycle looks at all logs, not only at those that hints name."""
+        """Tells whether the next cycle looks at all logs, unless hints vouch for them."""
         is_awaited = self._is_scan_wanted or self._state.has_waiting_clients()
         return is_awaited or now_s >= self._pace.due_s
 
@@ -250,12 +256,16 @@ class ControlLoop:
             dirty = {}
         began_s = self._clock.monotonic_s()
         is_poll = self._is_poll_due(began_s)
-        haste = Haste(None if is_poll else hinted, is_prompt=True, quiet=self._quiet(taken))
+        vouched_for_s = self._vouched_for_since_s(began_s) if is_poll else None
+        is_look = is_poll and vouched_for_s is None
+        haste = Haste(None if is_look else hinted, is_prompt=True, quiet=self._quiet(taken))
         self.last_cycle = self.engine.cycle(dirty, haste)
         now_s = self._clock.monotonic_s()
         self._hints.note_look(hinted)
+        if is_look:
+            self._look_due_s = now_s + LOOK_EVERY_S
         self._note_disk(self.last_cycle)
-        self._note_lag(self.last_cycle, began_s, is_poll=is_poll)
+        self._note_lag(self.last_cycle, began_s if is_look else vouched_for_s)
         if any(is_recursive for is_recursive in dirty.values()):
             pause_s = (now_s - began_s) / UNWATCHED_SHARE_MAX
             self._unwatched_due_s = now_s + max(self._idle_s, pause_s)
@@ -276,19 +286,32 @@ class ControlLoop:
             self._notifier.ready()
         self._state.note_cycle()
 
+    def _vouched_for_since_s(self, now_s: float) -> float | None:
+        """Returns since when hints leave nothing to look for; None: the store is to be asked."""
+        is_awaited = self._state.has_waiting_clients() or now_s >= self._look_due_s
+        if is_awaited or self.last_cycle.store_error is not None:
+            return None
+        logs = self.engine.logs_read()
+        return self._hints.vouched_for_since_s({log.actor: log.next_sequence for log in logs})
+
     def _quiet(self, taken: tuple[DirtyDirectory, ...]) -> frozenset[Path]:
         """Returns where what is missing is gone: unless it may be on its way to another place."""
         if len(self._state.dirty):
             return frozenset()
         return frozenset(split(each.directory) for each in taken if each.quiet_s >= QUIET_S)
 
-    def _note_lag(self, cycle: Cycle, began_s: float, *, is_poll: bool) -> None:
-        """Notes how far this site is, and when it wrote what others may lack."""
+    def _note_lag(self, cycle: Cycle, looked_at_s: float | None) -> None:
+        """Notes how far this site is, and when it wrote what others may lack.
+
+        Args:
+            cycle: that is over.
+            looked_at_s: when it was known last what the others had stored; None: not asked.
+        """
         has_failed = cycle.store_error is not None
         self._store_failures += has_failed and not _is_under_way(cycle)
         is_over = not (has_failed or cycle.disk_error or cycle.has_more)
-        if is_poll and is_over and self.engine.is_current():
-            self._state.current_at_s = began_s
+        if looked_at_s is not None and is_over and self.engine.is_current():
+            self._state.current_at_s = looked_at_s
         self._written.note(self.engine.own_counter(), self.engine.site.now_ms())
 
     def _lag_s(self) -> float | None:

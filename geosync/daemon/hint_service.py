@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -49,10 +49,10 @@ class HintService:
             self._wake()
         return is_news
 
-    def tell(self, actor: ActorId, sequence: int) -> None:
-        """Has the peers told that we have stored our log up to a segment."""
+    def tell(self, actor: ActorId, sequence: int, *, is_news: bool) -> None:
+        """Has the peers told that we have stored our log up to a segment: at once, or soon."""
         if self._channel is not None:
-            self._channel.tell(Hint(actor, sequence))
+            self._channel.tell(Hint(actor, sequence), is_news=is_news)
 
     def due(self, next_of: Callable[[ActorId], int | None]) -> frozenset[ActorId]:
         """Returns whose logs to look at now; see `PendingHints`."""
@@ -64,14 +64,28 @@ class HintService:
         with self._lock:
             self._pending.note_look(actors, self._monotonic())
 
+    def vouched_for_since_s(self, next_sequences: Mapping[ActorId, int]) -> float | None:
+        """Returns since when nothing of some logs can be unread; see `PendingHints`."""
+        with self._lock:
+            return self._pending.vouched_for_since_s(next_sequences, self._monotonic())
+
     def next_due_s(self) -> float | None:
         """Returns when to look next; None when nothing is pending."""
         with self._lock:
             return self._pending.next_due_s()
 
-    def state(self) -> HintState | None:
-        """Returns what was sent and heard so far; None without hints."""
-        return None if self._channel is None else replace(self._channel.state)
+    def state(self, sites: Mapping[ActorId, str]) -> HintState | None:
+        """Returns what was sent and heard so far; None without hints.
+
+        Args:
+            sites: whose logs are read here, and the names of their sites.
+        """
+        if self._channel is None:
+            return None
+        with self._lock:
+            silent = self._pending.not_heard(sites, self._monotonic())
+        names = sorted({sites[actor] or actor.hex() for actor in silent})
+        return replace(self._channel.state, not_heard=tuple(names))
 
 
 @contextmanager

@@ -57,8 +57,7 @@ class CheckpointConfirming:
         self._manifest: Manifest | None = None
         self._index = 0
         self._records: Iterator[Record] | None = None  # of this part, that are not compared yet
-        self._last: bytes = b""  # identity of the node that was compared last
-        self._has_all_nodes = False
+        self._last: bytes = b""  # identity of the node of ours that was compared last
         self._moves: list[DirectoryMove] = []
         self._needed = DigestSet(site.state_dir)  # chunks of what the tree shows
         self._later_of: VersionVector | None = None
@@ -155,11 +154,12 @@ class CheckpointConfirming:
             self._index += 1
 
     def _compare(self, records: Iterable[Record]) -> None:
+        nodes = list[NodeState]()
         needed, told = list[bytes](), list[bytes]()  # chunks come after all files
         for record in records:
             match record:
                 case NodeState():
-                    self._compare_node(record)
+                    nodes.append(record)
                     needed += _chunks_shown(record)
                 case DirectoryMove():
                     self._moves.append(record)
@@ -167,29 +167,48 @@ class CheckpointConfirming:
                     told.append(record.digest)
                 case _:
                     pass
+        self._compare_nodes(nodes)
         self._needed.update(needed)
         self._needed.difference_update(told)
 
-    def _compare_node(self, told: NodeState) -> None:
-        self._expect_none_before(told.node)
-        self._last = told.node
-        if told.node not in self._touched:
-            mine = self._site.journal.nodes.node(told.node)
-            self._require_same(mine, told)
+    def _compare_nodes(self, told: list[NodeState]) -> None:
+        """Compares the next nodes, sorted by identity, with what comes next here."""
+        if not told:
+            return
+        of_mine = self._mine_until(told[-1].node)
+        mine = next(of_mine, None)
+        for each in told:
+            while mine is not None and mine.node < each.node:
+                self._require_same(mine, None)
+                mine = next(of_mine, None)
+            if mine is not None and mine.node == each.node:
+                self._require_same(mine, each)
+                mine = next(of_mine, None)
+            else:
+                self._require_same(None, each)
 
-    def _expect_none_before(self, node: bytes) -> None:
+    def _mine_until(self, node: bytes) -> Iterator[NodeState]:
+        """Yields the nodes that come next here, up to this identity."""
         nodes = self._site.journal.nodes
-        for left_out in nodes.identities_between(self._last, node):
-            if left_out not in self._touched:
-                self._require_same(nodes.node(left_out), None)
+        while some := nodes.some_after(self._last, RECORDS_PER_STEP):
+            for state in some:
+                if state.node > node:
+                    return
+                self._last = state.node
+                yield state
 
     def _require_same(self, mine: NodeState | None, told: NodeState | None) -> None:
+        state = told or mine
+        assert state is not None
+        if state.node in self._touched:
+            return
         found = difference(mine, told, is_shape_kept=self._is_shape_kept)
         if found:
             raise CheckpointDiffers(f"the file or directory {found}")
 
     def _compare_rest(self) -> None:
-        self._expect_none_before(_AFTER_ALL)
+        for left_out in self._mine_until(_AFTER_ALL):
+            self._require_same(left_out, None)
         chunks = self._site.journal.chunks
         missing = [digest for digest in self._needed if chunks.is_known(digest)]
         if missing:

@@ -121,7 +121,7 @@ class CheckpointLoading:
             MalformedValueError: the nodes do not make a tree.
         """
         journal = self._site.journal
-        check_whole(journal.nodes, journal.nodes.all_identities())
+        check_whole(journal.nodes, journal.nodes.all_nodes())
         for log in self._manifest.logs:
             journal.log.save_actor(
                 ActorLog(

@@ -55,6 +55,7 @@ from geosync.engine.sweeping import Sweeper
 from geosync.engine.unset_attributes import UnsetAttributes
 from geosync.errors import OperatorError
 from geosync.event_log import event_logger
+from geosync.journal.log import ActorLog
 from transport.brake_record import Verdict
 from transport.errors import (
     StoreUnavailable,
@@ -328,6 +329,17 @@ class Engine:
         log = self.site.journal.log.actor(actor)
         return log.next_sequence if log is not None else 0
 
+    def logs_read(self) -> list[ActorLog]:
+        """Returns the logs that this site reads."""
+        return self._receiver.logs()
+
+    def last_stored(self) -> int | None:
+        """Returns the newest segment of our own log that the store has acknowledged."""
+        log = self.site.journal.log.actor(self.site.actor)
+        newest = -1 if log is None else log.next_sequence - 1
+        newest -= len(self.site.journal.log.segments_to_store())
+        return newest if newest >= 0 else None
+
     @property
     def superseded(self) -> str | None:
         """Why this journal's log is another's now: nothing is done with it any more."""
@@ -539,6 +551,7 @@ class Engine:
         before = cycle.has_more
         unavailable = self._take_in(cycle, self._receiver.receive(logs, is_prompt=True))
         cycle.has_more = before
+        self._keep_membership(is_reading=False)
         if unavailable is not None:
             raise unavailable
 

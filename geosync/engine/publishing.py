@@ -202,8 +202,7 @@ class Publisher:
         for segment in self._site.journal.log.segments_to_store():
             name = segment_name(self._site.actor, segment.sequence)
             self._site.store.put_once(name, segment.body)
-            if segment.sequence not in self._bare:
-                self._site.on_stored(segment.sequence)
+            self._site.on_stored(segment.sequence, is_news=segment.sequence not in self._bare)
             self._bare.discard(segment.sequence)
             with self._site.journal.transaction():
                 self._site.journal.log.mark_stored(self._site.actor, segment.sequence)

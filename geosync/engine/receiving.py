@@ -104,9 +104,16 @@ class Receiver:
         """Tells whether somebody has told of all these actors."""
         return {log.actor for log in self._site.journal.log.actors()}.issuperset(actors)
 
+    def logs(self) -> list[ActorLog]:
+        """Returns the logs that are read here: all but our own, and those that have ended."""
+        logs = self._site.journal.log.actors()
+        return [
+            log for log in logs if log.actor != self._site.actor and not self._is_at_end(log.actor)
+        ]
+
     def knows_nobody(self) -> bool:
         """Tells whether there is no log to read, so that only `discover` can find anything."""
-        return not self._logs()
+        return not self.logs()
 
     def receive(
         self, only: frozenset[ActorId] | None = None, *, is_prompt: bool = False
@@ -129,7 +136,7 @@ class Receiver:
         if only is not None:
             reading &= only
         while reading:
-            logs = [log for log in self._logs() if log.actor in reading]
+            logs = [log for log in self.logs() if log.actor in reading]
             reading = {log.actor for log in logs}  # some may end here
             for fetched in self._site.pool.map(self._fetch, logs):
                 if not self._take(fetched, result):
@@ -150,17 +157,11 @@ class Receiver:
 
     def unreadable(self) -> set[ActorId]:
         """Returns whose logs can't be read on at present: damaged, foreign, or contradictory."""
-        return {log.actor for log in self._logs() if log.problem} | self._refused.keys()
+        return {log.actor for log in self.logs() if log.problem} | self._refused.keys()
 
     def is_waiting_for_others(self) -> bool:
         """Tells whether a log waits for operations of an actor that are not visible yet."""
         return any(not self._is_void(segment) for segment, _ in self._held.values())
-
-    def _logs(self) -> list[ActorLog]:
-        logs = self._site.journal.log.actors()
-        return [
-            log for log in logs if log.actor != self._site.actor and not self._is_at_end(log.actor)
-        ]
 
     def _is_at_end(self, actor: ActorId) -> bool:
         """Tells whether we must not read a log any further: its actor is being retired."""
@@ -202,7 +203,7 @@ class Receiver:
         is_reread = now_s >= self._reread_due_s
         if is_reread:
             self._reread_due_s = now_s + REREAD_QUARANTINED_S
-        return {log.actor for log in self._logs() if is_reread or not log.problem}
+        return {log.actor for log in self.logs() if is_reread or not log.problem}
 
     def _fetch(self, log: ActorLog) -> _Fetched:
         if log.actor in self._held:

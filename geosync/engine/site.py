@@ -88,6 +88,18 @@ class SerialPool:
         return future
 
 
+class OnStored(Protocol):
+    """Is called when the store has got a segment of ours."""
+
+    def __call__(self, sequence: int, *, is_news: bool) -> None:
+        """Takes its sequence, and whether it holds more than an acknowledgement."""
+        ...
+
+
+def _tell_nobody(sequence: int, *, is_news: bool) -> None:
+    """See OnStored."""
+
+
 @dataclass(slots=True)
 class Site:
     """One site of one volume, while its engine runs.
@@ -104,8 +116,7 @@ class Site:
         large_files: which files are read and sent bit by bit.
         role: what the site does now; see geosync.engine.roles.
         progress: how far it is with what takes long.
-        on_stored: is called with the sequence of a segment of ours that the store has got, unless
-            it only acknowledges.
+        on_stored: see OnStored.
     """
 
     volume: str
@@ -130,7 +141,7 @@ class Site:
     large_files: LargeFiles = field(default_factory=LargeFiles)
     role: Role = MULTI_MASTER
     progress: Progress = field(default_factory=Progress)
-    on_stored: Callable[[int], None] = lambda _sequence: None
+    on_stored: OnStored = _tell_nobody
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 by this machine's clock."""

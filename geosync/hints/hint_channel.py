@@ -1,7 +1,9 @@
 """Sends and hears hints: a socket and two threads, of which nobody ever waits for anything.
 
-A hint that is lost, late, doubled or forged costs nothing: the polls find what it told of, and one
-that tells nothing new is thrown away before anybody is woken.
+The newest hint is said again and again, soon at first and then every two seconds: so one that is
+lost is made up for, and who hears them need not look at the store. A hint that is lost, late,
+doubled or forged costs nothing: the polls find what it told of, and one that tells nothing new is
+thrown away before anybody is woken.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from geosync.hints.packet import (
     encode_hint,
     hint_key,
 )
+from geosync.hints.pending_hints import REPEAT_EVERY_S
 from geosync.network_address import NetworkAddress
 from geosync.reporting.status import HintState
 from geosync.terminal import display_name
@@ -34,6 +37,7 @@ SECRET_SIZE_BYTES_MAX: Final = 4096
 PACKETS_A_SECOND_MAX: Final = 500  # heard; what comes beyond waits in the kernel or is lost
 RESOLVE_EVERY_S: Final = 60.0
 SEND_EVERY_S: Final = 0.01  # at most; several segments in between are told of together
+FIRST_REPEAT_S: Final = 0.1  # after news; then after twice as long each time
 _log = event_logger(__name__)
 
 Endpoint = tuple[socket.AddressFamily, tuple[object, ...]]
@@ -64,7 +68,8 @@ class HintChannel:
         self._peers = settings.peers
         self._ear = None if settings.listen is None else _listen(settings.listen)
         self._changed = threading.Condition()
-        self._to_tell: Hint | None = None
+        self._newest: Hint | None = None
+        self._is_news = False  # and nobody was told yet
         self._is_ending = False
         self._state = HintState(peers=tuple(map(str, settings.peers)))
         if self._ear is not None:
@@ -97,34 +102,39 @@ class HintChannel:
         """What was sent and heard so far."""
         return self._state
 
-    def tell(self, hint: Hint) -> None:
-        """Has the peers told, soon, that a segment is stored."""
+    def tell(self, hint: Hint, *, is_news: bool = True) -> None:
+        """Has the peers told that a segment is stored: soon, or with the next repeat."""
         with self._changed:
-            self._to_tell = hint
+            self._newest = hint
+            self._is_news = self._is_news or is_news
             self._changed.notify_all()
 
     # Out
 
     def _send(self) -> None:
         endpoints: list[Endpoint] = []
-        resolve_due_s = 0.0
-        while (hint := self._next_to_tell()) is not None:
+        resolve_due_s, pause_s = 0.0, REPEAT_EVERY_S
+        while not self._is_ending:
+            hint, is_news = self._next_to_tell(pause_s)
+            pause_s = FIRST_REPEAT_S if is_news else min(REPEAT_EVERY_S, 2 * pause_s)
+            if hint is None:
+                continue
             now_s = time.monotonic()
             if now_s >= resolve_due_s:
                 endpoints = self._resolved()
                 resolve_due_s = now_s + RESOLVE_EVERY_S
             packet = encode_hint(hint, self._key)
             for endpoint in endpoints:
-                self._state.sent += _sent(packet, endpoint)
+                self._state.sent += _sent(packet, endpoint) and is_news
             with self._changed:  # what is stored meanwhile is told of together
                 self._changed.wait_for(lambda: self._is_ending, SEND_EVERY_S)
 
-    def _next_to_tell(self) -> Hint | None:
-        """Waits for something to tell; None at the end."""
+    def _next_to_tell(self, pause_s: float) -> tuple[Hint | None, bool]:
+        """Waits for news, but not for ever; returns what to say, if anything, and if it is news."""
         with self._changed:
-            self._changed.wait_for(lambda: self._to_tell is not None or self._is_ending)
-            hint, self._to_tell = self._to_tell, None
-            return None if self._is_ending else hint
+            self._changed.wait_for(lambda: self._is_news or self._is_ending, pause_s)
+            is_news, self._is_news = self._is_news, False
+            return (None if self._is_ending else self._newest), is_news
 
     def _resolved(self) -> list[Endpoint]:
         """Looks up the peers' names; one that has no address is left out and told of."""

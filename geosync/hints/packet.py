@@ -1,7 +1,7 @@
 """A hint on the wire: who has stored which segment of its log, and proof that a site says so.
 
 It holds no name, no content and no time. Whoever sees one may send it again: it then tells of a
-segment that is read already, and nothing happens.
+segment that is read already, and at worst a site is believed to be quiet until the next poll.
 """
 
 from __future__ import annotations

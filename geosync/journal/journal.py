@@ -102,6 +102,7 @@ class Journal:
         """Makes a block's changes one: durable when it ends, undone when it raises."""
         try:
             with transaction(self._connection):
+                self.nodes.begin()
                 yield
                 self.nodes.flush()
         except BaseException:

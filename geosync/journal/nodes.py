@@ -36,7 +36,12 @@ class JournalNodes:
         self._versions: dict[NodeId, dict[Dot, Version]] = {}  # as last read or saved
         self._replaced: list[tuple[NodeId, Version]] = []
         self._crowded: set[Location] | None = None  # None: not known yet
+        self._is_changing = False
         self.while_looking: Callable[[NodeState], None] | None = None  # is given what is saved
+
+    def begin(self) -> None:
+        """Keeps all that is read from now on in memory until `flush`, as it may be changed."""
+        self._is_changing = True
 
     def flush(self) -> None:
         """Writes what changed. To be called inside the transaction, as its last step."""
@@ -57,6 +62,10 @@ class JournalNodes:
             records,
         )
         self._changed.clear()
+        self._is_changing = False
+        self._limit_cache()
+
+    def _limit_cache(self) -> None:
         if len(self._cache) > CACHED_NODES_MAX:
             self._cache.clear()
             self._versions.clear()
@@ -68,6 +77,7 @@ class JournalNodes:
         self._changed.clear()
         self._versions.clear()
         self._replaced.clear()
+        self._is_changing = False
 
     def node(self, node: NodeId) -> NodeState | None:
         """See NodeStore."""
@@ -77,6 +87,8 @@ class JournalNodes:
         row = self._connection.execute("SELECT record FROM node WHERE node = ?", (node,)).fetchone()
         if row is None:
             return None
+        if not self._is_changing:
+            self._limit_cache()
         state = unpack_node(node, row[0])
         self._cache[node] = state
         self._versions[node] = dict(state.versions)
@@ -90,24 +102,12 @@ class JournalNodes:
         rows = self._connection.execute("SELECT node, record FROM node ORDER BY node")
         return (unpack_node(NodeId(node), record) for node, record in rows)
 
-    def identities_between(self, after: bytes, before: bytes) -> list[NodeId]:
-        """Returns the identities of all nodes between two, which are left out; sorted."""
-        rows = self._connection.execute(
-            "SELECT node FROM node WHERE node > ? AND node < ? ORDER BY node", (after, before)
-        )
-        return [NodeId(node) for (node,) in rows]
-
     def some_after(self, node: bytes, count: int) -> list[NodeState]:
         """Returns the states of the nodes that come next, at most so many, sorted by identity."""
         rows = self._connection.execute(
             "SELECT node, record FROM node WHERE node > ? ORDER BY node LIMIT ?", (node, count)
         )
         return [unpack_node(NodeId(found), record) for found, record in rows]
-
-    def all_identities(self) -> list[NodeId]:
-        """Returns the identities of all nodes, sorted."""
-        rows = self._connection.execute("SELECT node FROM node ORDER BY node")
-        return [NodeId(node) for (node,) in rows]
 
     def clear(self) -> None:
         """Forgets the whole tree, to put another one in its place. In a transaction."""

@@ -90,11 +90,12 @@ class HintState:
     Attributes:
         address: where they are heard; '' for nowhere.
         peers: to whom they are sent, as the configuration names them.
-        sent: packets that this machine took.
+        sent: packets with news that this machine took; those that say them again don't count.
         heard: hints that told something new.
         old: hints that told nothing new: doubled, late, or sent again by somebody.
         refused: packets that are no hints of this volume, or by nobody who knows the secret.
         limited: seconds in which more came than is listened to.
+        not_heard: names of the sites that are read, and of which no hint came of late.
         problem: peers whose names have no address, and why; '' for none.
     """
 
@@ -105,6 +106,7 @@ class HintState:
     old: int = 0
     refused: int = 0
     limited: int = 0
+    not_heard: tuple[str, ...] = ()
     problem: str = ""
 
 

@@ -240,7 +240,9 @@ def _hint_lines(hints: HintState | None) -> Iterable[str]:
     if hints is None:
         return
     refused = f", {hints.refused} refused" if hints.refused else ""
-    yield f"  hints        {hints.sent} sent, {hints.heard} heard{refused}"
+    silent = ", ".join(hints.not_heard)
+    none_from = f"; none of late from {escape_unprintable(silent)}" if silent else ""
+    yield f"  hints        {hints.sent} sent, {hints.heard} heard{refused}{none_from}"
     if hints.problem:
         yield f"    {escape_unprintable(hints.problem)}"
 

@@ -45,7 +45,7 @@ def _loaded(manifest: Manifest, parts: list[bytes]) -> CopyingNodes:
                 restore(store, record)
             elif isinstance(record, DirectoryMove):
                 store.save_move(record)
-    check_whole(store, [state.node for state in store.all_nodes()])
+    check_whole(store, store.all_nodes())
     return store
 
 

@@ -55,7 +55,7 @@ def check_little_is_kept(world: World) -> None:
     kept = []
     for site in world.sites:
         nodes = engine_of(site).site.journal.nodes
-        kept.append(set(nodes.all_identities()))
+        kept.append({state.node for state in nodes.all_nodes()})
         unneeded = kept_for_nothing(nodes)
         if unneeded:
             raise Violation(f"{site.name} keeps {len(unneeded)} nodes for nothing")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,11 +23,12 @@ from geosync.daemon.service_notification import ServiceNotifier
 from geosync.engine.cycle import Cycle
 from geosync.engine.engine import Engine
 from geosync.engine.haste import Haste
+from geosync.hints.packet import Hint
 from geosync.hooks.hooks import Hooks
 from geosync.watching.errors import WatchingError
 from geosync.watching.tree_watcher import TreeWatcher
 from tests.support.await_condition import await_condition
-from tests.support.local_sites import LocalSite, local_sites
+from tests.support.local_sites import LocalSite, local_sites, settle
 from transport.memory_store import MemoryStore
 
 QUICK = Tuning(settle_ms=0, poll_active_ms=10, poll_idle_ms=20)
@@ -47,6 +50,7 @@ class Loop:
             "test",
         )
         self.state = DaemonState(tuning)
+        self.hints = HintService(time.monotonic)
         configuration = replace(configuration, tuning=tuning)
         clock = SystemClock()
         self.loop = ControlLoop(
@@ -58,7 +62,7 @@ class Loop:
                 notifier=ServiceNotifier({}),
                 backoff=BackoffStore(site.store, clock.monotonic_s),
                 hooks=Hooks(configuration),
-                hints=HintService(clock.monotonic_s),
+                hints=self.hints,
             ),
         )
 
@@ -222,3 +226,70 @@ def test_the_whole_tree_is_looked_at_once_when_the_daemon_starts(
         await_condition(lambda: loop.state.cycles() > cycles + 20, "many cycles end")
         assert loop.entries() == 2
     assert whole == [True]
+
+
+@contextmanager
+def heard(loop: Loop, hints: list[Hint]) -> Iterator[None]:
+    """Says the last one of some hints again and again."""
+    is_over = threading.Event()
+
+    def repeat() -> None:
+        while not is_over.wait(0.05):
+            loop.hints.take(hints[-1])
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def asks(loop: Loop, site: LocalSite) -> set[str]:
+    """How the store is asked while polls are due twenty times."""
+    before, cycles = len(site.link.calls), loop.state.cycles()
+    await_condition(lambda: loop.state.cycles() > cycles + 20, "many cycles end")
+    return {method for method, _ in site.link.calls[before:]}
+
+
+def test_polls_ask_the_store_for_nothing_while_hints_vouch_for_all_logs() -> None:
+    with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
+        settle(bari, cnaf)
+        bari.engine.site.clock = SystemClock()
+        loop = Loop(bari, replace(QUICK, rescan_s=31_536_000))
+        with running(loop):
+            assert asks(loop, bari) >= {"get"}  # nobody says anything
+            last = cnaf.engine.last_stored()
+            assert last is not None
+            hints = [Hint(cnaf.engine.site.actor, last)]
+            with heard(loop, hints):
+                await_condition(lambda: not asks(loop, bari), "it asks for nothing")
+                status = loop.state.queue.call(ControlLoop.observe, 30.0)
+                assert status.daemon is not None
+                assert status.daemon.lag_s is not None
+                cnaf.write(b"file", b"by cnaf")
+                settle(cnaf)
+                newest = cnaf.engine.last_stored()
+                assert newest is not None
+                assert newest > last
+                hints.append(Hint(cnaf.engine.site.actor, newest))
+                await_condition(lambda: os.path.exists(bari.path(b"file")), "the hint is heeded")
+                assert bari.read(b"file") == b"by cnaf"
+
+
+def test_polls_look_at_the_store_now_and_then_whatever_hints_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(control_loop, "LOOK_EVERY_S", 0.3)
+    with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
+        settle(bari, cnaf)
+        bari.engine.site.clock = SystemClock()
+        last = cnaf.engine.last_stored()
+        assert last is not None
+        loop = Loop(bari, replace(QUICK, rescan_s=31_536_000))
+        with running(loop), heard(loop, [Hint(cnaf.engine.site.actor, last)]):
+            await_condition(lambda: not asks(loop, bari), "it asks for nothing")
+            cnaf.write(b"file", b"by cnaf")
+            settle(cnaf)
+            await_condition(lambda: os.path.exists(bari.path(b"file")), "a look finds it")

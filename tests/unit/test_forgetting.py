@@ -69,7 +69,7 @@ def sites(store: MemoryStore) -> Iterator[Pair]:
 
 def _known(site: LocalSite) -> tuple[int, int, int]:
     """Returns how many nodes, renames of directories, and replaced contents a journal keeps."""
-    nodes = len(site.journal.nodes.all_identities())
+    nodes = sum(1 for _ in site.journal.nodes.all_nodes())
     moves = 0 if site.journal.nodes.first_move() is None else 1
     return nodes, moves, site.journal.history.count()
 

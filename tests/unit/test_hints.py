@@ -29,11 +29,11 @@ from geosync.hints.packet import (
     encode_hint,
     hint_key,
 )
-from geosync.hints.pending_hints import LOOKS_MAX, PendingHints
+from geosync.hints.pending_hints import LOOKS_MAX, VOUCHED_FOR_S, PendingHints
 from geosync.network_address import NetworkAddress, parse_address
 from geosync.reporting.status import HintState
 from tests.support.await_condition import await_condition
-from tests.support.local_sites import local_sites, settle
+from tests.support.local_sites import LocalSite, local_sites, settle
 from transport.memory_store import MemoryStore
 from transport.object_names import segment_name
 
@@ -108,12 +108,36 @@ def test_what_is_not_visible_yet_is_looked_for_less_and_less_often_and_not_for_e
     assert looks[-1] < 1.0
 
 
+def test_logs_are_vouched_for_while_each_is_heard_and_read() -> None:
+    pending = PendingHints()
+    following = {ACTOR: 8, OTHER: 2}
+    assert pending.vouched_for_since_s({}, 0.0) is None
+    pending.note(Hint(ACTOR, 7), 0.0)
+    assert pending.vouched_for_since_s(following, 0.0) is None  # nobody has heard the other one
+    assert pending.not_heard(following, 0.0) == {OTHER}
+    pending.note(Hint(OTHER, 1), 1.0)
+    assert pending.vouched_for_since_s(following, 1.0) == 0.0
+    pending.note(Hint(ACTOR, 7), 2.0)  # said again
+    assert pending.vouched_for_since_s(following, 2.0) == 1.0
+    assert pending.vouched_for_since_s(following, 1.0 + VOUCHED_FOR_S) == 1.0
+    assert pending.vouched_for_since_s(following, 1.1 + VOUCHED_FOR_S) is None
+    pending.note(Hint(OTHER, 2), 3.0)  # not read yet
+    assert pending.vouched_for_since_s(following, 3.0) is None
+    assert pending.vouched_for_since_s({ACTOR: 8, OTHER: 3}, 3.0) == 2.0
+
+
+def test_a_hint_from_long_ago_vouches_for_nothing() -> None:
+    pending = PendingHints()
+    pending.note(Hint(ACTOR, 7), 0.0)
+    pending.note(Hint(ACTOR, 6), 100.0)
+    assert pending.vouched_for_since_s({ACTOR: 8}, 100.0) is None
+
+
 def test_a_hinted_cycle_asks_for_the_named_log_alone_and_a_change_asks_for_none() -> None:
     """One change costs one PUT here, and one GET there."""
     with local_sites(MemoryStore(), "bari", "cnaf", "roma") as (bari, cnaf, roma):
         settle(bari, cnaf, roma)
-        stored: list[int] = []
-        bari.engine.site.on_stored = stored.append
+        stored = news_of(bari)
         bari.write(b"file", b"by bari")
         bari.link.calls.clear()
         bari.engine.cycle({(): False}, Haste(frozenset(), is_prompt=True))
@@ -128,11 +152,21 @@ def test_a_hinted_cycle_asks_for_the_named_log_alone_and_a_change_asks_for_none(
         assert cnaf.engine.next_sequence(cnaf.engine.site.actor) is None
 
 
-def test_nobody_is_told_of_a_segment_that_only_acknowledges() -> None:
+def news_of(site: LocalSite) -> list[int]:
+    """Collects the segments of which the others would be told at once."""
+    stored: list[int] = []
+
+    def take(sequence: int, *, is_news: bool) -> None:
+        stored.extend([sequence] * is_news)
+
+    site.engine.site.on_stored = take
+    return stored
+
+
+def test_nobody_is_told_at_once_of_a_segment_that_only_acknowledges() -> None:
     with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
         settle(bari, cnaf)
-        stored: list[int] = []
-        cnaf.engine.site.on_stored = stored.append
+        stored = news_of(cnaf)
         bari.write(b"file", b"by bari")
         settle(bari, cnaf)
         assert not cnaf.engine.owes_acknowledgement()
@@ -177,8 +211,21 @@ def test_a_hint_arrives_at_a_peer_and_a_forged_one_is_counted(secret_file: bytes
             forger.sendto(b"x" * PACKET_SIZE_BYTES, (address.host, address.port))
             forger.sendto(encode_hint(Hint(ACTOR, 7), KEY), (address.host, address.port))
             await_condition(lambda: ear.state.refused and ear.state.old, "both are counted")
-        assert heard == [Hint(ACTOR, 7)] * 2
-        assert (ear.state.heard, ear.state.old, ear.state.refused) == (1, 1, 1)
+        assert set(heard) == {Hint(ACTOR, 7)}
+        assert (ear.state.heard, ear.state.refused) == (1, 1)
+
+
+def test_a_hint_is_said_again_and_again_and_what_is_no_news_with_it(secret_file: bytes) -> None:
+    heard: list[Hint] = []
+    with channel(HintSettings(LOOPBACK, (), secret_file), heard) as ear:
+        address = parse_address(ear.state.address)
+        assert address is not None
+        with channel(HintSettings(None, (address,), secret_file), []) as mouth:
+            mouth.tell(Hint(ACTOR, 7))
+            await_condition(lambda: heard.count(Hint(ACTOR, 7)) > 2, "it is said again")
+            mouth.tell(Hint(ACTOR, 8), is_news=False)
+            await_condition(lambda: Hint(ACTOR, 8) in heard, "it goes with a repeat")
+            assert mouth.state.sent == 1
 
 
 def test_a_flood_is_not_listened_to_beyond_a_rate(secret_file: bytes) -> None:
@@ -250,8 +297,8 @@ def test_hints_that_cannot_be_heard_are_a_problem_and_no_failure() -> None:
     with hint_service(configuration, SystemClock(), lambda: None) as service:
         assert "/nowhere/secret" in service.problem
         assert "polls alone" in service.problem
-        assert service.state() is None
-        service.tell(ACTOR, 7)  # nobody hears it
+        assert service.state({}) is None
+        service.tell(ACTOR, 7, is_news=True)  # nobody hears it
 
 
 def test_a_service_tells_its_peers_and_counts(secret_file: bytes) -> None:
@@ -262,10 +309,13 @@ def test_a_service_tells_its_peers_and_counts(secret_file: bytes) -> None:
         assert address is not None
         with channel(HintSettings(None, (address,), secret_file), []) as mouth:
             service.use(mouth, lambda: None)
-            service.tell(ACTOR, 7)
-            await_condition(lambda: heard == [Hint(ACTOR, 7)], "the hint arrives")
-            state = service.state()
-            assert state == HintState(peers=(ear.state.address,), sent=1)
+            service.tell(ACTOR, 7, is_news=True)
+            await_condition(lambda: Hint(ACTOR, 7) in heard, "the hint arrives")
+            service.take(Hint(OTHER, 1))
+            state = service.state({ACTOR: "roma", OTHER: "cnaf"})
+            assert state == HintState(peers=(ear.state.address,), sent=1, not_heard=("roma",))
+            assert service.vouched_for_since_s({OTHER: 2}) is not None
+            assert service.vouched_for_since_s({ACTOR: 8, OTHER: 2}) is None
 
 
 # The configuration

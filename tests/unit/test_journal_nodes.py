@@ -151,3 +151,25 @@ def test_a_state_that_was_changed_in_place_and_rolled_back_is_forgotten() -> Non
         assert found is not None
         assert found.live_child_count == 0
         journal.close()
+
+
+@given(states=st.lists(node_states(st.sampled_from(NODES)), min_size=4, max_size=4))
+@settings(max_examples=5, deadline=None)
+def test_whoever_only_reads_nodes_does_not_fill_the_memory(states: list[NodeState]) -> None:
+    many = [NodeId(id_of(Dot(ACTOR, counter))) for counter in range(1, 40)]
+    with pytest.MonkeyPatch.context() as patch, quick_directory() as state_dir:
+        patch.setattr(journal_nodes, "CACHED_NODES_MAX", 8)
+        journal = Journal(state_dir)
+        with journal.transaction():
+            for number, node in enumerate(many):
+                state = copy.deepcopy(states[number % len(states)])
+                state.node = node
+                journal.nodes.save_node(state)
+        for node in many:
+            assert journal.nodes.node(node) is not None
+            assert len(journal.nodes._cache) <= 9
+        with journal.transaction():  # they may be changed in place here
+            read = [journal.nodes.node(node) for node in many]
+            assert [journal.nodes.node(node) for node in many] == read
+            assert all(journal.nodes.node(state.node) is state for state in read if state)
+        journal.close()
