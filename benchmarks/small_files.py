@@ -18,6 +18,7 @@ from collections.abc import Callable
 from benchmarks.trees import copy_real_files, require_equal, walk, write_small_files
 from geosync.disk.glances import REST_NS
 from geosync.engine.haste import Haste
+from geosync.object_cycles import look_for_cycles_seldom
 from tests.simulation.simulated_clock import SimulatedTime
 from tests.support.local_sites import LocalSite, settle
 from transport.memory_store import MemoryStore
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--directory", default=None, help="where the sites are")
     parser.add_argument("--profile", choices=_PARTS, help="shows where the time of a part goes")
     options = parser.parse_args()
+    look_for_cycles_seldom()  # as the daemon does
     found: dict[str, list[Took]] = {}
     for _ in range(options.repeat):
         for part, took in _measured(options).items():

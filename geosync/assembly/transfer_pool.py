@@ -55,9 +55,12 @@ class TransferPool:
             for future in ahead:
                 future.cancel()
 
-    def begin(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
-        """Begins one item when a worker is free; does not wait for it."""
-        return self._unawaited.submit(function, item)
+    def begin(
+        self, function: Callable[[_Item], _Result], item: _Item, *, is_soon_awaited: bool = False
+    ) -> Future[_Result]:
+        """Begins one item when a worker is free; does not wait for it. See Pool."""
+        executor = self._executor if is_soon_awaited else self._unawaited
+        return executor.submit(function, item)
 
     def repeat(self, step: Callable[[], bool]) -> None:
         """Calls a step again and again until it returns False, or the pool is closed. See Pool."""

@@ -135,7 +135,8 @@ class ControlLoop:
             self._start_watcher()
             self._await_first_walk()
             while not self._state.is_stopping:
-                self._take_turn()
+                self._state.dirty.wait(self.due_in_s())
+                self.take_turn()
                 if self.engine.superseded is not None or self._state.is_configuration_changed:
                     return
                 if self.is_root_lost and self._is_root_back():
@@ -203,8 +204,8 @@ class ControlLoop:
 
     # One turn
 
-    def _take_turn(self) -> None:
-        self._state.dirty.wait(self._wait_s())
+    def take_turn(self) -> None:
+        """Does what is due by now, and waits for nothing."""
         self._state.queue.serve(self)
         if self._state.is_stopping:
             return
@@ -234,7 +235,8 @@ class ControlLoop:
         has_large_files = engine.has_slice() or engine.has_sent()
         return self.last_cycle.has_more or (has_large_files and not self.is_root_lost)
 
-    def _wait_s(self) -> float:
+    def due_in_s(self) -> float:
+        """Returns in how many seconds a turn is due, unless something happens before."""
         if self._has_more():
             return 0.0
         due_s = min(self._pace.due_s, self._rescan_due_s)

@@ -32,6 +32,7 @@ from geosync.errors import OperatorError, StateUnusable
 from geosync.event_log import event_logger
 from geosync.hooks.hooks import Hooks
 from geosync.journal.database import explaining
+from geosync.object_cycles import look_for_cycles_seldom
 from transport.object_store import ObjectStore
 
 STORE_BUDGET_S: Final = 3.0
@@ -64,6 +65,7 @@ def run_daemon(configuration: Configuration, environment: Mapping[str, str], clo
         stack.enter_context(http_service(configuration, state, commands.handle, clock))
         stack.callback(state.queue.close)
         hints = stack.enter_context(hint_service(configuration, clock, state.dirty.wake))
+        look_for_cycles_seldom()
         daemon = _Daemon(configuration, environment, clock, state, notifier, hints)
         stack.callback(daemon.close)
         stack.enter_context(_signals(daemon.stop))

@@ -39,7 +39,7 @@ from geosync.engine.unreadable import Unreadable
 from geosync.engine.waiting_files import WaitingFiles
 from geosync.event_log import event_logger
 
-ENTRIES_AT_ONCE_MAX: Final = 2000  # of one transaction; a directory is never cut in two
+ENTRIES_AT_ONCE_MAX: Final = 1000  # of one transaction; a directory is never cut in two
 # The first of many travel while the rest is read; each further transaction is twice as large.
 ENTRIES_AT_FIRST_MAX: Final = 250
 GLANCES_IN_A_LOOK: Final = 10  # so many names seen by a glance cost less than one that is looked at

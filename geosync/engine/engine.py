@@ -512,7 +512,9 @@ class Engine:
             return
         self._cuts.check_own(max_age_s=CHECK_OWN_BEFORE_PUBLISHING_S)
         try:
-            sent = self._publisher.publish(acknowledge=acknowledge)
+            sent = self._publisher.publish(
+                acknowledge=acknowledge, has_more=self._capturer.has_pending()
+            )
         except (OSError, DiskError) as error:
             self._spool_error = error
             self._spool_pace.note_failure(self._now_s())

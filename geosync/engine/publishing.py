@@ -1,11 +1,13 @@
 """Publishing: sends what was captured. Packs first, then the segment that tells of them.
 
+While more is captured nothing waits for packs: a segment tells of those that are stored by then.
 The packs of large files are sent beside that (`uploads.py`): no small change waits for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
@@ -33,6 +35,7 @@ class Publisher:
         self._site = site
         self._spool = spool
         self._bare: set[int] = set()  # segments that only acknowledge, until they are stored
+        self._under_way: dict[str, Future[str]] = {}  # packs of small files, oldest first
         self.uploads = Uploads(site, spool)
 
     def has_news(self) -> bool:
@@ -44,13 +47,14 @@ class Publisher:
         """Tells whether there is anything to send, of large files that are read now, too."""
         return self.has_news() or bool(self.uploads.waiting()) or self._has_to_announce()
 
-    def publish(self, *, acknowledge: VersionVector | None) -> bool:
+    def publish(self, *, acknowledge: VersionVector | None, has_more: bool = False) -> bool:
         """Sends what waits; with `acknowledge`, a segment even if it holds that vector only.
 
         Packs of large files are only begun to be sent: this does not wait for them.
 
         Args:
             acknowledge: what is applied on this site's disk, when the others should hear of it.
+            has_more: more is captured at once: some packs may be on their way meanwhile.
 
         Returns:
             Whether anything was sent.
@@ -62,27 +66,28 @@ class Publisher:
         """
         sent = self._send_segments()
         sent = self.uploads.tend(self._packs_asked_for()) or sent
-        while transactions := self._ready():
+        while transactions := self._ready(has_more=has_more):
             self._build_segment(transactions)
             sent = self._send_segments() or sent
         is_held = self._site.journal.log.outbox_counts()[0] > 0  # nothing may be told then
         if self._has_to_announce() or (acknowledge is not None and not sent and not is_held):
-            self._send_packs()  # also what was gathered without any operation
+            self._send_packs(under_way_max=0)  # also what was gathered without any operation
             self._build_segment([])
             sent = self._send_segments() or sent
         if self.uploads.failure is not None:
             raise self.uploads.failure
         return sent
 
-    def _ready(self) -> list[Transaction]:
+    def _ready(self, *, has_more: bool) -> list[Transaction]:
         """Returns the next transactions of which all contents are stored; stores what it takes.
 
-        Only packs of large files are not waited for. A transaction that refers to one of these,
-        and all that was written later, waits until that one is stored.
+        Packs of large files are not waited for, nor some others while more is captured. A
+        transaction that refers to one of these, and all that was written later, waits until that
+        one is stored.
         """
         if not self._site.journal.log.outbox_counts()[0]:
             return []
-        self._send_packs()
+        self._send_packs(under_way_max=self._site.pool.workers if has_more else 0)
         transactions = self._site.journal.log.outbox(SEGMENT_RECORDS_SIZE_BYTES_MAX)
         unsent = self._unsent()
         if not unsent:
@@ -99,11 +104,10 @@ class Publisher:
         return {unsent[digest] for digest in unsent.keys() & digests}
 
     def _unsent(self) -> dict[bytes, str]:
-        """Returns which chunks are in packs of large files that are not stored yet: -> pack."""
+        """Returns which chunks are in packs that are not stored yet: -> pack."""
+        chunks = self._site.journal.chunks
         return {
-            digest: name
-            for name in self.uploads.waiting()
-            for digest in self._site.journal.chunks.locations_in(name)
+            digest: name for name in chunks.packs_to_store() for digest in chunks.locations_in(name)
         }
 
     def _has_to_announce(self) -> bool:
@@ -111,15 +115,20 @@ class Publisher:
         size_bytes = self._site.journal.chunks.unannounced_size_bytes()
         return size_bytes >= self._site.large_files.announced_size_bytes_min
 
-    def _send_packs(self) -> None:
-        """Stores all packs but those of large files."""
-        names = self._packs_to_send()
-        for name in names:
+    def _send_packs(self, *, under_way_max: int) -> None:
+        """Stores all packs but those of large files; so many may be on their way afterwards."""
+        for name in self._packs_to_send():
             if not self._spool.has(name):
                 respool(self._site, self._spool, name)
         send = partial(send_pack, self._site, self._spool)
-        for name in self._site.pool.map(send, self._packs_to_send()):
-            note_pack_stored(self._site, self._spool, name)
+        for name in self._packs_to_send():
+            if name not in self._under_way:
+                self._under_way[name] = self._site.pool.begin(send, name, is_soon_awaited=True)
+        for name, sending in list(self._under_way.items()):
+            if sending.done() or len(self._under_way) > under_way_max:
+                del self._under_way[name]
+                sending.result()
+                note_pack_stored(self._site, self._spool, name)
 
     def _packs_to_send(self) -> list[str]:
         chunks = self._site.journal.chunks

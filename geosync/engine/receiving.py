@@ -42,7 +42,7 @@ from transport.supply_record import decode_supply
 
 ACTORS_MAX: Final = 1000
 REREAD_QUARANTINED_S: Final = 600.0  # also at each start: its cause may be mended by then
-OPERATIONS_AT_ONCE: Final = 5000  # about; they are applied before more are read
+OPERATIONS_AT_ONCE: Final = 2500  # about; they are applied before more are read
 _BODIES: Final[dict[Topic, Callable[[bytes], object]]] = {
     Topic.EPOCH: decode_epoch_statement,
     Topic.MEMBERSHIP: decode_statement,

@@ -54,10 +54,13 @@ class Pool(Protocol):
         """
         ...
 
-    def begin(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
+    def begin(
+        self, function: Callable[[_Item], _Result], item: _Item, *, is_soon_awaited: bool = False
+    ) -> Future[_Result]:
         """Begins one item, and does not wait for its end, where there are threads.
 
-        No `map` waits for any of these, and no `repeat`: they have workers of their own.
+        No `map` waits for any of these, and no `repeat`: they have workers of their own. Those
+        that are soon awaited take their turn with the items of `map`.
         """
         ...
 
@@ -78,7 +81,13 @@ class SerialPool:
         while step():
             pass
 
-    def begin(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
+    def begin(
+        self,
+        function: Callable[[_Item], _Result],
+        item: _Item,
+        *,
+        is_soon_awaited: bool = False,  # noqa: ARG002 - there is one thread
+    ) -> Future[_Result]:
         """See Pool: it is over when this returns."""
         future: Future[_Result] = Future()
         try:

@@ -22,7 +22,7 @@ from geosync.journal.records import (
     unpack_node,
 )
 
-CACHED_NODES_MAX: Final = 4_000
+CACHED_NODES_MAX: Final = 2_000
 
 
 class JournalNodes:

@@ -14,7 +14,7 @@ from conflict.synced import PARKED, ROOT_CLAIM, ROOT_ENTRY, EntryId, SyncedEntry
 from geosync.journal.records import pack_synced, unpack_synced
 from geosync.journal.unset_parts import unset_parts
 
-CACHED_ENTRIES_MAX = 10_000
+CACHED_ENTRIES_MAX = 5_000
 _COLUMNS = "SELECT entry, parent, name, handle, copy_of, record FROM synced"
 _NO_ATTRIBUTES = Attributes(mode=0o755, owner=b"", group=b"", mtime_ns=0)
 _ROOT = SyncedEntry(

@@ -181,7 +181,7 @@ def a_segment_counts_as_stored_before_it_is(patch: pytest.MonkeyPatch) -> None:
 def a_pack_counts_as_stored_before_it_is(patch: pytest.MonkeyPatch) -> None:
     send = Publisher._send_packs
 
-    def mark_first(self: Publisher) -> None:
+    def mark_first(self: Publisher, *, under_way_max: int) -> None:
         chunks = self._site.journal.chunks
         names = chunks.packs_to_store()
         with self._site.journal.transaction():
@@ -189,7 +189,7 @@ def a_pack_counts_as_stored_before_it_is(patch: pytest.MonkeyPatch) -> None:
                 chunks.mark_pack_stored(name)
         for name in names:
             send_pack(self._site, self._spool, name)
-        send(self)
+        send(self, under_way_max=under_way_max)
 
     patch.setattr(Publisher, "_send_packs", mark_first)
 
@@ -198,13 +198,16 @@ def a_pack_counts_as_stored_before_it_is(patch: pytest.MonkeyPatch) -> None:
 def packs_are_stored_after_the_segment_that_tells_of_them(patch: pytest.MonkeyPatch) -> None:
     publish, send = Publisher.publish, Publisher._send_packs
 
-    def segments_first(self: Publisher, *, acknowledge: VersionVector | None) -> bool:
-        sent = publish(self, acknowledge=acknowledge)
-        send(self)
+    def segments_first(
+        self: Publisher, *, acknowledge: VersionVector | None, has_more: bool = False
+    ) -> bool:
+        sent = publish(self, acknowledge=acknowledge, has_more=has_more)
+        send(self, under_way_max=0)
         return sent
 
     patch.setattr(Publisher, "publish", segments_first)
-    patch.setattr(Publisher, "_send_packs", lambda _: None)
+    patch.setattr(Publisher, "_send_packs", lambda _, under_way_max: None)
+    patch.setattr(Publisher, "_unsent", lambda _: dict[bytes, str]())
 
 
 @mutant("a failed segment is sent again under a new name")

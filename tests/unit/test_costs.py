@@ -32,6 +32,7 @@ FEW_NAMES, MANY_NAMES = 60, 240  # of one file
 
 requires_tracing = pytest.mark.skipif(missing_tracing() is not None, reason=str(missing_tracing()))
 Sites = tuple[LocalSite, LocalSite]
+Names = tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -93,20 +94,22 @@ def bring(site: LocalSite) -> None:
             return
 
 
-def test_one_small_change_costs_one_put_and_one_get(sites: Sites) -> None:
-    bari, cnaf = sites
-    bari.write(b"file", b"before")
-    settle(bari, cnaf)
-    bari.write(b"file", b"after")
-    look = Haste(frozenset(), is_prompt=True)
-    at_bari = costs(bari, lambda: bari.engine.cycle({(): False}, look))
-    assert at_bari.requests == {"put_once": 1}
-    assert at_bari.transactions <= 4
-    hinted = Haste(frozenset((bari.engine.site.actor,)), is_prompt=True)
-    at_cnaf = costs(cnaf, lambda: cnaf.engine.cycle({}, hinted))
-    assert cnaf.read(b"file") == b"after"
-    assert at_cnaf.requests == {"get": 1}
-    assert at_cnaf.transactions <= 4
+@pytest.mark.parametrize("readers", [("cnaf",), ("cnaf", "lngs", "roma")])
+def test_one_small_change_costs_one_put_and_one_get_at_each_reader(readers: Names) -> None:
+    with local_sites(MemoryStore(), "bari", *readers) as (bari, *others):
+        bari.write(b"file", b"before")
+        settle(bari, *others)
+        bari.write(b"file", b"after")
+        look = Haste(frozenset(), is_prompt=True)
+        at_bari = costs(bari, lambda: bari.engine.cycle({(): False}, look))
+        assert at_bari.requests == {"put_once": 1}
+        assert at_bari.transactions <= 4
+        hinted = Haste(frozenset((bari.engine.site.actor,)), is_prompt=True)
+        for other in others:
+            at_other = costs(other, partial(other.engine.cycle, {}, hinted))
+            assert other.read(b"file") == b"after"
+            assert at_other.requests == {"get": 1}
+            assert at_other.transactions <= 4
 
 
 def test_one_small_change_is_a_few_hundred_bytes_in_the_store(sites: Sites) -> None:

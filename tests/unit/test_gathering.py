@@ -26,7 +26,9 @@ IN_A_BATCH = 10
 class Unbegun(SerialPool):
     """Begins nothing in the background: all its workers are at other work."""
 
-    def begin(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
+    def begin(
+        self, function: Callable[[_Item], _Result], item: _Item, *, is_soon_awaited: bool = False
+    ) -> Future[_Result]:
         """See Pool."""
         return Future()
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import TypeVar
 
 import pytest
 
 from conflict.version import VersionVector
 from geosync.engine.publishing import Publisher
+from geosync.engine.site import SerialPool
 from geosync.engine.spool import Spool
 from tests.support.disk_tree import disk_tree
 from tests.support.kill_points import Killed
@@ -20,6 +23,8 @@ from transport.object_names import pack_name, segment_name
 from transport.pack import PackWriter, store_chunk
 
 LARGE = os.urandom(100_000)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @pytest.fixture
@@ -95,6 +100,75 @@ def test_while_a_pack_cannot_be_stored_no_segment_tells_of_it(
     settle(bari)
     assert len(_log(store, bari)) == len(before) + 1
     assert bari.problems() == {}
+
+
+class Slow(SerialPool):
+    """A pool in which nothing that was begun ends before `release`."""
+
+    workers = 4
+
+    def __init__(self) -> None:
+        self._held: list[Callable[[], None]] = []
+
+    def begin(
+        self,
+        function: Callable[[Item], Result],
+        item: Item,
+        *,
+        is_soon_awaited: bool = False,
+    ) -> Future[Result]:
+        """See Pool."""
+        future: Future[Result] = Future()
+        self._held.append(lambda: future.set_result(function(item)))
+        return future
+
+    def release(self) -> None:
+        """Does what was begun."""
+        for work in self._held:
+            work()
+        self._held.clear()
+
+
+def test_while_more_is_captured_packs_are_on_their_way_and_no_segment_tells_of_them(
+    store: RecordingStore, bari: LocalSite
+) -> None:
+    bari.engine.site.pool = pool = Slow()
+    spool = Spool(os.path.join(bari.state_dir, b"spool"))
+    publisher, capturer = Publisher(bari.engine.site, spool), bari.engine._capturer
+    before = _log(store, bari)
+    bari.write(b"large", LARGE)
+    capturer.look_at({(): True})
+    capturer.capture()
+    assert not publisher.publish(acknowledge=None, has_more=True)
+    bari.write(b"small", b"inline, and captured later")
+    capturer.look_at({(): True})
+    capturer.capture()
+    assert not publisher.publish(acknowledge=None, has_more=True)  # what was written first waits
+    assert _log(store, bari) == before
+    pool.release()
+    store.calls.clear()
+    assert publisher.publish(acknowledge=None, has_more=True)
+    assert [name.partition("/")[0] for name in store.names("put_once")] == ["log"]
+    settle(bari)
+    with local_sites(store, "cnaf") as (cnaf,):
+        settle(cnaf, bari)
+        assert disk_tree(cnaf.root) == disk_tree(bari.root)
+
+
+def test_a_pack_that_fails_on_its_way_is_sent_again(store: RecordingStore, bari: LocalSite) -> None:
+    def fail(method: str, name: str) -> None:
+        raise StoreUnavailable("no answer")
+
+    spool = Spool(os.path.join(bari.state_dir, b"spool"))
+    publisher = Publisher(bari.engine.site, spool)
+    bari.write(b"large", LARGE)
+    bari.engine._capturer.look_at({(): True})
+    bari.engine._capturer.capture()
+    store.before = fail
+    with pytest.raises(StoreUnavailable):
+        publisher.publish(acknowledge=None, has_more=True)
+    store.before = let_pass
+    assert publisher.publish(acknowledge=None, has_more=True)
 
 
 def test_an_acknowledgement_tells_of_no_pack_that_is_not_stored(
