@@ -40,8 +40,9 @@ def further_directories(synced: SyncedStore, scan: Scan) -> set[Path]:
         parent = directory_entry(synced, path, listing)
         if parent is None:
             wanted.add(path[:-1])
+        known_names = _names_in(synced, parent)
         for entry in listing.entries:
-            at_name = synced.entry_at(parent.entry, entry.name) if parent is not None else None
+            at_name = known_names.get(entry.name)
             is_at_name = at_name is not None and at_name.handle == entry.handle
             if at_name is not None and is_at_name and not _lacks_names(synced, at_name, entry):
                 continue
@@ -53,6 +54,11 @@ def further_directories(synced: SyncedStore, scan: Scan) -> set[Path]:
                 came_from = (path_of_entry(synced, other) for other in known)
                 wanted.update(path[:-1] for path in came_from if path)
     return {p for p in wanted - scan.absent - scan.unknown if p not in scan.listings}
+
+
+def _names_in(synced: SyncedStore, parent: SyncedEntry | None) -> dict[bytes, SyncedEntry]:
+    """Returns what is known of a directory, at once: a listing shows all of it as well."""
+    return {} if parent is None else {each.name: each for each in synced.entries_in(parent.entry)}
 
 
 def _lacks_names(synced: SyncedStore, known: SyncedEntry, entry: DiskEntry) -> bool:
@@ -69,10 +75,11 @@ def contents_wanted(synced: SyncedStore, scan: Scan) -> Iterator[tuple[Path, Dis
     """Yields the files whose content must be read: the new ones and those whose stat changed."""
     for path, listing in sorted(scan.listings.items()):
         parent = directory_entry(synced, path, listing)
+        known_names = _names_in(synced, parent)
         for entry in listing.entries:
             if entry.kind in (DiskKind.DIRECTORY, DiskKind.UNSUPPORTED):
                 continue
-            known = synced.entry_at(parent.entry, entry.name) if parent is not None else None
+            known = known_names.get(entry.name)
             if known is None or not is_unchanged(known, entry):
                 yield (*path, entry.name), entry
 

@@ -20,6 +20,7 @@ from geosync.journal.schema import (
     DRIFT_TABLES,
     FORGETTING_TABLES,
     HISTORY_TABLES,
+    INLINE_TABLES,
     LARGE_FILE_TABLES,
     SETTLEMENT_TABLES,
     SEVERAL_LOCATIONS,
@@ -44,6 +45,7 @@ _KNOWN_MIGRATIONS: Final = (
     "0009 forgetting",
     "0011 settlements",
     "0016 large files",
+    "0017 inline chunks to announce",
 )
 
 
@@ -100,6 +102,11 @@ def _create_settlement_tables(database: Database) -> None:
 @_migrations(name="0016 large files")
 def _mark_packs_of_large_files(database: Database) -> None:
     _run(database, LARGE_FILE_TABLES)
+
+
+@_migrations(name="0017 inline chunks to announce")
+def _find_inline_chunks_to_announce(database: Database) -> None:
+    _run(database, INLINE_TABLES)
 
 
 def _run(database: Database, tables: str) -> None:

@@ -319,3 +319,7 @@ ALTER TABLE pack ADD COLUMN
 CREATE INDEX pack_to_store ON pack (name) WHERE is_stored = 0;
 CREATE INDEX pack_ahead ON pack (name) WHERE is_ahead = 1;
 """
+
+INLINE_TABLES = """
+CREATE INDEX inline_to_announce ON inline_chunk (digest) WHERE is_announced = 0;
+"""

@@ -52,6 +52,7 @@ class JournalSynced:
         self._names: dict[tuple[EntryId, bytes], SyncedEntry | None] = {}
         self._handles: dict[bytes, list[SyncedEntry]] = {}  # sorted by entry
         self._changed: set[EntryId] = set()
+        self._count: tuple[int, int] | None = None  # of entries, and the data version it is of
         row = connection.execute("SELECT max(entry) FROM synced").fetchone()
         self._last_entry = self._last_saved = row[0] or 0
         copy = connection.execute("SELECT 1 FROM synced WHERE copy_of <> x'' LIMIT 1").fetchone()
@@ -101,6 +102,10 @@ class JournalSynced:
 
     def forget_cached(self) -> None:
         """Drops what is kept in memory: the transaction was rolled back."""
+        self._clear()
+        self._count = None
+
+    def _clear(self) -> None:
         self._cache.clear()
         self._names.clear()
         self._handles.clear()
@@ -127,6 +132,8 @@ class JournalSynced:
         self._remember_unset(before, entry)
         if before is not None:
             self._drop(before)
+        else:
+            self._note_count(1)
         self._keep(entry)
         self._note_changed(entry)
 
@@ -139,6 +146,7 @@ class JournalSynced:
         self._remember_unset(before, None)
         self._connection.execute("DELETE FROM synced WHERE entry = ?", (entry,))
         self._drop(before)
+        self._note_count(-1)
 
     def take_changed(self) -> set[EntryId]:
         """Returns once which directories were changed, or something in them, perhaps in vain."""
@@ -152,8 +160,15 @@ class JournalSynced:
 
     def count(self) -> int:
         """Returns how many entries there are, the root not counted."""
-        found: int = self._connection.execute("SELECT count(*) FROM synced").fetchone()[0]
-        return found
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        if self._count is None or self._count[1] != version:  # another process may have written
+            (counted,) = self._connection.execute("SELECT count(*) FROM synced").fetchone()
+            self._count = (counted, version)
+        return self._count[0]
+
+    def _note_count(self, by: int) -> None:
+        if self._count is not None:
+            self._count = (self._count[0] + by, self._count[1])
 
     def unset_parts(self) -> list[UnsetPart]:
         """Returns what could not be set on this disk, sorted; see geosync.journal.unset_parts."""
@@ -225,7 +240,7 @@ class JournalSynced:
         rows = self._connection.execute(f"{_COLUMNS} {condition}", values).fetchall()
         kept = len(self._cache) + len(self._names) + len(self._handles)
         if kept > CACHED_ENTRIES_MAX:
-            self.forget_cached()
+            self._clear()
         return [self._unpacked(row) for row in rows]
 
     def _unpacked(self, row: tuple[Any, ...]) -> SyncedEntry:

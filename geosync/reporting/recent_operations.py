@@ -36,7 +36,7 @@ from transport.wire_errors import WireFormatError
 
 CHANGES_SHOWN_MAX: Final = 30
 NOTED_MAX: Final = 10_000  # changes of each actor
-READ_BACK_BYTES: Final = 4 * 1024 * 1024  # of each log, at the first look
+READ_BACK_BYTES: Final = 1024 * 1024  # of each log, at the first look
 OUTBOX_BYTES: Final = 256 * 1024
 DEPTH_MAX: Final = 1000
 

@@ -206,7 +206,7 @@ def packs_are_stored_after_the_segment_that_tells_of_them(patch: pytest.MonkeyPa
         return sent
 
     patch.setattr(Publisher, "publish", segments_first)
-    patch.setattr(Publisher, "_send_packs", lambda _, under_way_max: None)
+    patch.setattr(Publisher, "_send_packs", lambda *_, **__: None)
     patch.setattr(Publisher, "_unsent", lambda _: dict[bytes, str]())
 
 

@@ -28,6 +28,14 @@ from transport.object_store import ObjectStore
 FILES = 200
 FILE_SIZE_BYTES = 1000  # of random bytes, which do not compress
 RENAMED_FILES = 300
+GROWING_TABLES = {
+    *("chunk", "gone", "inline_chunk", "live_link", "node", "pack", "past_version", "replaced"),
+    *("segment", "synced", "synced_node"),
+}
+INDEXES_OF_WHAT_WAITS = {
+    *("chunk_to_announce", "inline_to_announce", "node_contested", "pack_ahead", "pack_to_store"),
+    "segment_to_store",
+}
 FEW_NAMES, MANY_NAMES = 60, 240  # of one file
 
 requires_tracing = pytest.mark.skipif(missing_tracing() is not None, reason=str(missing_tracing()))
@@ -110,6 +118,38 @@ def test_one_small_change_costs_one_put_and_one_get_at_each_reader(readers: Name
             assert other.read(b"file") == b"after"
             assert at_other.requests == {"get": 1}
             assert at_other.transactions <= 4
+
+
+def scans(site: LocalSite, work: Callable[[], object]) -> set[str]:
+    """Returns how a block of work read tables that grow with the tree from end to end."""
+    statements: list[str] = []
+    connection = site.journal._connection
+    connection.set_trace_callback(statements.append)
+    try:
+        work()
+    finally:
+        connection.set_trace_callback(None)
+    wanted = {each for each in statements if each.startswith(("SELECT", "UPDATE", "DELETE"))}
+    plans = (row[3] for each in wanted for row in connection.execute(f"EXPLAIN QUERY PLAN {each}"))
+    return {
+        plan
+        for plan in plans
+        if plan.startswith("SCAN")
+        and plan.split()[1] in GROWING_TABLES
+        and plan.split()[-1] not in INDEXES_OF_WHAT_WAITS
+    }
+
+
+def test_one_small_change_reads_no_table_as_a_whole(sites: Sites) -> None:
+    bari, cnaf = sites
+    write_files(bari, FILES)
+    settle(bari, cnaf)
+    bari.write(b"00/0000", b"changed")
+    bari.write(b"00/large", os.urandom(100_000))
+    assert scans(bari, lambda: bari.engine.cycle({(b"00",): False}, Haste(frozenset()))) == set()
+    bari.engine.cycle({})
+    assert scans(cnaf, lambda: bring(cnaf)) == set()
+    assert cnaf.read(b"00/0000") == b"changed"
 
 
 def test_one_small_change_is_a_few_hundred_bytes_in_the_store(sites: Sites) -> None:

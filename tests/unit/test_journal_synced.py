@@ -183,3 +183,16 @@ def _check_unset(journal: Journal) -> None:
     with journal.transaction():
         journal.synced.save_entry(replace(entries[1], attributes=alice))
     assert journal.synced.unset_parts() == []
+
+
+def test_what_another_process_wrote_is_counted() -> None:
+    with quick_directory() as state_dir:
+        here, other = Journal(state_dir), Journal(state_dir)
+        with here.transaction():
+            here.synced.save_entry(_entry(1, b"a"))
+        assert (here.synced.count(), other.synced.count()) == (1, 1)
+        with other.transaction():
+            other.synced.save_entry(_entry(2, b"b"))
+        assert (here.synced.count(), other.synced.count()) == (2, 2)
+        here.close()
+        other.close()
