@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from conflict.checkpoint import PastVersion
@@ -22,7 +23,7 @@ from geosync.journal.records import (
     unpack_node,
 )
 
-CACHED_NODES_MAX: Final = 2_000
+CACHED_NODES_MAX: Final = 3_000  # then all but the newest half is forgotten
 
 
 class JournalNodes:
@@ -67,8 +68,9 @@ class JournalNodes:
 
     def _limit_cache(self) -> None:
         if len(self._cache) > CACHED_NODES_MAX:
-            self._cache.clear()
-            self._versions.clear()
+            for node in list(islice(self._cache, len(self._cache) - CACHED_NODES_MAX // 2)):
+                del self._cache[node]
+                self._versions.pop(node, None)
 
     def forget_changes(self) -> None:
         """Drops what was not flushed: the transaction was rolled back."""

@@ -6,6 +6,7 @@ import sqlite3
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from conflict.observation import Attributes, DiskKind, Fingerprint
@@ -14,7 +15,7 @@ from conflict.synced import PARKED, ROOT_CLAIM, ROOT_ENTRY, EntryId, SyncedEntry
 from geosync.journal.records import pack_synced, unpack_synced
 from geosync.journal.unset_parts import unset_parts
 
-CACHED_ENTRIES_MAX = 5_000
+CACHED_ENTRIES_MAX = 6_000  # then of each kind all but the newest quarter is forgotten
 _COLUMNS = "SELECT entry, parent, name, handle, copy_of, record FROM synced"
 _NO_ATTRIBUTES = Attributes(mode=0o755, owner=b"", group=b"", mtime_ns=0)
 _ROOT = SyncedEntry(
@@ -102,13 +103,10 @@ class JournalSynced:
 
     def forget_cached(self) -> None:
         """Drops what is kept in memory: the transaction was rolled back."""
-        self._clear()
-        self._count = None
-
-    def _clear(self) -> None:
         self._cache.clear()
         self._names.clear()
         self._handles.clear()
+        self._count = None
 
     def save_entry(self, entry: SyncedEntry) -> None:
         """See SyncedStore."""
@@ -240,7 +238,9 @@ class JournalSynced:
         rows = self._connection.execute(f"{_COLUMNS} {condition}", values).fetchall()
         kept = len(self._cache) + len(self._names) + len(self._handles)
         if kept > CACHED_ENTRIES_MAX:
-            self._clear()
+            _forget_oldest(self._cache)
+            _forget_oldest(self._names)
+            _forget_oldest(self._handles)
         return [self._unpacked(row) for row in rows]
 
     def _unpacked(self, row: tuple[Any, ...]) -> SyncedEntry:
@@ -249,6 +249,11 @@ class JournalSynced:
             cached = unpack_synced(*row)
             self._cache[cached.entry] = cached
         return cached
+
+
+def _forget_oldest(kept: dict[Any, Any]) -> None:
+    for key in list(islice(kept, max(0, len(kept) - CACHED_ENTRIES_MAX // 4))):
+        del kept[key]
 
 
 def _number(entry: SyncedEntry) -> EntryId:
