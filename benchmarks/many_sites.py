@@ -14,7 +14,7 @@ FILES = 100
 CHANGES = 10
 TIMEOUT_S = 240.0
 SETTLE_S = 40.0
-REST_S = 30.0
+REST_S = 60.0
 
 
 def many_sites(tool: GeosyncTool) -> Iterator[Measurement]:
