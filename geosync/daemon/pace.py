@@ -19,12 +19,16 @@ class Pace:
         self._active_until_s = now_s + ACTIVE_FOR_S
         self.due_s = now_s
 
+    def is_active(self, now_s: float) -> bool:
+        """Tells whether there was work of late, so that more may follow."""
+        return now_s < self._active_until_s
+
     def note_look(self, now_s: float, *, had_work: bool) -> None:
         """Says that the store was looked at just now, and whether there was anything to do."""
         if had_work:
             self._active_until_s = now_s + ACTIVE_FOR_S
-        is_active = now_s < self._active_until_s
-        self._interval_s = self._active_s if is_active else min(self._idle_s, self._interval_s * 2)
+        slower_s = min(self._idle_s, self._interval_s * 2)
+        self._interval_s = self._active_s if self.is_active(now_s) else slower_s
         self.due_s = now_s + self._interval_s
 
     def note_work(self, now_s: float) -> None:

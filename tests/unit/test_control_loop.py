@@ -15,7 +15,7 @@ from conflict.synced import Path
 from geosync.assembly.store_backoff import BackoffStore
 from geosync.clock import SystemClock
 from geosync.configuration.volume_configuration import Configuration, Tuning, parse_configuration
-from geosync.daemon import control_loop
+from geosync.daemon import control_loop, pace
 from geosync.daemon.control_loop import ControlLoop, LoopParts
 from geosync.daemon.daemon_state import DaemonState
 from geosync.daemon.hint_service import HintService
@@ -253,6 +253,13 @@ def asks(loop: Loop, site: LocalSite) -> set[str]:
     return {method for method, _ in site.link.calls[before:]}
 
 
+@pytest.fixture
+def at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No loop takes itself for active, however lately it had work."""
+    monkeypatch.setattr(pace, "ACTIVE_FOR_S", 0.0)
+
+
+@pytest.mark.usefixtures("at_rest")
 def test_polls_ask_the_store_for_nothing_while_hints_vouch_for_all_logs() -> None:
     with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
         settle(bari, cnaf)
@@ -278,10 +285,23 @@ def test_polls_ask_the_store_for_nothing_while_hints_vouch_for_all_logs() -> Non
                 assert bari.read(b"file") == b"by cnaf"
 
 
+def test_while_changes_arrive_a_few_logs_are_looked_at_whatever_hints_say() -> None:
+    with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
+        settle(bari, cnaf)
+        bari.engine.site.clock = SystemClock()
+        last = cnaf.engine.last_stored()
+        assert last is not None
+        loop = Loop(bari, replace(QUICK, rescan_s=31_536_000))
+        with running(loop), heard(loop, [Hint(cnaf.engine.site.actor, last)]):
+            for _ in range(3):
+                assert asks(loop, bari) >= {"get"}
+
+
+@pytest.mark.usefixtures("at_rest")
 def test_polls_look_at_the_store_now_and_then_whatever_hints_say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(control_loop, "LOOK_EVERY_S", 0.3)
+    monkeypatch.setattr(control_loop, "LOOK_EVERY_S", 2.0)
     with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
         settle(bari, cnaf)
         bari.engine.site.clock = SystemClock()
