@@ -23,23 +23,19 @@ from typing import Final
 from unittest.mock import patch
 
 from benchmarks.trees import require_equal
-from geosync.assembly.store_backoff import BackoffStore
-from geosync.configuration.volume_configuration import parse_configuration
 from geosync.daemon import control_loop
-from geosync.daemon.control_loop import ControlLoop, LoopParts
-from geosync.daemon.daemon_state import SETTLE_S_MAX, DaemonState
-from geosync.daemon.hint_service import HintService
+from geosync.daemon.control_loop import ControlLoop
+from geosync.daemon.daemon_state import SETTLE_S_MAX
 from geosync.daemon.pace import ACTIVE_FOR_S
-from geosync.daemon.service_notification import ServiceNotifier
 from geosync.hints.hint_channel import FIRST_REPEAT_S, SEND_EVERY_S
 from geosync.hints.packet import Hint
 from geosync.hints.pending_hints import REPEAT_EVERY_S
-from geosync.hooks.hooks import Hooks
 from geosync.terminal import plain_table
 from geosync.watching.dirty_directories import QUICK_S, ROOT, DirtyDirectories
 from geosync.watching.tree_watcher import TreeWatcher
 from tests.simulation.simulated_clock import NS_PER_S, SimulatedClock, SimulatedTime
-from tests.support.local_sites import VOLUME, LocalSite, local_sites, settle
+from tests.support.control_loops import loop_parts
+from tests.support.local_sites import LocalSite, local_sites, settle
 from transport.memory_store import MemoryStore
 
 SITES: Final = "2,4,8,16,32,64,100"
@@ -183,35 +179,13 @@ class SimulatedDaemon:
         self._agenda = agenda
         self._due_ns: int | None = None  # of the next turn
         clock = SimulatedClock(site.time)
-        configuration = parse_configuration(
-            {
-                "volume": VOLUME,
-                "site": site.name,
-                "root": site.root.decode(),
-                "state_dir": site.state_dir.decode(),
-                "store": "directory",
-                "directory": {"path": "/nowhere"},
-            },
-            "simulated",
-        )
-        settle_s = configuration.tuning.settle_ms / 1000
-        self.state = DaemonState(configuration.tuning)
+        parts = loop_parts(site, clock)
+        settle_s = parts.configuration.tuning.settle_ms / 1000
+        self.state, self.hints = parts.state, parts.hints
         self.state.dirty = DirtyDirectories(
             settle_s=settle_s, settle_s_max=SETTLE_S_MAX, clock=clock.monotonic_s
         )
-        self.hints = HintService(clock.monotonic_s)
-        self.loop = ControlLoop(
-            site.engine,
-            LoopParts(
-                configuration=configuration,
-                clock=clock,
-                state=self.state,
-                notifier=ServiceNotifier({}),
-                backoff=BackoffStore(site.store, clock.monotonic_s),
-                hooks=Hooks(configuration),
-                hints=self.hints,
-            ),
-        )
+        self.loop = ControlLoop(site.engine, parts)
 
     def begin(self, after_s: float) -> None:
         """Has the first turn taken after so long."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,22 +11,18 @@ from dataclasses import replace
 import pytest
 
 from conflict.synced import Path
-from geosync.assembly.store_backoff import BackoffStore
 from geosync.clock import SystemClock
-from geosync.configuration.volume_configuration import Configuration, Tuning, parse_configuration
+from geosync.configuration.volume_configuration import Tuning
 from geosync.daemon import control_loop, pace
-from geosync.daemon.control_loop import ControlLoop, LoopParts
-from geosync.daemon.daemon_state import DaemonState
-from geosync.daemon.hint_service import HintService
-from geosync.daemon.service_notification import ServiceNotifier
+from geosync.daemon.control_loop import ControlLoop
 from geosync.engine.cycle import Cycle
 from geosync.engine.engine import Engine
 from geosync.engine.haste import Haste
 from geosync.hints.packet import Hint
-from geosync.hooks.hooks import Hooks
 from geosync.watching.errors import WatchingError
 from geosync.watching.tree_watcher import TreeWatcher
 from tests.support.await_condition import await_condition
+from tests.support.control_loops import loop_parts
 from tests.support.local_sites import LocalSite, local_sites, settle
 from transport.memory_store import MemoryStore
 
@@ -38,33 +33,9 @@ class Loop:
     """A loop that runs in a thread, on an engine of its own."""
 
     def __init__(self, site: LocalSite, tuning: Tuning) -> None:
-        configuration: Configuration = parse_configuration(
-            {
-                "volume": "volume",
-                "site": "bari",
-                "root": site.root.decode(),
-                "state_dir": site.state_dir.decode(),
-                "store": "directory",
-                "directory": {"path": "/nowhere"},
-            },
-            "test",
-        )
-        self.state = DaemonState(tuning)
-        self.hints = HintService(time.monotonic)
-        configuration = replace(configuration, tuning=tuning)
-        clock = SystemClock()
-        self.loop = ControlLoop(
-            site.engine,
-            LoopParts(
-                configuration=configuration,
-                clock=clock,
-                state=self.state,
-                notifier=ServiceNotifier({}),
-                backoff=BackoffStore(site.store, clock.monotonic_s),
-                hooks=Hooks(configuration),
-                hints=self.hints,
-            ),
-        )
+        parts = loop_parts(site, SystemClock(), tuning)
+        self.state, self.hints = parts.state, parts.hints
+        self.loop = ControlLoop(site.engine, parts)
 
     @property
     def watcher(self) -> TreeWatcher:
@@ -259,57 +230,62 @@ def at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "ACTIVE_FOR_S", 0.0)
 
 
+Pair = tuple[Loop, LocalSite, LocalSite]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """A loop that does not run yet, its site, and another one; both sites are settled."""
+    with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
+        settle(bari, cnaf)
+        bari.engine.site.clock = SystemClock()
+        yield Loop(bari, replace(QUICK, rescan_s=31_536_000)), bari, cnaf
+
+
+def newest_hint(site: LocalSite) -> Hint:
+    stored = site.engine.last_stored()
+    assert stored is not None
+    return Hint(site.engine.site.actor, stored)
+
+
 @pytest.mark.usefixtures("at_rest")
-def test_polls_ask_the_store_for_nothing_while_hints_vouch_for_all_logs() -> None:
-    with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
-        settle(bari, cnaf)
-        bari.engine.site.clock = SystemClock()
-        loop = Loop(bari, replace(QUICK, rescan_s=31_536_000))
-        with running(loop):
-            assert asks(loop, bari) >= {"get"}  # nobody says anything
-            last = cnaf.engine.last_stored()
-            assert last is not None
-            hints = [Hint(cnaf.engine.site.actor, last)]
-            with heard(loop, hints):
-                await_condition(lambda: not asks(loop, bari), "it asks for nothing")
-                status = loop.state.queue.call(ControlLoop.observe, 30.0)
-                assert status.daemon is not None
-                assert status.daemon.lag_s is not None
-                cnaf.write(b"file", b"by cnaf")
-                settle(cnaf)
-                newest = cnaf.engine.last_stored()
-                assert newest is not None
-                assert newest > last
-                hints.append(Hint(cnaf.engine.site.actor, newest))
-                await_condition(lambda: os.path.exists(bari.path(b"file")), "the hint is heeded")
-                assert bari.read(b"file") == b"by cnaf"
+def test_polls_ask_the_store_for_nothing_while_hints_vouch_for_all_logs(
+    pair: Pair,
+) -> None:
+    loop, bari, cnaf = pair
+    with running(loop):
+        assert asks(loop, bari) >= {"get"}  # nobody says anything
+        hints = [newest_hint(cnaf)]
+        with heard(loop, hints):
+            await_condition(lambda: not asks(loop, bari), "it asks for nothing")
+            status = loop.state.queue.call(ControlLoop.observe, 30.0)
+            assert status.daemon is not None
+            assert status.daemon.lag_s is not None
+            cnaf.write(b"file", b"by cnaf")
+            settle(cnaf)
+            assert newest_hint(cnaf).sequence > hints[0].sequence
+            hints.append(newest_hint(cnaf))
+            await_condition(lambda: os.path.exists(bari.path(b"file")), "the hint is heeded")
+            assert bari.read(b"file") == b"by cnaf"
 
 
-def test_while_changes_arrive_a_few_logs_are_looked_at_whatever_hints_say() -> None:
-    with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
-        settle(bari, cnaf)
-        bari.engine.site.clock = SystemClock()
-        last = cnaf.engine.last_stored()
-        assert last is not None
-        loop = Loop(bari, replace(QUICK, rescan_s=31_536_000))
-        with running(loop), heard(loop, [Hint(cnaf.engine.site.actor, last)]):
-            for _ in range(3):
-                assert asks(loop, bari) >= {"get"}
+def test_while_changes_arrive_a_few_logs_are_looked_at_whatever_hints_say(
+    pair: Pair,
+) -> None:
+    loop, bari, cnaf = pair
+    with running(loop), heard(loop, [newest_hint(cnaf)]):
+        for _ in range(3):
+            assert asks(loop, bari) >= {"get"}
 
 
 @pytest.mark.usefixtures("at_rest")
 def test_polls_look_at_the_store_now_and_then_whatever_hints_say(
-    monkeypatch: pytest.MonkeyPatch,
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control_loop, "LOOK_EVERY_S", 2.0)
-    with local_sites(MemoryStore(), "bari", "cnaf") as (bari, cnaf):
-        settle(bari, cnaf)
-        bari.engine.site.clock = SystemClock()
-        last = cnaf.engine.last_stored()
-        assert last is not None
-        loop = Loop(bari, replace(QUICK, rescan_s=31_536_000))
-        with running(loop), heard(loop, [Hint(cnaf.engine.site.actor, last)]):
-            await_condition(lambda: not asks(loop, bari), "it asks for nothing")
-            cnaf.write(b"file", b"by cnaf")
-            settle(cnaf)
-            await_condition(lambda: os.path.exists(bari.path(b"file")), "a look finds it")
+    loop, bari, cnaf = pair
+    with running(loop), heard(loop, [newest_hint(cnaf)]):
+        await_condition(lambda: not asks(loop, bari), "it asks for nothing")
+        cnaf.write(b"file", b"by cnaf")
+        settle(cnaf)
+        await_condition(lambda: os.path.exists(bari.path(b"file")), "a look finds it")
